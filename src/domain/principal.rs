@@ -1,0 +1,106 @@
+//! Who calls, and what they may be.
+
+use std::collections::BTreeSet;
+
+use super::clock::Timestamp;
+use super::ids::{BlindIndex, PrincipalName, TeamName, TenantId, TenantName, TokenId};
+
+/// What a principal may be. The number is what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Role {
+    /// Stores records, reads none.
+    Ingest = 1,
+    /// Reads the records of its teams, and those it handled.
+    Agent = 2,
+    /// Reads the records of the tenant.
+    Supervisor = 3,
+    /// Carries out customers' rights.
+    PrivacyOfficer = 4,
+    /// Reads the ledger, no content.
+    Auditor = 5,
+    /// Sets up tenants, principals and tokens; reads no content.
+    Admin = 6,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Ingest, Self::Agent, Self::Supervisor, Self::PrivacyOfficer, Self::Auditor, Self::Admin];
+
+    /// The role with this stored number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| *role as u8 == code)
+    }
+
+    /// The name, as the policy and the command line spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingest => "ingest",
+            Self::Agent => "agent",
+            Self::Supervisor => "supervisor",
+            Self::PrivacyOfficer => "privacy_officer",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A caller whose identity was checked.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// The tenant it belongs to.
+    pub tenant: TenantId,
+    /// That tenant's name.
+    pub tenant_name: TenantName,
+    /// Its name.
+    pub name: PrincipalName,
+    /// The keyed hash of its name, which stands for it in the ledger.
+    pub alias: BlindIndex,
+    /// What it is.
+    pub roles: BTreeSet<Role>,
+    /// The teams it belongs to.
+    pub teams: BTreeSet<TeamName>,
+    /// The token it came with.
+    pub token: TokenId,
+}
+
+impl Principal {
+    /// Whether it belongs to the tenant that runs the service.
+    pub fn is_of_system(&self) -> bool {
+        self.tenant_name.as_str() == TenantName::SYSTEM
+    }
+}
+
+/// A principal as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrincipalEntry {
+    /// Its name.
+    pub name: PrincipalName,
+    /// What it is.
+    pub roles: BTreeSet<Role>,
+    /// The teams it belongs to.
+    pub teams: BTreeSet<TeamName>,
+}
+
+/// A bearer token as it is stored: never the secret, only its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenEntry {
+    /// Its id.
+    pub id: TokenId,
+    /// SHA-256 of the secret.
+    pub secret_hash: [u8; 32],
+    /// The principal it stands for.
+    pub principal: PrincipalName,
+    /// When it was created.
+    pub created: Timestamp,
+    /// From when on it is worth nothing.
+    pub expires: Timestamp,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}

@@ -1,0 +1,4 @@
+//! # Oubliette
+#![forbid(unsafe_code)]
+
+pub mod domain;
