@@ -1,0 +1,131 @@
+//! The one key outside the data directory. It wraps exactly one key: the top key of the key tree.
+//!
+//! A provider holds one root key, and during an epoch two: the current one and the staged next one. It never decides which of them
+//! counts: the database names it. A staged key is used for one epoch or destroyed; it is never used again.
+
+mod file;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use file::FileRootKey;
+
+use crate::crypto::secret::Key;
+use crate::domain::codec;
+
+/// The name of a root key: random, shown in messages and receipts.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RootKeyId(pub [u8; 16]);
+
+impl fmt::Display for RootKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&codec::hex(&self.0))
+    }
+}
+
+impl fmt::Debug for RootKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RootKeyId({self})")
+    }
+}
+
+/// A key that a provider holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldKey {
+    /// Its name.
+    pub id: RootKeyId,
+    /// The epoch for which it was staged.
+    pub epoch: u64,
+}
+
+/// Of which kind the medium is that holds the root key: it bounds what destruction can mean. The number is what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MediumClass {
+    /// A file: overwritten, then unlinked. As final as the disk under it lets an overwrite be.
+    File = 1,
+}
+
+/// Holds the root key.
+pub trait RootKey: Send + Sync {
+    /// The provider's name, for receipts.
+    fn name(&self) -> &'static str;
+
+    /// Of which class its medium is.
+    fn medium(&self) -> MediumClass;
+
+    /// The keys that it holds, after opening the medium afresh.
+    fn held(&self) -> Result<Vec<HeldKey>, RootKeyError>;
+
+    /// Makes a fresh key for `epoch` under a random name, durably.
+    fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError>;
+
+    /// Wraps a top key, bound to `associated_data`.
+    fn wrap(&self, id: RootKeyId, associated_data: &[u8], top: &Key) -> Result<Vec<u8>, RootKeyError>;
+
+    /// Unwraps a top key.
+    fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError>;
+
+    /// Destroys a key for good. Destroying one that is not there is no error.
+    fn destroy(&self, id: RootKeyId) -> Result<(), RootKeyError>;
+
+    /// Whether a key is gone, after opening the medium afresh.
+    fn is_gone(&self, id: RootKeyId) -> Result<bool, RootKeyError> {
+        Ok(self.held()?.iter().all(|key| key.id != id))
+    }
+}
+
+/// What can go wrong with a root key. Says what to do; never shows a key.
+#[derive(Debug, thiserror::Error)]
+pub enum RootKeyError {
+    /// There is no file.
+    #[error(
+        "there is no root key at {path}: put the file back from its safe copy (the newest one); without it nothing can be read"
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// There is a file already.
+    #[error("{path} exists already: a root key is never overwritten; name another file")]
+    Exists {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The file is readable for others.
+    #[error("others than its owner may read {path}: run chmod 600 on it")]
+    TooOpen {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The file is not a root key file of this version.
+    #[error(
+        "{path} is not a root key file that this program can read: put the right file back, or use the newer program that wrote it"
+    )]
+    Malformed {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The key that is asked for is not there.
+    #[error("the root key {id} is not at the provider")]
+    NoSuchKey {
+        /// The key that is asked for.
+        id: RootKeyId,
+    },
+    /// The top key does not open.
+    #[error("the root key {id} does not open the top key: the database was changed, or belongs to another root key")]
+    CannotUnwrap {
+        /// The key that was used.
+        id: RootKeyId,
+    },
+    /// The medium failed.
+    #[error("the root key's medium failed at {path}: {action}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Doing what.
+        action: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,290 @@
+//! The layout of the database: one table of what stands under which key. All keys are a byte for the kind and ids of fixed length;
+//! nothing in a key is personal.
+//!
+//! | kind | key after it | value |
+//! |---|---|---|
+//! | format | | version of the layout |
+//! | root | | epoch, root key id, wrapped top key |
+//! | page | node id | a sealed page of the key tree |
+//! | record | tenant, record, revision, piece | header, sealed metadata, sealed content, in pieces |
+//! | secret | handle, record, revision | a record secret wrapped under the customer key |
+//! | profile | handle | the sealed customer id |
+//! | upload | tenant, record | an upload in progress |
+//! | index | tenant, blind index, record | finds records by case or agent |
+//! | request | tenant, blind index | the record that a request stored |
+//! | tombstone | tenant, pseudonym | the fence that keeps an erased customer erased |
+//! | erasing | random id | an erasure that is asked for and not yet carried out |
+//! | reclaim | handle | rows and objects to remove |
+//! | duty | receipt | a receipt that is owed |
+//! | receipt | tenant, receipt | a receipt |
+//! | request receipt | tenant, blind index | the receipt that answers an erasure request |
+//! | token | token id | a sealed token |
+//! | token of | tenant, token id | finds a tenant's tokens |
+//! | principal | tenant, blind index | a sealed principal |
+//! | tenant | tenant | a sealed tenant |
+//! | usage | tenant, which | a counter |
+//! | ledger | position | an entry |
+
+use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
+
+/// The kind of a row: the first byte of its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Version of the layout.
+    Format = 0x01,
+    /// The root of the key tree.
+    Root = 0x02,
+    /// A page of the key tree.
+    Page = 0x03,
+    /// A piece of a record.
+    Record = 0x10,
+    /// A wrapped record secret.
+    Secret = 0x11,
+    /// A customer's profile.
+    Profile = 0x12,
+    /// An upload in progress.
+    Upload = 0x13,
+    /// Finds records.
+    Index = 0x20,
+    /// A request that stored a record.
+    Request = 0x30,
+    /// An erased customer's fence.
+    Tombstone = 0x40,
+    /// An erasure not yet carried out.
+    Erasing = 0x41,
+    /// Rows and objects to remove.
+    Reclaim = 0x42,
+    /// A receipt that is owed.
+    Duty = 0x43,
+    /// A receipt.
+    Receipt = 0x44,
+    /// The receipt that answers an erasure request.
+    RequestReceipt = 0x45,
+    /// The ledger.
+    Ledger = 0x50,
+    /// A token.
+    Token = 0x60,
+    /// A principal.
+    Principal = 0x61,
+    /// A tenant.
+    Tenant = 0x62,
+    /// What a tenant uses.
+    Usage = 0x63,
+    /// Finds a tenant's tokens.
+    TokenOf = 0x64,
+}
+
+/// A counter of what a tenant uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Counter {
+    /// Bytes of sealed content.
+    ContentBytes = 1,
+    /// Records.
+    Records = 2,
+}
+
+fn key(kind: Kind, parts: &[&[u8]]) -> Vec<u8> {
+    let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut key = Vec::with_capacity(length);
+    key.push(kind as u8);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+/// The keys that begin with `prefix`, as a span: from the first, up to but not including the second.
+pub fn span_of(prefix: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    let mut end = prefix.clone();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            break;
+        }
+    }
+    (prefix, end)
+}
+
+/// All rows of a kind, as a span.
+pub fn all(kind: Kind) -> (Vec<u8>, Vec<u8>) {
+    span_of(vec![kind as u8])
+}
+
+/// The least key behind `key`.
+pub fn behind(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+/// The version of the layout.
+pub fn format() -> Vec<u8> {
+    key(Kind::Format, &[])
+}
+
+/// The root of the key tree.
+pub fn root() -> Vec<u8> {
+    key(Kind::Root, &[])
+}
+
+/// A page of the key tree.
+pub fn page(node: &[u8; 16]) -> Vec<u8> {
+    key(Kind::Page, &[node])
+}
+
+/// A piece of a record.
+pub fn record_piece(tenant: TenantId, record: RecordId, revision: Revision, piece: u16) -> Vec<u8> {
+    key(Kind::Record, &[&tenant.0, record.as_bytes(), &revision.0.to_be_bytes(), &piece.to_be_bytes()])
+}
+
+/// All pieces of all revisions of a record.
+pub fn record_span(tenant: TenantId, record: RecordId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Record, &[&tenant.0, record.as_bytes()]))
+}
+
+/// All pieces of one revision of a record.
+pub fn revision_span(tenant: TenantId, record: RecordId, revision: Revision) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Record, &[&tenant.0, record.as_bytes(), &revision.0.to_be_bytes()]))
+}
+
+/// All records of a tenant.
+pub fn tenant_records(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Record, &[&tenant.0]))
+}
+
+/// The record, revision and piece in the key of a record's piece.
+pub fn parse_record_piece(key: &[u8]) -> Option<(RecordId, Revision, u16)> {
+    let rest = key.get(17..)?;
+    let record = RecordId::from_bytes(rest.get(..16)?.try_into().ok()?);
+    let revision = Revision(u32::from_be_bytes(rest.get(16..20)?.try_into().ok()?));
+    let piece = u16::from_be_bytes(rest.get(20..)?.try_into().ok()?);
+    Some((record, revision, piece))
+}
+
+/// A wrapped record secret.
+pub fn secret(handle: Handle, record: RecordId, revision: Revision) -> Vec<u8> {
+    key(Kind::Secret, &[&handle.0, record.as_bytes(), &revision.0.to_be_bytes()])
+}
+
+/// All secrets of a customer.
+pub fn customer_secrets(handle: Handle) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Secret, &[&handle.0]))
+}
+
+/// The record and revision in the key of a secret.
+pub fn parse_secret(key: &[u8]) -> Option<(Handle, RecordId, Revision)> {
+    let handle = Handle(key.get(1..17)?.try_into().ok()?);
+    let record = RecordId::from_bytes(key.get(17..33)?.try_into().ok()?);
+    let revision = Revision(u32::from_be_bytes(key.get(33..)?.try_into().ok()?));
+    Some((handle, record, revision))
+}
+
+/// A customer's profile.
+pub fn profile(handle: Handle) -> Vec<u8> {
+    key(Kind::Profile, &[&handle.0])
+}
+
+/// An upload in progress.
+pub fn upload(tenant: TenantId, record: RecordId) -> Vec<u8> {
+    key(Kind::Upload, &[&tenant.0, record.as_bytes()])
+}
+
+/// The tenant and record in the key of an upload.
+pub fn parse_upload(key: &[u8]) -> Option<(TenantId, RecordId)> {
+    let tenant = TenantId(key.get(1..17)?.try_into().ok()?);
+    Some((tenant, RecordId::from_bytes(key.get(17..)?.try_into().ok()?)))
+}
+
+/// Finds a record by something that was blinded.
+pub fn index(tenant: TenantId, by: BlindIndex, record: RecordId) -> Vec<u8> {
+    key(Kind::Index, &[&tenant.0, &by.0, record.as_bytes()])
+}
+
+/// All records that are found by something.
+pub fn index_span(tenant: TenantId, by: BlindIndex) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Index, &[&tenant.0, &by.0]))
+}
+
+/// The record in the key of an index row.
+pub fn parse_index(key: &[u8]) -> Option<RecordId> {
+    Some(RecordId::from_bytes(key.get(33..)?.try_into().ok()?))
+}
+
+/// A request that stored a record.
+pub fn request(tenant: TenantId, request: BlindIndex) -> Vec<u8> {
+    key(Kind::Request, &[&tenant.0, &request.0])
+}
+
+/// An erased customer's fence.
+pub fn tombstone(tenant: TenantId, pseudonym: Pseudonym) -> Vec<u8> {
+    key(Kind::Tombstone, &[&tenant.0, &pseudonym.0])
+}
+
+/// An erasure not yet carried out.
+pub fn erasing(id: [u8; 16]) -> Vec<u8> {
+    key(Kind::Erasing, &[&id])
+}
+
+/// Rows and objects of a handle to remove.
+pub fn reclaim(handle: Handle) -> Vec<u8> {
+    key(Kind::Reclaim, &[&handle.0])
+}
+
+/// A receipt that is owed.
+pub fn duty(receipt: ReceiptId) -> Vec<u8> {
+    key(Kind::Duty, &[&receipt.0])
+}
+
+/// A receipt.
+pub fn receipt(tenant: TenantId, receipt: ReceiptId) -> Vec<u8> {
+    key(Kind::Receipt, &[&tenant.0, &receipt.0])
+}
+
+/// The receipt that answers an erasure request.
+pub fn request_receipt(tenant: TenantId, request: BlindIndex) -> Vec<u8> {
+    key(Kind::RequestReceipt, &[&tenant.0, &request.0])
+}
+
+/// A token.
+pub fn token(token: TokenId) -> Vec<u8> {
+    key(Kind::Token, &[&token.0])
+}
+
+/// Finds a token of a tenant.
+pub fn token_of(tenant: TenantId, token: TokenId) -> Vec<u8> {
+    key(Kind::TokenOf, &[&tenant.0, &token.0])
+}
+
+/// All tokens of a tenant.
+pub fn tokens_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::TokenOf, &[&tenant.0]))
+}
+
+/// The token in the key of a row that finds it.
+pub fn parse_token_of(key: &[u8]) -> Option<TokenId> {
+    Some(TokenId(key.get(17..)?.try_into().ok()?))
+}
+
+/// A principal.
+pub fn principal(tenant: TenantId, name: BlindIndex) -> Vec<u8> {
+    key(Kind::Principal, &[&tenant.0, &name.0])
+}
+
+/// All principals of a tenant.
+pub fn principals(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Principal, &[&tenant.0]))
+}
+
+/// A tenant.
+pub fn tenant(tenant: TenantId) -> Vec<u8> {
+    key(Kind::Tenant, &[&tenant.0])
+}
+
+/// What a tenant uses.
+pub fn usage(tenant: TenantId, counter: Counter) -> Vec<u8> {
+    key(Kind::Usage, &[&tenant.0, &[counter as u8]])
+}
+
+/// An entry of the ledger.
+pub fn ledger(position: u64) -> Vec<u8> {
+    key(Kind::Ledger, &[&position.to_be_bytes()])
+}
