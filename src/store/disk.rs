@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use super::StoreError;
@@ -13,10 +14,11 @@ pub fn free_bytes(path: &Path) -> Result<u64, StoreError> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Creates `dir` and what is missing above it, durably.
+/// Creates `dir` and what is missing above it, durably; only this user may enter what is new.
 pub(super) fn create_dir(dir: &Path) -> Result<(), StoreError> {
     let dir = std::path::absolute(dir).map_err(|e| StoreError::io("resolving a directory", e))?;
-    fs::create_dir_all(&dir).map_err(|e| StoreError::io("creating a directory", e))?;
+    let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    created.map_err(|e| StoreError::io("creating a directory", e))?;
     // Which of them are new is not known without a race, so all are synced as far up as this process may open them.
     dir.ancestors().try_for_each(|ancestor| match sync_dir(ancestor) {
         Err(e) if ancestor != dir && e.kind() == ErrorKind::PermissionDenied => Ok(()),

@@ -120,7 +120,7 @@ impl Objects {
         });
         Ok(ObjectWriter {
             upload: upload.await?,
-            directories: self.directories(name.handle, Some(name.record)),
+            parents: self.directories(name.handle, None),
             pending: Vec::new(),
             pending_bytes: 0,
             bytes: 0,
@@ -205,7 +205,8 @@ impl Objects {
 /// Writes one object. Dropped before [`ObjectWriter::finish`], it leaves nothing visible.
 pub struct ObjectWriter {
     upload: Box<dyn MultipartUpload>,
-    directories: Vec<PathBuf>,
+    /// The directories above the record's own, which `object_store` syncs itself.
+    parents: Vec<PathBuf>,
     pending: Vec<Bytes>,
     pending_bytes: usize,
     bytes: u64,
@@ -231,7 +232,7 @@ impl ObjectWriter {
     pub async fn finish(mut self) -> Result<u64, StoreError> {
         self.send_piece().await?;
         self.upload.complete().await.map_err(|e| failed("completing an object", e))?;
-        sync_all(self.directories).await?;
+        sync_all(self.parents).await?;
         Ok(self.bytes)
     }
 
