@@ -1,0 +1,241 @@
+//! The committer: one thread through which every write goes (group commit).
+//!
+//! It gathers the batches that wait, checks the preconditions of each against the database and the batches before it, applies
+//! all that hold as one, syncs once, then answers all. So an answer means "survives a power cut", and many writers share one
+//! sync. After a failed write it is closed for ever: it never retries. It never interprets a row, except counters (8 bytes) and
+//! the position in the key of a ledger row.
+//!
+//! What holds if the process stops: before the sync returns, each batch of the group is there whole or not at all, and nobody
+//! was told that it is; afterwards all of them are there.
+
+mod group;
+#[cfg(test)]
+mod tests;
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{Batch, BatchError, Database, MAX_BATCH_BYTES, StoreError};
+use group::Group;
+
+/// The most batches that wait.
+const QUEUE_BATCHES: usize = 1024;
+/// The most bytes that wait or are being written, in KiB.
+const QUEUE_KIB: usize = 64 * 1024;
+/// The most batches that are written as one.
+const GROUP_BATCHES: usize = 256;
+/// Once a group has this many bytes, it is written.
+const GROUP_BYTES: usize = 4 * 1024 * 1024;
+
+const _: () = assert!(MAX_BATCH_BYTES / 1024 < QUEUE_KIB, "every batch that passes the checks must fit into the queue");
+
+/// A handle on the one thread that writes. Clones share the thread; when the last one is dropped, the thread writes what waits
+/// and ends.
+#[derive(Clone)]
+pub struct Committer {
+    queue: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
+    ledger_prefix: u8,
+    stopping: Arc<AtomicBool>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// A batch that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The positions in the ledger that its appended values got, in the order in which they were appended.
+    pub ledger_positions: Vec<u64>,
+}
+
+/// A batch of which nothing was written, unless it is [`CommitError::Store`] with a failed write: then it is open until the
+/// service is restarted.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Something changed since the caller read it.
+    #[error("precondition {precondition} of the batch no longer holds: read again, then decide again")]
+    Conflict {
+        /// The number that [`Batch::require_absent`] or [`Batch::require_value`] returned.
+        precondition: usize,
+    },
+    /// The batch breaks a limit.
+    #[error(transparent)]
+    Invalid(#[from] BatchError),
+    /// The store could not read or write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Answer = Result<Committed, CommitError>;
+
+enum Message {
+    Commit(Job),
+    Stop,
+}
+
+/// A batch in the queue. It holds its share of the queue's bytes until it is answered.
+struct Job {
+    batch: Batch,
+    answer: oneshot::Sender<Answer>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Committer {
+    /// Starts the thread. Rows of the ledger have the key `ledger_prefix ‖ position` (8 bytes, big-endian); no other row may
+    /// begin with that byte. The next position is one more than the greatest there is.
+    pub fn start(db: Arc<dyn Database>, ledger_prefix: u8) -> Result<Self, StoreError> {
+        let next_position = group::next_ledger_position(&*db, ledger_prefix)?;
+        let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let writer = Writer { db, ledger_prefix, next_position, messages, stopping: stopping.clone() };
+        let thread = thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|e| StoreError::io("starting the committer's thread", e))?;
+        let room = Arc::new(Semaphore::new(QUEUE_KIB));
+        Ok(Self { queue, room, ledger_prefix, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
+    }
+
+    /// Writes `batch`; when this returns `Ok`, it is durable. Waits while the queue is full. Dropping the future after it began
+    /// to wait for the answer does not take the batch back; dropping it before that leaves nothing of it.
+    pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        batch.check(self.ledger_prefix)?;
+        let kib = u32::try_from(batch.bytes() / 1024 + 1).expect("a checked batch is at most 16 MiB");
+        let room = self.room.clone().acquire_many_owned(kib).await.expect("nobody closes this semaphore");
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Commit(Job { batch, answer, _room: room });
+        self.queue.send(message).await.map_err(|_| self.why_closed())?;
+        answered.await.unwrap_or_else(|_| Err(self.why_closed().into()))
+    }
+
+    /// [`Committer::commit`] for a thread that may block; never call it on a thread of the async runtime.
+    pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, CommitError> {
+        block_on(self.commit(batch))
+    }
+
+    /// Whether writes are still taken; for health checks.
+    pub fn is_open(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// Writes what waits, refuses what comes later through any handle, and returns when the thread has ended and given up the
+    /// database. Blocks.
+    pub fn close(self) {
+        // An error means that the thread has ended already.
+        let _ = block_on(self.queue.send(Message::Stop));
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the committer's thread panicked; the last writes were not acknowledged");
+        }
+    }
+
+    /// A thread that ended without being told to has met a failed write, or panicked, which counts as one.
+    fn why_closed(&self) -> StoreError {
+        if self.stopping.load(Ordering::Acquire) { StoreError::Stopping } else { StoreError::Closed }
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    db: Arc<dyn Database>,
+    ledger_prefix: u8,
+    next_position: u64,
+    messages: mpsc::Receiver<Message>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        while let Some(message) = self.messages.blocking_recv() {
+            let (jobs, stop) = self.gather(message);
+            if !self.write(jobs) {
+                return self.refuse_all(|| StoreError::Closed);
+            }
+            if stop {
+                self.stopping.store(true, Ordering::Release);
+                return self.refuse_all(|| StoreError::Stopping);
+            }
+        }
+    }
+
+    /// Takes what waits, up to the limits of a group; says whether the service is to stop after it.
+    fn gather(&mut self, first: Message) -> (Vec<Job>, bool) {
+        let mut jobs = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            let Message::Commit(job) = message else { return (jobs, true) };
+            bytes += job.batch.bytes();
+            jobs.push(job);
+            let full = jobs.len() >= GROUP_BATCHES || bytes >= GROUP_BYTES;
+            next = if full { None } else { self.messages.try_recv().ok() };
+        }
+        (jobs, false)
+    }
+
+    /// Writes the batches that hold and answers all. `false` after a failed write.
+    fn write(&mut self, jobs: Vec<Job>) -> bool {
+        let mut group = Group::new(&*self.db, self.ledger_prefix, self.next_position);
+        let mut accepted = Vec::with_capacity(jobs.len());
+        for Job { batch, answer, _room: room } in jobs {
+            match group.add(batch) {
+                Ok(committed) => accepted.push((answer, committed, room)),
+                Err(refused) => tell(answer, Err(refused)),
+            }
+        }
+        let (writes, next_position) = group.finish();
+        // Earlier groups are durable already, so a group of fences has nothing to wait for.
+        let written = if writes.is_empty() { Ok(()) } else { self.db.apply(&writes).and_then(|()| self.db.sync()) };
+        let Err(error) = written else {
+            self.next_position = next_position;
+            accepted.into_iter().for_each(|(answer, committed, _room)| tell(answer, Ok(committed)));
+            return true;
+        };
+        tracing::error!(error = &error as &dyn std::error::Error, "a write failed; closed to writes until a restart");
+        let full = matches!(error, StoreError::Full);
+        for (answer, _, _room) in accepted {
+            tell(answer, Err(if full { StoreError::Full } else { StoreError::Closed }.into()));
+        }
+        false
+    }
+
+    /// Answers what still waits, and all that comes, with an error.
+    fn refuse_all(mut self, why: impl Fn() -> StoreError) {
+        self.messages.close();
+        while let Some(message) = self.messages.blocking_recv() {
+            if let Message::Commit(job) = message {
+                tell(job.answer, Err(why().into()));
+            }
+        }
+    }
+}
+
+fn tell(answer: oneshot::Sender<Answer>, outcome: Answer) {
+    // Nobody listens if the caller gave up; the batch counts all the same.
+    let _ = answer.send(outcome);
+}
+
+/// Runs a future on this thread. The futures here wait for other threads only, so they need no runtime.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
