@@ -3,6 +3,7 @@
 //! Everything from outside is parsed here, once, into a type of its own; whoever holds a value of such a type need not check it
 //! again. This room does no I/O and knows no ciphers. Types that hold something personal print nothing of it.
 
+pub mod action;
 pub mod clock;
 pub mod codec;
 pub mod ids;

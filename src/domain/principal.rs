@@ -104,3 +104,20 @@ pub struct TokenEntry {
     /// Whether it was revoked.
     pub revoked: bool,
 }
+
+/// All that is stored about a token, as it was found by the token's id: what a caller's identity is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredIdentity {
+    /// The token.
+    pub token: TokenEntry,
+    /// The principal it stands for.
+    pub principal: PrincipalEntry,
+    /// The principal's tenant.
+    pub tenant: TenantId,
+    /// That tenant's name.
+    pub tenant_name: TenantName,
+    /// The keyed hash of the principal's name.
+    pub alias: BlindIndex,
+    /// Whether the tenant is suspended.
+    pub suspended: bool,
+}
