@@ -1,0 +1,261 @@
+//! Bearer tokens: from the text of a header to a principal. It never looks a token up, and never computes a hash: both are
+//! given to it, so that here is only the decision.
+
+use std::fmt::Write as _;
+
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::Refused;
+use crate::domain::clock::Timestamp;
+use crate::domain::codec::unhex;
+use crate::domain::ids::TokenId;
+use crate::domain::principal::{Principal, StoredIdentity, TokenEntry};
+
+/// Bytes of a token's secret.
+pub const SECRET_BYTES: usize = 32;
+
+const SCHEME: &str = "Bearer ";
+const PREFIX: &str = "obl_";
+const ID_DIGITS: usize = 32;
+const TEXT_BYTES: usize = PREFIX.len() + ID_DIGITS + 1 + 2 * SECRET_BYTES;
+
+/// A bearer token with its secret: `obl_`, the token's id in 32 digits of lower-case hexadecimal, `_`, the secret in 64.
+pub struct BearerToken {
+    id: TokenId,
+    secret: Box<Zeroizing<[u8; SECRET_BYTES]>>,
+}
+
+impl BearerToken {
+    /// A new token of a random secret.
+    pub fn mint(id: TokenId, mut secret: [u8; SECRET_BYTES]) -> Self {
+        let mut token = Self { id, secret: Box::new(Zeroizing::new([0; SECRET_BYTES])) };
+        token.secret.copy_from_slice(&secret);
+        secret.zeroize();
+        token
+    }
+
+    /// Reads the value of an `authorization` header: `Bearer`, in any case, one space, the token.
+    pub fn parse_header(value: &str) -> Result<Self, Unauthenticated> {
+        let malformed = Unauthenticated(RejectReason::Malformed);
+        if value.len() != SCHEME.len() + TEXT_BYTES || !value.is_ascii() {
+            return Err(malformed);
+        }
+        let (scheme, text) = value.split_at(SCHEME.len());
+        if !scheme.eq_ignore_ascii_case(SCHEME) {
+            return Err(malformed);
+        }
+        Self::parse(text).ok_or(malformed)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        let mut token = Self::mint(TokenId::parse(id)?, [0; SECRET_BYTES]);
+        if secret.len() != 2 * SECRET_BYTES {
+            return None;
+        }
+        for (at, byte) in token.secret.iter_mut().enumerate() {
+            [*byte] = unhex(secret.get(2 * at..2 * at + 2)?)?;
+        }
+        Some(token)
+    }
+
+    /// The token's id.
+    pub fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// The secret, to be hashed.
+    pub fn secret(&self) -> &[u8; SECRET_BYTES] {
+        &self.secret
+    }
+
+    /// The text of the token, to be shown to its owner once.
+    pub fn reveal(&self) -> Zeroizing<String> {
+        // Room for all of it, so that no part is left behind by a growing buffer.
+        let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES));
+        write!(text, "{PREFIX}{}_", self.id).expect("writing to a string cannot fail");
+        for byte in self.secret.iter() {
+            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        }
+        text
+    }
+}
+
+/// The caller did not show who it is. To the caller all reasons look alike; the metrics may count them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no valid bearer token; send `authorization: Bearer obl_...` with one that is neither expired nor revoked")]
+pub struct Unauthenticated(RejectReason);
+
+impl Unauthenticated {
+    /// There was no `authorization` header.
+    pub const MISSING: Self = Self(RejectReason::Missing);
+
+    /// Why. Not for the caller.
+    pub fn reason(self) -> RejectReason {
+        self.0
+    }
+}
+
+/// Why a caller was not admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RejectReason {
+    /// No token came.
+    Missing,
+    /// What came does not have the form of a token.
+    Malformed,
+    /// No token has this id.
+    Unknown,
+    /// The secret is not the token's.
+    WrongSecret,
+    /// The token was revoked.
+    Revoked,
+    /// The token's time is over.
+    Expired,
+}
+
+impl RejectReason {
+    /// A word for metrics and the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown",
+            Self::WrongSecret => "wrong_secret",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Decides who calls. `presented_hash` is the SHA-256 of the token's secret, `stored` what the vault found under its id.
+///
+/// A suspended tenant is told to those only who hold a valid token of it.
+pub fn authenticate(
+    token: &BearerToken,
+    presented_hash: [u8; 32],
+    stored: Option<StoredIdentity>,
+    now: Timestamp,
+) -> Result<Principal, Refused> {
+    // Without a token the comparison is made all the same, so that an unknown id takes no less time than a wrong secret.
+    let expected = stored.as_ref().map_or([0; 32], |stored| stored.token.secret_hash);
+    let hash_is_right = bool::from(presented_hash.ct_eq(&expected));
+    let unauthenticated = |reason| Err(Unauthenticated(reason).into());
+    let Some(stored) = stored.filter(|stored| stored.token.id == token.id()) else {
+        return unauthenticated(RejectReason::Unknown);
+    };
+    if !hash_is_right {
+        return unauthenticated(RejectReason::WrongSecret);
+    }
+    if let Some(reason) = worthless(&stored.token, now) {
+        return unauthenticated(reason);
+    }
+    if stored.suspended {
+        return Err(Refused::Suspended);
+    }
+    Ok(admitted(stored))
+}
+
+fn worthless(token: &TokenEntry, now: Timestamp) -> Option<RejectReason> {
+    match token {
+        _ if token.revoked => Some(RejectReason::Revoked),
+        _ if token.expires <= now => Some(RejectReason::Expired),
+        _ => None,
+    }
+}
+
+fn admitted(stored: StoredIdentity) -> Principal {
+    Principal {
+        tenant: stored.tenant,
+        tenant_name: stored.tenant_name,
+        name: stored.principal.name,
+        alias: stored.alias,
+        roles: stored.principal.roles,
+        teams: stored.principal.teams,
+        token: stored.token.id,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{BlindIndex, PrincipalName, TenantId, TenantName};
+    use crate::domain::principal::PrincipalEntry;
+
+    const ID: TokenId = TokenId([0xa1; 16]);
+
+    fn stored() -> StoredIdentity {
+        let name = PrincipalName::parse("ana").unwrap();
+        StoredIdentity {
+            token: TokenEntry {
+                id: ID,
+                secret_hash: [7; 32],
+                principal: name.clone(),
+                created: at(1),
+                expires: at(1000),
+                revoked: false,
+            },
+            principal: PrincipalEntry { name, roles: Default::default(), teams: Default::default() },
+            tenant: TenantId([1; 16]),
+            tenant_name: TenantName::parse("acme").unwrap(),
+            alias: BlindIndex([2; 16]),
+            suspended: false,
+        }
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms).unwrap()
+    }
+
+    #[test]
+    fn a_token_survives_its_text_and_nothing_but_its_text_is_taken() {
+        let text = BearerToken::mint(ID, std::array::from_fn(|i| i as u8 * 7)).reveal();
+        assert_eq!(text.len(), TEXT_BYTES);
+        let token = BearerToken::parse_header(&format!("bEARER {}", *text)).ok().unwrap();
+        assert_eq!((token.id(), token.secret()[31]), (ID, 217));
+        let good = format!("Bearer {}", *text);
+        let bad = [
+            String::new(),
+            text.to_string(),
+            good.to_uppercase(),
+            good.replacen("Bearer ", "Basic  ", 1),
+            good.replacen("Bearer ", "Bearer\t", 1),
+            good.replacen("obl_", "obl-", 1),
+            good.replacen("a1_", "a1-", 1),
+            good.replacen("a1_", "_a1", 1),
+            good.replacen("a1", "é", 1),
+            good.replacen("a1", "+1", 1),
+            format!("{good} "),
+            format!("{good}0"),
+            good[..good.len() - 1].to_owned(),
+            "Bearer ".repeat(1 << 16),
+        ];
+        for bad in bad {
+            let refused = BearerToken::parse_header(&bad).err().unwrap();
+            assert_eq!(refused.reason(), RejectReason::Malformed, "{bad:.120}");
+        }
+    }
+
+    #[test]
+    fn every_flaw_is_refused_and_all_look_alike() {
+        let token = BearerToken::mint(ID, [9; 32]);
+        let check = |change: fn(&mut StoredIdentity), hash, now| {
+            let mut stored = stored();
+            change(&mut stored);
+            authenticate(&token, [hash; 32], Some(stored), at(now)).map(|principal| principal.token)
+        };
+        assert_eq!(check(|_| (), 7, 999), Ok(ID));
+        let flaws = [
+            (authenticate(&token, [0; 32], None, at(5)).map(|_| ID), RejectReason::Unknown),
+            (check(|s| s.token.id = TokenId([3; 16]), 7, 5), RejectReason::Unknown),
+            (check(|s| s.suspended = true, 8, 5), RejectReason::WrongSecret),
+            (check(|s| s.token.revoked = true, 7, 5), RejectReason::Revoked),
+            (check(|_| (), 7, 1000), RejectReason::Expired),
+        ];
+        for (outcome, reason) in flaws {
+            assert_eq!(outcome, Err(Refused::Unauthenticated(Unauthenticated(reason))));
+            assert_eq!(outcome.unwrap_err().to_string(), Unauthenticated::MISSING.to_string());
+        }
+        assert_eq!(check(|s| s.suspended = true, 7, 5), Err(Refused::Suspended));
+    }
+}
