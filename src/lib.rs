@@ -10,4 +10,5 @@ pub mod domain;
 pub mod keys;
 pub mod root_key;
 pub mod store;
+
 pub mod vault;

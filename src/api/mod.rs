@@ -1,5 +1,8 @@
 //! The service over gRPC.
 
+pub mod reason;
+pub mod status;
+
 /// The messages, clients and servers of `oubliette.v1`, as the protobuf compiler wrote them.
 #[allow(missing_docs, unused_qualifications, clippy::large_enum_variant)]
 pub mod v1 {

@@ -1,0 +1,352 @@
+//! The configuration: one documented struct, parsed once, checked whole before anything starts.
+//!
+//! It holds no secret, only paths to them. It never reads the environment, and never changes while the service runs.
+
+mod limits;
+mod template;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer};
+
+pub use limits::Limits;
+pub use template::TemplateValues;
+
+/// The most bytes of a configuration file.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// All that an operator can set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where the data is.
+    pub data: Data,
+    /// Where the root key is.
+    pub root_key: RootKey,
+    /// Where the service listens.
+    pub listen: Listen,
+    /// Limits.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The log.
+    #[serde(default)]
+    pub log: Log,
+    /// Metrics.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// The policy.
+    #[serde(default)]
+    pub policy: Policy,
+}
+
+/// Where the data is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The directory that holds everything but the root key.
+    pub dir: PathBuf,
+}
+
+/// Where the root key is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootKey {
+    /// Who keeps it.
+    #[serde(default)]
+    pub provider: Provider,
+    /// Its file, outside of the data directory.
+    pub path: PathBuf,
+}
+
+/// Who keeps the root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provider {
+    /// A file.
+    #[default]
+    File,
+}
+
+/// Where the service listens.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Whether to serve without TLS; refused for addresses other than loopback.
+    #[serde(default)]
+    pub plaintext_on_loopback: bool,
+    /// Certificate and key; required unless `plaintext_on_loopback`.
+    pub tls: Option<Tls>,
+}
+
+/// Certificate and key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged, as directives of `tracing` (`info`, `info,oubliette::store=debug`).
+    pub level: String,
+    /// The file to append to; standard error where absent.
+    #[serde(deserialize_with = "optional_path")]
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned(), file: None }
+    }
+}
+
+/// How lines of the log look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// Where they are served; off where absent. A loopback address.
+    #[serde(deserialize_with = "optional_address")]
+    pub address: Option<SocketAddr>,
+}
+
+/// The policy.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// The file that replaces the built-in policy; built-in where absent.
+    #[serde(deserialize_with = "optional_path")]
+    pub file: Option<PathBuf>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}; check the path, or write a new one with `oubliette init`", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is far larger than any configuration.
+    #[error("{path} has more than {MAX_FILE_BYTES} bytes and is no configuration; check the path", path = path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not TOML, or has an unknown key or a value of the wrong kind.
+    #[error("{path}, line {line}: {problem}; correct it (`oubliette init` writes a file with every key explained)", path = path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A value is not allowed.
+    #[error("{path}{at}: {key} {problem}", path = path.display(), at = line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, where the key is written in the file.
+        line: Option<usize>,
+        /// The key, with its section.
+        key: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it start at its folder.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_BYTES {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text, path)
+    }
+
+    /// The commented file that `oubliette init` writes.
+    pub fn template(values: &TemplateValues<'_>) -> String {
+        template::write(values)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Malformed {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_at(text, span.start)),
+            problem: error.message().to_owned(),
+        })?;
+        config.check().map_err(|(section, key, problem)| ConfigError::Value {
+            path: path.to_owned(),
+            line: line_of(text, section, key),
+            key: format!("{section}.{key}"),
+            problem,
+        })?;
+        config.start_paths_at(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    /// The first value that is not allowed: section, key, and what to do.
+    fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
+        let refuse = |section, key, problem: &str| Err((section, key, problem.to_owned()));
+        match (&self.listen.tls, self.listen.plaintext_on_loopback) {
+            (None, false) => {
+                return refuse(
+                    "listen.tls",
+                    "certificate",
+                    "and listen.tls.key are required; `oubliette init` makes them",
+                );
+            }
+            (Some(_), true) => {
+                return refuse(
+                    "listen",
+                    "plaintext_on_loopback",
+                    "cannot be true beside [listen.tls]; remove one of them",
+                );
+            }
+            (None, true) if !self.listen.address.ip().is_loopback() => {
+                let problem = "is allowed for loopback addresses only; set listen.tls, or listen on 127.0.0.1";
+                return refuse("listen", "plaintext_on_loopback", problem);
+            }
+            _ => {}
+        }
+        if self.metrics.address.is_some_and(|address| !address.ip().is_loopback()) {
+            let problem =
+                "must be a loopback address, as metrics are served without TLS and token; put a proxy before it";
+            return refuse("metrics", "address", problem);
+        }
+        for (section, key, path) in [("data", "dir", &self.data.dir), ("root_key", "path", &self.root_key.path)] {
+            if path.as_os_str().is_empty() {
+                return refuse(section, key, "is empty; set a path");
+            }
+        }
+        self.limits.first_out_of_range().map_or(Ok(()), |(key, problem)| Err(("limits", key, problem)))
+    }
+
+    fn start_paths_at(&mut self, folder: &Path) {
+        let tls = self.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
+        let optional = self.log.file.iter_mut().chain(self.policy.file.iter_mut());
+        for path in [&mut self.data.dir, &mut self.root_key.path].into_iter().chain(tls).chain(optional) {
+            *path = folder.join(&*path);
+        }
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The line on which `key` of `[section]` stands, where it is written in the usual way.
+fn line_of(text: &str, section: &str, key: &str) -> Option<usize> {
+    let mut inside = false;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.split(']').next()) {
+            inside = name.trim() == section;
+        } else if inside && line.split_once('=').is_some_and(|(name, _)| name.trim() == key) {
+            return Some(index + 1);
+        }
+    }
+    None
+}
+
+fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+fn optional_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("expected an address and port, such as \"127.0.0.1:9464\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template() -> String {
+        Config::template(&TemplateValues {
+            data_dir: Path::new("data"),
+            root_key: Path::new("/keys/root \"1\".key"),
+            address: "127.0.0.1:7443".parse().unwrap(),
+            certificate: Path::new("tls/server.pem"),
+            key: Path::new("tls/server.key"),
+        })
+    }
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("/etc/oubliette/oubliette.toml"))
+    }
+
+    #[test]
+    fn the_template_is_valid_and_shows_the_defaults() {
+        let text = template();
+        let as_written = parse(&text).unwrap();
+        let switch_on = |line: &str| {
+            let setting = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()));
+            setting.unwrap_or(line).to_owned()
+        };
+        let switched_on = text.lines().map(switch_on).collect::<Vec<_>>().join("\n");
+        assert_eq!(parse(&switched_on).unwrap(), as_written);
+        assert_eq!(as_written.limits, Limits::default());
+        assert_eq!(as_written.data.dir, Path::new("/etc/oubliette/data"));
+        assert_eq!(as_written.root_key.path, Path::new("/keys/root \"1\".key"));
+        assert!(Limits::default().first_out_of_range().is_none());
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_line_and_key() {
+        let text = template();
+        let with = |from: &str, to: &str| parse(&text.replace(from, to)).unwrap_err().to_string();
+        let unknown = with("[policy]", "[policy]\nfiel = \"x\"");
+        assert!(unknown.contains("fiel") && unknown.contains("line "), "{unknown}");
+        let range = with("#connections = 1024", "connections = 0");
+        assert!(
+            range.contains("limits.connections must lie between 1 and 65536") && range.contains("line "),
+            "{range}"
+        );
+        let public = with("[metrics]", "[metrics]\naddress = \"0.0.0.0:9000\"");
+        assert!(public.contains("metrics.address must be a loopback address"), "{public}");
+    }
+
+    #[test]
+    fn plaintext_is_for_loopback_only() {
+        let config = |address: &str| {
+            parse(&format!(
+                "data.dir = 'd'\nroot_key.path = 'k'\n[listen]\naddress = '{address}'\nplaintext_on_loopback = true\n"
+            ))
+        };
+        assert!(config("127.0.0.1:1").is_ok());
+        assert!(config("0.0.0.0:1").unwrap_err().to_string().contains("loopback addresses only"));
+    }
+}

@@ -1,0 +1,97 @@
+//! The commented `oubliette.toml` that `oubliette init` writes. A test holds it to the defaults.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::Limits;
+
+/// What differs from one installation to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct TemplateValues<'a> {
+    /// The data directory.
+    pub data_dir: &'a Path,
+    /// The file of the root key.
+    pub root_key: &'a Path,
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// The server's certificate chain.
+    pub certificate: &'a Path,
+    /// The certificate's private key.
+    pub key: &'a Path,
+}
+
+/// The text of the file. Lines with `#` directly before a key show a default that can be switched on and changed.
+pub(super) fn write(values: &TemplateValues<'_>) -> String {
+    let quoted = |path: &Path| toml_string(&path.display().to_string());
+    let mut text = HEAD.to_owned();
+    let mut section = |part: std::fmt::Arguments<'_>| text.write_fmt(part).expect("writing to a string cannot fail");
+    section(format_args!(
+        "[data]\n# The directory that holds everything but the root key.\ndir = {}\n\n",
+        quoted(values.data_dir)
+    ));
+    section(format_args!("{ROOT_KEY_HEAD}path = {}\n\n", quoted(values.root_key)));
+    section(format_args!(
+        "[listen]\n# Address and port of the service.\naddress = \"{}\"\n{PLAINTEXT}\n[listen.tls]\n\
+         # The server's certificate chain, PEM.\ncertificate = {}\n# Its private key, PEM.\nkey = {}\n\n",
+        values.address,
+        quoted(values.certificate),
+        quoted(values.key)
+    ));
+    section(format_args!("{OPTIONAL}[limits]\n{}", Limits::template()));
+    text
+}
+
+/// A TOML basic string.
+fn toml_string(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => write!(quoted, "\\u{:04X}", u32::from(c)).expect("writing to a string cannot fail"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+const HEAD: &str = "\
+# The configuration of Oubliette. It holds no secrets, only the paths to them.
+# Relative paths start at the folder of this file. A line that begins with `#name =` shows a default: take the `#` away to
+# change it. Sizes and durations have their unit in the name. An unknown key stops the start.
+
+";
+
+const ROOT_KEY_HEAD: &str = "\
+[root_key]
+# Who keeps the root key: `file`.
+#provider = \"file\"
+# The file of the root key; outside of data.dir, best on another device. Each erasure replaces it. Never copy it into the
+# backups of the data: whoever has an old one and an old image has what was erased since.
+";
+
+const PLAINTEXT: &str = "\
+# Serve without TLS; only where `address` is a loopback address, and without the [listen.tls] below.
+#plaintext_on_loopback = false
+";
+
+const OPTIONAL: &str = "\
+[log]
+# `text` or `json`.
+#format = \"text\"
+# What is logged: error, warn, info, debug or trace, also by module (`info,oubliette::store=debug`). Code that is not
+# Oubliette's own never logs below info, whatever stands here.
+#level = \"info\"
+# The file to append to; standard error where empty.
+#file = \"\"
+
+[metrics]
+# Where Prometheus metrics are served over plain HTTP under /metrics; a loopback address. Off where empty.
+#address = \"\"
+
+[policy]
+# A Cedar policy that replaces the built-in one; checked at the start. Built-in where empty.
+#file = \"\"
+
+";
