@@ -51,7 +51,11 @@ pub fn plain_len(sealed: u64) -> Option<u64> {
 
 /// Seals a whole message.
 pub fn seal(key: &Key, context: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    let mut sealer = Sealer::new(key, context);
+    seal_with(Sealer::new(key, context), plaintext)
+}
+
+/// Seals a whole message with a sealer that has taken nothing yet.
+pub fn seal_with(mut sealer: Sealer, plaintext: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(usize::try_from(sealed_len(plaintext.len() as u64)).unwrap_or(0));
     sealed.extend_from_slice(&sealer.header());
     sealer.push(plaintext, &mut sealed);

@@ -7,6 +7,7 @@ mod batch;
 mod committer;
 pub mod disk;
 mod objects;
+pub mod rows;
 mod sled_engine;
 
 use std::io;

@@ -17,11 +17,10 @@
 //! | reclaim | handle | rows and objects to remove |
 //! | duty | receipt | a receipt that is owed |
 //! | receipt | tenant, receipt | a receipt |
-//! | request receipt | tenant, blind index | the receipt that answers an erasure request |
 //! | token | token id | a sealed token |
 //! | token of | tenant, token id | finds a tenant's tokens |
 //! | principal | tenant, blind index | a sealed principal |
-//! | tenant | tenant | a sealed tenant |
+//! | tenant | tenant, piece | a sealed tenant, in pieces |
 //! | usage | tenant, which | a counter |
 //! | ledger | position | an entry |
 
@@ -59,8 +58,6 @@ pub enum Kind {
     Duty = 0x43,
     /// A receipt.
     Receipt = 0x44,
-    /// The receipt that answers an erasure request.
-    RequestReceipt = 0x45,
     /// The ledger.
     Ledger = 0x50,
     /// A token.
@@ -239,11 +236,6 @@ pub fn receipt(tenant: TenantId, receipt: ReceiptId) -> Vec<u8> {
     key(Kind::Receipt, &[&tenant.0, &receipt.0])
 }
 
-/// The receipt that answers an erasure request.
-pub fn request_receipt(tenant: TenantId, request: BlindIndex) -> Vec<u8> {
-    key(Kind::RequestReceipt, &[&tenant.0, &request.0])
-}
-
 /// A token.
 pub fn token(token: TokenId) -> Vec<u8> {
     key(Kind::Token, &[&token.0])
@@ -274,9 +266,14 @@ pub fn principals(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
     span_of(key(Kind::Principal, &[&tenant.0]))
 }
 
-/// A tenant.
-pub fn tenant(tenant: TenantId) -> Vec<u8> {
-    key(Kind::Tenant, &[&tenant.0])
+/// A piece of a tenant's sealed settings.
+pub fn tenant_piece(tenant: TenantId, piece: u8) -> Vec<u8> {
+    key(Kind::Tenant, &[&tenant.0, &[piece]])
+}
+
+/// The tenant and piece in the key of a tenant's row.
+pub fn parse_tenant_piece(key: &[u8]) -> Option<(TenantId, u8)> {
+    Some((TenantId(key.get(1..17)?.try_into().ok()?), *key.get(17)?))
 }
 
 /// What a tenant uses.

@@ -1,0 +1,96 @@
+//! What can go wrong in the vault, once a caller was admitted.
+
+use crate::domain::Invalid;
+use crate::domain::codec::Decode;
+use crate::keys::TreeError;
+use crate::root_key::RootKeyError;
+use crate::store::{CommitError, StoreError};
+
+/// Why the vault did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// A value does not fit what the tenant has set, or what is stored.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What is asked for is not there, or not for this caller.
+    #[error("not found")]
+    NotFound,
+    /// The customer is erased, or is being erased.
+    #[error("the customer is erased: nothing can be stored or read for it")]
+    CustomerErased,
+    /// The request id was used for another request.
+    #[error("this request id was used for another request; choose a new one")]
+    RequestIdReused,
+    /// A request with this id is being worked on.
+    #[error("a request with this id is being worked on; wait for it, or repeat it later")]
+    RequestInProgress,
+    /// The content does not hash to what was announced.
+    #[error("the content does not have the announced SHA-256; send it again")]
+    HashMismatch,
+    /// The content is larger than the service takes.
+    #[error("the content is larger than {limit_bytes} bytes")]
+    ContentTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// An upload without a byte.
+    #[error("the recording has no content")]
+    ContentEmpty,
+    /// The range does not lie within the recording.
+    #[error("the range does not lie within the recording's {size_bytes} bytes")]
+    RangeNotSatisfiable {
+        /// The recording's length.
+        size_bytes: u64,
+    },
+    /// The tenant has used up what it may.
+    #[error("the tenant has used up its quota of {limit} {what}")]
+    QuotaExceeded {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        limit: u64,
+    },
+    /// The disk is too full for new content.
+    #[error("the disk is nearly full: only erasure, audit and reads go on")]
+    DiskReserve,
+    /// There is a tenant of this name.
+    #[error("there is a tenant of this name already")]
+    TenantExists,
+    /// The service stops.
+    #[error("the service is stopping")]
+    Stopping,
+    /// The erasure has happened as far as it could, and is not final.
+    #[error("the erasure is not final: {why}; repeat the request")]
+    ErasureNotFinal {
+        /// What is missing.
+        why: &'static str,
+    },
+    /// Something stored does not open.
+    #[error("{what} is damaged; run `oubliette verify` and restore it")]
+    Damaged {
+        /// What.
+        what: &'static str,
+    },
+    /// Something stored cannot be read.
+    #[error(transparent)]
+    Decode(#[from] Decode),
+    /// The key tree cannot be read.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// The root key cannot be used.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A batch was not committed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl VaultError {
+    /// Something stored that does not open.
+    pub(super) fn damaged(what: &'static str) -> Self {
+        Self::Damaged { what }
+    }
+}

@@ -1,0 +1,72 @@
+//! The stored formats of the vault, written by hand, each with a version. A newer version is refused with words.
+//!
+//! Every sealed thing is sealed under a key derived for one use ([`use_key`]) from one secret, in one place.
+
+mod content;
+mod head;
+mod metadata;
+mod people;
+mod small;
+
+pub(super) use content::{Manifest, Part, decode_transcript, encode_transcript, text_bytes};
+pub(super) use head::{ContentForm, Head};
+pub(super) use metadata::Metadata;
+pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
+pub use small::Receipt;
+pub(super) use small::{
+    DutyRow, ErasingRow, IndexEntry, Pending, ReclaimRow, RequestRow, TombstoneRow, UploadRow, decode_format,
+    decode_profile, encode_format, encode_profile,
+};
+
+use crate::crypto::kdf;
+use crate::crypto::secret::Key;
+use crate::domain::codec::Writer;
+use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
+
+/// Where a secret belongs: the context of everything that is sealed with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub tenant: TenantId,
+    pub handle: Handle,
+    pub record: RecordId,
+    pub revision: Revision,
+}
+
+/// For what a key derived from a record secret is used.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Use {
+    Metadata,
+    Content,
+    Manifest,
+    Part,
+    Profile,
+    List,
+    Pending,
+}
+
+impl Use {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Metadata => "oubliette metadata",
+            Self::Content => "oubliette content",
+            Self::Manifest => "oubliette manifest",
+            Self::Part => "oubliette part",
+            Self::Profile => "oubliette profile",
+            Self::List => "oubliette list",
+            Self::Pending => "oubliette pending",
+        }
+    }
+}
+
+/// The key for one use: HKDF of the secret, with tenant, handle, record and revision in the info.
+pub(super) fn use_key(secret: &Key, r#use: Use, place: &Place) -> Key {
+    let parts: [&[u8]; 4] =
+        [&place.tenant.0, &place.handle.0, place.record.as_bytes(), &place.revision.0.to_be_bytes()];
+    kdf::derive(secret, r#use.label(), &parts)
+}
+
+/// What a wrapped record secret is bound to.
+pub(super) fn secret_context(place: &Place) -> Vec<u8> {
+    let context = Writer::default().text("oubliette secret").fixed(&place.tenant.0).fixed(&place.handle.0);
+    context.fixed(place.record.as_bytes()).u32(place.revision.0).finish().to_vec()
+}

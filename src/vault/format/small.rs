@@ -1,0 +1,265 @@
+//! The small rows: fences, duties, receipts, requests, uploads, index entries, profiles.
+
+use zeroize::Zeroizing;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::codec::{Decode, Reader, Writer};
+use crate::domain::ids::{BlindIndex, CustomerId, Handle, ReceiptId, RecordId, RequestId, Revision, TenantId};
+use crate::domain::record::RecordKind;
+use crate::root_key::MediumClass;
+
+const VERSION: u8 = 1;
+/// The version of the database's layout as a whole.
+const LAYOUT_VERSION: u8 = 1;
+
+fn begin<'a>(what: &'static str, stored: &'a [u8]) -> Result<Reader<'a>, Decode> {
+    Reader::versioned(what, stored, VERSION).map(|(reader, _)| reader)
+}
+
+fn instant(r: &mut Reader<'_>) -> Result<Timestamp, Decode> {
+    let damaged = r.damaged();
+    Timestamp::from_ms(r.u64()?).ok_or(damaged)
+}
+
+pub(in super::super) fn encode_format() -> Vec<u8> {
+    Writer::versioned(LAYOUT_VERSION).text("oubliette").finish().to_vec()
+}
+
+pub(in super::super) fn decode_format(stored: &[u8]) -> Result<(), Decode> {
+    let (mut r, _) = Reader::versioned("the database", stored, LAYOUT_VERSION)?;
+    if r.text()? != "oubliette" {
+        return Err(r.damaged());
+    }
+    r.end()
+}
+
+/// The profile of a customer; stored sealed.
+pub(in super::super) fn encode_profile(customer: &CustomerId) -> Zeroizing<Vec<u8>> {
+    Writer::versioned(VERSION).text(customer.as_str()).finish()
+}
+
+pub(in super::super) fn decode_profile(plain: &[u8]) -> Result<CustomerId, Decode> {
+    let mut r = begin("a customer's profile", plain)?;
+    let customer = CustomerId::parse(r.text()?).map_err(|_| r.damaged())?;
+    r.end()?;
+    Ok(customer)
+}
+
+/// What a row that finds a record says about it; stored sealed behind the handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct IndexEntry {
+    pub kind: RecordKind,
+    pub revision: Revision,
+    pub started: Timestamp,
+}
+
+impl IndexEntry {
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Writer::versioned(VERSION).u8(self.kind as u8).u32(self.revision.0).u64(self.started.as_ms()).finish()
+    }
+}
+
+/// The record that a request stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct RequestRow {
+    pub record: RecordId,
+    pub created: Timestamp,
+    /// A keyed hash of all that was asked.
+    pub fingerprint: [u8; 16],
+}
+
+impl RequestRow {
+    pub fn encode(&self) -> Vec<u8> {
+        let row = Writer::versioned(VERSION).fixed(self.record.as_bytes()).u64(self.created.as_ms());
+        row.fixed(&self.fingerprint).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a request", stored)?;
+        let row = Self { record: RecordId::from_bytes(r.array()?), created: instant(&mut r)?, fingerprint: r.array()? };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// An upload in progress: whose parts to remove if it never ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct UploadRow {
+    pub handle: Handle,
+    pub created: Timestamp,
+}
+
+impl UploadRow {
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::versioned(VERSION).fixed(&self.handle.0).u64(self.created.as_ms()).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("an upload", stored)?;
+        let row = Self { handle: Handle(r.array()?), created: instant(&mut r)? };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// The fence of an erased customer; stored sealed under the tenant's settings key. It has no time and no handle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct TombstoneRow {
+    pub receipt: ReceiptId,
+}
+
+impl TombstoneRow {
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Writer::versioned(VERSION).fixed(&self.receipt.0).finish()
+    }
+
+    pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a tombstone", plain)?;
+        let row = Self { receipt: ReceiptId(r.array()?) };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// An erasure that is asked for. In the clear only the tenant and the handle; the rest is sealed under a key derived from the customer
+/// key, and so ends with it.
+#[derive(Clone, PartialEq, Eq)]
+pub(in super::super) struct ErasingRow {
+    pub tenant: TenantId,
+    pub handle: Handle,
+    pub sealed: Vec<u8>,
+}
+
+impl ErasingRow {
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::versioned(VERSION).fixed(&self.tenant.0).fixed(&self.handle.0).framed(&self.sealed).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a pending erasure", stored)?;
+        let row = Self { tenant: TenantId(r.array()?), handle: Handle(r.array()?), sealed: r.framed()?.to_vec() };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// Rows and objects of a handle that are to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct ReclaimRow {
+    pub tenant: TenantId,
+}
+
+impl ReclaimRow {
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::versioned(VERSION).fixed(&self.tenant.0).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a reclaim job", stored)?;
+        let row = Self { tenant: TenantId(r.array()?) };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// A receipt that is owed since an epoch was written, until the old root key is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct DutyRow {
+    pub tenant: TenantId,
+    /// The request that asked first.
+    pub request: RequestId,
+    /// Who asked.
+    pub caller: BlindIndex,
+    pub epoch: u64,
+}
+
+impl DutyRow {
+    pub fn encode(&self) -> Vec<u8> {
+        let row = Writer::versioned(VERSION).fixed(&self.tenant.0).text(self.request.as_str());
+        row.fixed(&self.caller.0).u64(self.epoch).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a receipt that is owed", stored)?;
+        let row = Self {
+            tenant: TenantId(r.array()?),
+            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
+            caller: BlindIndex(r.array()?),
+            epoch: r.u64()?,
+        };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// What the vault states about an erasure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its id.
+    pub id: ReceiptId,
+    /// The request that asked first.
+    pub request: RequestId,
+    /// Who asked.
+    pub caller: BlindIndex,
+    /// The epoch that began with the erasure.
+    pub epoch: u64,
+    /// From when on it is final.
+    pub final_at: Timestamp,
+    /// The class of the root key's medium.
+    pub medium: MediumClass,
+}
+
+impl Receipt {
+    pub(in super::super) fn encode(&self) -> Vec<u8> {
+        let row = Writer::versioned(VERSION).text(self.request.as_str()).fixed(&self.caller.0).u64(self.epoch);
+        row.u64(self.final_at.as_ms()).u8(self.medium as u8).finish().to_vec()
+    }
+
+    pub(in super::super) fn decode(id: ReceiptId, stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a receipt", stored)?;
+        let receipt = Self {
+            id,
+            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
+            caller: BlindIndex(r.array()?),
+            epoch: r.u64()?,
+            final_at: instant(&mut r)?,
+            medium: match r.u8()? {
+                1 => MediumClass::File,
+                _ => return Err(r.damaged()),
+            },
+        };
+        r.end()?;
+        Ok(receipt)
+    }
+}
+
+/// What is sealed in an [`ErasingRow`].
+pub(in super::super) struct Pending {
+    pub customer: CustomerId,
+    pub receipt: ReceiptId,
+    pub request: RequestId,
+    pub caller: BlindIndex,
+}
+
+impl Pending {
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Writer::versioned(VERSION)
+            .text(self.customer.as_str())
+            .fixed(&self.receipt.0)
+            .text(self.request.as_str())
+            .fixed(&self.caller.0)
+            .finish()
+    }
+
+    pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a pending erasure", plain)?;
+        let pending = Self {
+            customer: CustomerId::parse(r.text()?).map_err(|_| r.damaged())?,
+            receipt: ReceiptId(r.array()?),
+            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
+            caller: BlindIndex(r.array()?),
+        };
+        r.end()?;
+        Ok(pending)
+    }
+}

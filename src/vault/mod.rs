@@ -1,0 +1,120 @@
+//! The conductor: it knows the order of steps, and nothing else. What is sealed how is in `crypto`, what a change of the tree
+//! means in `keys`, what may be done in `access`, how rows become durable in `store`.
+//!
+//! # Life of a record
+//!
+//! 1. A permit comes in; of it are taken tenant, record and purpose, never of the request.
+//! 2. A read: its entry is durable in the ledger before anything is given out ([`Vault::get_transcript`] and its sisters).
+//! 3. A write: the customer is found or created (`writer`), a fresh secret made, content sealed, large content streamed to
+//!    objects as it comes (`upload`).
+//! 4. One batch: record, secret, index rows, request, ledger entry; with the fence against erased customers as its precondition.
+//!    Answered when durable.
+//!
+//! # Life of an erasure
+//!
+//! See `erasure`.
+
+mod core;
+mod customer;
+mod download;
+mod erasure;
+mod error;
+mod fence;
+mod format;
+mod listing;
+mod people;
+mod quota;
+mod reclaim;
+mod records;
+mod start;
+mod tree;
+mod upload;
+mod writer;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use download::{Download, RequestedSpan};
+pub use error::VaultError;
+pub use format::Receipt;
+pub use listing::{Candidates, ListCursor};
+pub use people::NewToken;
+pub use records::RequestKey;
+pub use start::StartError;
+pub use upload::{Begun, Upload};
+
+use self::core::Core;
+use self::writer::TreeWriter;
+use crate::domain::ids::BlindIndex;
+use crate::keys::LEAF_LIMIT;
+
+/// Where the vault keeps what.
+#[derive(Debug, Clone)]
+pub struct VaultPaths {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The root key's file, outside the data directory.
+    pub root_key: PathBuf,
+}
+
+/// How much of what.
+#[derive(Debug, Clone)]
+pub struct VaultLimits {
+    /// Entries in a leaf page of the key tree.
+    pub leaf_entries: usize,
+    /// Sealed content up to this many bytes stands in rows, more in objects.
+    pub inline_content_bytes: u64,
+    /// Plaintext bytes in a part.
+    pub part_bytes: u64,
+    /// The longest recording.
+    pub recording_bytes: u64,
+    /// So much of the disk is left for erasure, audit and reads.
+    pub disk_reserve_bytes: u64,
+    /// The most rows looked at for one page of a list.
+    pub list_scan_rows: usize,
+}
+
+impl Default for VaultLimits {
+    fn default() -> Self {
+        Self {
+            leaf_entries: LEAF_LIMIT,
+            inline_content_bytes: 32 << 10,
+            part_bytes: 8 << 20,
+            recording_bytes: 16 << 30,
+            disk_reserve_bytes: 1 << 30,
+            list_scan_rows: 10_000,
+        }
+    }
+}
+
+/// The vault.
+pub struct Vault {
+    core: Arc<Core>,
+    writer: TreeWriter,
+    in_flight: Arc<InFlight>,
+    reclaiming: tokio::sync::Mutex<()>,
+}
+
+/// Requests that are being worked on, by their blinded ids.
+#[derive(Default)]
+struct InFlight(Mutex<HashSet<BlindIndex>>);
+
+/// One request's place among those being worked on.
+struct InFlightGuard {
+    all: Arc<InFlight>,
+    request: BlindIndex,
+}
+
+impl InFlight {
+    fn enter(self: &Arc<Self>, request: BlindIndex) -> Result<InFlightGuard, VaultError> {
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(request);
+        is_new.then(|| InFlightGuard { all: Arc::clone(self), request }).ok_or(VaultError::RequestInProgress)
+    }
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.request);
+    }
+}

@@ -1,0 +1,121 @@
+//! How much a tenant may use: bytes, records, calls a second; and how full the disk may be.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use super::core::Core;
+use super::{Vault, VaultError};
+use crate::domain::ids::TenantId;
+use crate::domain::tenant::Usage;
+use crate::store::{disk, rows};
+
+/// What is being written, and not yet in the counters.
+#[derive(Default)]
+pub(super) struct Reservations(Mutex<HashMap<TenantId, Usage>>);
+
+/// A tenant's calls a second, as long as its quota stays what it is.
+#[derive(Default)]
+pub(super) struct Rates(Mutex<HashMap<TenantId, (NonZeroU32, Arc<DefaultDirectRateLimiter>)>>);
+
+/// Room for one record that is being written. Given back when dropped: by then the counters have it, or it was not written.
+pub(super) struct Reservation {
+    core: Arc<Core>,
+    tenant: TenantId,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Takes room for more bytes.
+    pub fn grow(&mut self, bytes: u64) -> Result<(), VaultError> {
+        self.core.reserve_bytes(self.tenant, bytes, 0)?;
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut pending = self.core.reservations.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = pending.get_mut(&self.tenant) {
+            usage.content_bytes -= self.bytes;
+            usage.records -= 1;
+            if usage.records == 0 {
+                pending.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+impl Vault {
+    /// Takes room for one record of so many sealed bytes.
+    pub(super) async fn reserve(&self, tenant: TenantId, bytes: u64) -> Result<Reservation, VaultError> {
+        self.core
+            .blocking(move |core| {
+                core.reserve_bytes(tenant, bytes, 1)?;
+                Ok(Reservation { core: Arc::clone(core), tenant, bytes })
+            })
+            .await
+    }
+
+    /// Counts one call of a tenant; refused when it makes more a second than it may.
+    pub async fn count_call(&self, tenant: TenantId) -> Result<(), VaultError> {
+        let allowed =
+            self.core.blocking(move |core| Ok(core.tenant_entry(tenant)?.settings.quotas.requests_per_second));
+        let Some(allowed) = allowed.await?.and_then(NonZeroU32::new) else { return Ok(()) };
+        let limiter = {
+            let mut rates = self.core.rates.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = || (allowed, Arc::new(RateLimiter::direct(Quota::per_second(allowed))));
+            let rate = rates.entry(tenant).or_insert_with(fresh);
+            if rate.0 != allowed {
+                *rate = fresh();
+            }
+            Arc::clone(&rate.1)
+        };
+        let exceeded = VaultError::QuotaExceeded { what: "calls a second", limit: u64::from(allowed.get()) };
+        limiter.check().map_err(|_| exceeded)
+    }
+}
+
+impl Core {
+    /// What a tenant uses now, by the counters.
+    pub fn usage(&self, tenant: TenantId) -> Result<Usage, VaultError> {
+        let counter = |counter| -> Result<u64, VaultError> {
+            let stored = self.db.get(&rows::usage(tenant, counter))?;
+            let bytes = stored.map(|stored| stored.try_into().map_err(|_| VaultError::damaged("a counter")));
+            Ok(bytes.transpose()?.map_or(0, u64::from_be_bytes))
+        };
+        Ok(Usage { content_bytes: counter(rows::Counter::ContentBytes)?, records: counter(rows::Counter::Records)? })
+    }
+
+    fn reserve_bytes(&self, tenant: TenantId, bytes: u64, records: u64) -> Result<(), VaultError> {
+        if disk::free_bytes(&self.data)? < self.limits.disk_reserve_bytes.saturating_add(bytes) {
+            return Err(VaultError::DiskReserve);
+        }
+        let quotas = self.tenant_entry(tenant)?.settings.quotas;
+        let mut pending = self.reservations.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = self.usage(tenant)?;
+        let mine = pending.entry(tenant).or_default();
+        let wanted = Usage {
+            content_bytes: used.content_bytes + mine.content_bytes + bytes,
+            records: used.records + mine.records + records,
+        };
+        let over = |limit: Option<u64>, wanted: u64| limit.filter(|limit| wanted > *limit);
+        let refused = over(quotas.content_bytes, wanted.content_bytes)
+            .map(|limit| VaultError::QuotaExceeded { what: "bytes of content", limit })
+            .or_else(|| {
+                over(quotas.records, wanted.records).map(|limit| VaultError::QuotaExceeded { what: "records", limit })
+            });
+        if let Some(refused) = refused {
+            if mine.records == 0 {
+                pending.remove(&tenant);
+            }
+            return Err(refused);
+        }
+        mine.content_bytes += bytes;
+        mine.records += records;
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! Giving back the space of erased customers: rows and objects under a handle, after the erasure was acknowledged. All of it is noise by
+//! then; nothing here is needed for the erasure to hold.
+
+use super::core::Core;
+use super::format::{Head, ReclaimRow};
+use super::{Vault, VaultError};
+use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
+use crate::store::{Batch, rows};
+
+/// Jobs or secrets looked at in one go.
+const AT_ONCE: usize = 64;
+/// Pieces of one record removed in one go.
+const PIECES_AT_ONCE: usize = 2048;
+
+impl Vault {
+    /// Removes what erased customers left, until nothing is left to remove. One at a time; a second call waits.
+    pub async fn reclaim(&self) -> Result<(), VaultError> {
+        let _one_at_a_time = self.reclaiming.lock().await;
+        loop {
+            let (from, to) = rows::all(rows::Kind::Reclaim);
+            let jobs = self.core.blocking(move |core| Ok(core.db.range(&from, &to, AT_ONCE)?)).await?;
+            if jobs.is_empty() {
+                return Ok(());
+            }
+            for (key, row) in jobs {
+                let handle = key.get(1..).and_then(|handle| handle.try_into().ok()).map(Handle);
+                let handle = handle.ok_or(VaultError::damaged("a reclaim job"))?;
+                let ReclaimRow { tenant } = ReclaimRow::decode(&row)?;
+                self.core.objects.delete_prefix(handle, None).await?;
+                self.core.blocking(move |core| core.reclaim_rows(tenant, handle)).await?;
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Removes the rows of a customer; the job itself goes last.
+    fn reclaim_rows(&self, tenant: TenantId, handle: Handle) -> Result<(), VaultError> {
+        let (from, to) = rows::customer_secrets(handle);
+        loop {
+            let secrets = self.db.range(&from, &to, AT_ONCE)?;
+            if secrets.is_empty() {
+                break;
+            }
+            for (key, _) in secrets {
+                let (_, record, revision) = rows::parse_secret(&key).ok_or(VaultError::damaged("a record's secret"))?;
+                self.reclaim_record(tenant, record, revision, key)?;
+            }
+        }
+        let mut batch = Batch::new();
+        batch.delete(rows::profile(handle));
+        batch.delete(rows::reclaim(handle));
+        self.committer.commit_blocking(batch)?;
+        Ok(())
+    }
+
+    fn reclaim_record(
+        &self,
+        tenant: TenantId,
+        record: RecordId,
+        revision: Revision,
+        secret: Vec<u8>,
+    ) -> Result<(), VaultError> {
+        let (from, to) = rows::revision_span(tenant, record, revision);
+        let pieces = self.db.range(&from, &to, PIECES_AT_ONCE)?;
+        let mut batch = Batch::new();
+        if let Some((_, first)) = pieces.first() {
+            let (head, _) = Head::decode(first)?;
+            for by in [head.case, head.agent].into_iter().flatten() {
+                batch.delete(rows::index(tenant, by, record));
+            }
+            let counted = i64::try_from(head.stored_bytes).unwrap_or(i64::MAX);
+            batch.add(rows::usage(tenant, rows::Counter::ContentBytes), -counted);
+            batch.add(rows::usage(tenant, rows::Counter::Records), -1);
+        }
+        pieces.into_iter().for_each(|(key, _)| batch.delete(key));
+        batch.delete(rows::upload(tenant, record));
+        batch.delete(secret);
+        self.committer.commit_blocking(batch)?;
+        Ok(())
+    }
+}

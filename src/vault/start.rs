@@ -1,0 +1,177 @@
+//! Making a vault, and opening one: what start-up checks, and what it finishes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::core::Core;
+use super::format::{decode_format, encode_format};
+use super::quota::{Rates, Reservations};
+use super::tree::{Pages, RootRow, Top, Tree};
+use super::writer::{TreeWriter, add_pages};
+use super::{Vault, VaultError, VaultLimits, VaultPaths, erasure};
+use crate::keys::{Draft, EpochPlan};
+use crate::root_key::{FileRootKey, RootKey, RootKeyError, RootKeyId};
+use crate::store::{Batch, Committer, Database, Objects, SledEngine, StoreError, rows};
+
+const FIRST_EPOCH: u64 = 1;
+
+/// Why a vault cannot be made or opened. Says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The root key would stand in the data directory.
+    #[error(
+        "the root key {root_key} lies in the data directory {data}: whoever gets the disk would get the key; put it elsewhere, best on another device"
+    )]
+    RootKeyInside {
+        /// The root key's path.
+        root_key: String,
+        /// The data directory.
+        data: String,
+    },
+    /// There is a vault already.
+    #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
+    Exists(String),
+    /// There is no vault.
+    #[error("{0} holds no vault: run `oubliette init` first, or name the right directory")]
+    NoVault(String),
+    /// The root key is not the one that the database names.
+    #[error(
+        "the root key at hand is {held_words}, the database was last sealed with key {named} of epoch {epoch}: put the newest root key file back (an older copy opens nothing)"
+    )]
+    WrongRootKey {
+        /// What the provider holds.
+        held_words: String,
+        /// What the database names.
+        named: RootKeyId,
+        /// The database's epoch.
+        epoch: u64,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl From<RootKeyError> for StartError {
+    fn from(error: RootKeyError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
+impl Vault {
+    /// Makes a new vault: a root key where none is, a data directory where none is, the first epoch, the tenant `system`.
+    pub async fn create(paths: VaultPaths, limits: VaultLimits) -> Result<Arc<Self>, StartError> {
+        let (new_paths, new_limits) = (paths.clone(), limits.clone());
+        on_a_thread(move || create(&new_paths, &new_limits)).await?;
+        let vault = Self::open(paths, limits).await?;
+        vault.create_system_tenant().await?;
+        Ok(vault)
+    }
+
+    /// Opens a vault, and finishes what a crash interrupted: erasures first, before anything is served.
+    pub async fn open(paths: VaultPaths, limits: VaultLimits) -> Result<Arc<Self>, StartError> {
+        let core = on_a_thread(move || open(&paths, limits)).await?;
+        core.objects.sweep_staged().await?;
+        let writer = TreeWriter::start(Arc::clone(&core))?;
+        let vault = Self { core, writer, in_flight: Arc::default(), reclaiming: tokio::sync::Mutex::new(()) };
+        vault.sweep_uploads().await?;
+        Ok(Arc::new(vault))
+    }
+
+    /// Waits until everything acknowledged is durable, and refuses writes from then on.
+    pub async fn close(&self) {
+        let committer = self.core.committer.clone();
+        // The thread is gone only if the whole runtime is.
+        drop(tokio::task::spawn_blocking(move || committer.close()).await);
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StartError::Vault(VaultError::Stopping)))
+}
+
+fn create(paths: &VaultPaths, limits: &VaultLimits) -> Result<(), StartError> {
+    refuse_root_key_inside(paths)?;
+    let data = paths.data.display().to_string();
+    if std::fs::read_dir(&paths.data).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(StartError::Exists(data));
+    }
+    let (provider, root_key) = FileRootKey::create(&paths.root_key)?;
+    let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+    let committer = Committer::start(Arc::clone(&db), rows::Kind::Ledger as u8)?;
+    let pages = Pages(db);
+    let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
+    let mut batch = Batch::new();
+    batch.put(rows::format(), encode_format());
+    batch.put(rows::root(), RootRow::wrap(&provider, root_key, FIRST_EPOCH, &top)?.encode());
+    add_pages(&mut batch, writes);
+    committer.commit_blocking(batch).map_err(VaultError::from)?;
+    committer.close();
+    Ok(())
+}
+
+fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError> {
+    refuse_root_key_inside(paths)?;
+    let no_vault = || StartError::NoVault(paths.data.display().to_string());
+    if !database_folder(&paths.data).is_dir() {
+        return Err(no_vault());
+    }
+    let provider = Arc::new(FileRootKey::open(&paths.root_key)?);
+    let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+    decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
+    let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
+    let row = RootRow::decode(&row).map_err(VaultError::from)?;
+    refuse_wrong_root_key(provider.as_ref(), &row)?;
+    let pages = Pages(Arc::clone(&db));
+    let key = row.unwrap(provider.as_ref())?;
+    let top = Top::open(row, key, &pages)?;
+    let core = Arc::new(Core {
+        committer: Committer::start(Arc::clone(&db), rows::Kind::Ledger as u8)?,
+        objects: Objects::open(&paths.data.join("objects"))?,
+        provider,
+        tree: Tree::new(pages, top),
+        fences: Arc::default(),
+        reservations: Reservations::default(),
+        rates: Rates::default(),
+        limits,
+        data: paths.data.clone(),
+        db,
+    });
+    erasure::resume(&core)?;
+    Ok(core)
+}
+
+fn database_folder(data: &Path) -> PathBuf {
+    data.join("db")
+}
+
+/// Compares the real paths, so that neither `..` nor a symbolic link hides a root key in the data directory.
+fn refuse_root_key_inside(paths: &VaultPaths) -> Result<(), StartError> {
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let folder = paths.root_key.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_inside = match (real(folder), real(&paths.data)) {
+        (Ok(folder), Ok(data)) => folder.starts_with(data),
+        _ => false,
+    };
+    let inside = || StartError::RootKeyInside {
+        root_key: paths.root_key.display().to_string(),
+        data: paths.data.display().to_string(),
+    };
+    if is_inside { Err(inside()) } else { Ok(()) }
+}
+
+fn refuse_wrong_root_key(provider: &dyn RootKey, row: &RootRow) -> Result<(), StartError> {
+    let held = provider.held()?;
+    if held.iter().any(|key| key.id == row.root_key) {
+        return Ok(());
+    }
+    let words = held.iter().map(|key| format!("key {} of epoch {}", key.id, key.epoch)).collect::<Vec<_>>();
+    Err(StartError::WrongRootKey { held_words: words.join(" and "), named: row.root_key, epoch: row.epoch })
+}

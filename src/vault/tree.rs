@@ -1,0 +1,152 @@
+//! The key tree as it stands: the opened top key, and looking keys up from it.
+//!
+//! Lookups hold the lock for reading; the moment in which an epoch's pages replace the old ones holds it for writing. So a
+//! lookup sees the pages of one epoch. Of opened keys only the tenants' are kept, and they go with their epoch; customer keys
+//! and record secrets are never kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::VaultError;
+use crate::crypto::pseudonym::blind;
+use crate::crypto::secret::Key;
+use crate::domain::codec::{Decode, Reader, Writer};
+use crate::domain::ids::{CustomerId, Handle, Pseudonym, TenantId, TenantName};
+use crate::keys::{NodeId, PageSource, SourceError, SystemKeys, TenantKeys, View};
+use crate::root_key::{RootKey, RootKeyId};
+use crate::store::{Database, rows};
+
+const ROOT_VERSION: u8 = 1;
+/// The most tenants whose keys are kept opened; above it all are dropped and opened anew.
+const MAX_OPEN_TENANTS: usize = 1024;
+
+/// The root row: which root key wraps the top key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RootRow {
+    pub epoch: u64,
+    pub root_key: RootKeyId,
+    pub wrapped_top: Vec<u8>,
+}
+
+impl RootRow {
+    /// Wraps `top` under a root key.
+    pub fn wrap(provider: &dyn RootKey, root_key: RootKeyId, epoch: u64, top: &Key) -> Result<Self, VaultError> {
+        let wrapped_top = provider.wrap(root_key, &associated_data(epoch, root_key), top)?;
+        Ok(Self { epoch, root_key, wrapped_top })
+    }
+
+    pub fn unwrap(&self, provider: &dyn RootKey) -> Result<Key, VaultError> {
+        let associated_data = associated_data(self.epoch, self.root_key);
+        Ok(provider.unwrap(self.root_key, &associated_data, &self.wrapped_top)?)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let row = Writer::versioned(ROOT_VERSION).u64(self.epoch).fixed(&self.root_key.0);
+        row.framed(&self.wrapped_top).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let (mut reader, _) = Reader::versioned("the root of the key tree", stored, ROOT_VERSION)?;
+        let row =
+            Self { epoch: reader.u64()?, root_key: RootKeyId(reader.array()?), wrapped_top: reader.framed()?.to_vec() };
+        reader.end()?;
+        Ok(row)
+    }
+}
+
+fn associated_data(epoch: u64, root_key: RootKeyId) -> Vec<u8> {
+    Writer::default().text("oubliette top key").u64(epoch).fixed(&root_key.0).finish().to_vec()
+}
+
+/// The opened top of one epoch.
+pub(super) struct Top {
+    pub row: RootRow,
+    pub key: Key,
+    pub system: SystemKeys,
+    tenants: Mutex<HashMap<TenantId, Arc<TenantKeys>>>,
+}
+
+impl Top {
+    /// Opens the top page under `key`.
+    pub fn open(row: RootRow, key: Key, pages: &Pages) -> Result<Self, VaultError> {
+        let system = View::new(pages, &key).system()?;
+        Ok(Self { row, key, system, tenants: Mutex::new(HashMap::new()) })
+    }
+}
+
+/// Pages from the database.
+pub(super) struct Pages(pub Arc<dyn Database>);
+
+impl PageSource for Pages {
+    fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.get(&rows::page(&id.0)).map_err(|error| SourceError(Box::new(error)))
+    }
+}
+
+/// The key tree as it stands.
+pub(super) struct Tree {
+    pages: Pages,
+    top: RwLock<Top>,
+}
+
+impl Tree {
+    pub fn new(pages: Pages, top: Top) -> Self {
+        Self { pages, top: RwLock::new(top) }
+    }
+
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
+    /// The top of the present epoch; no epoch ends while it is held.
+    pub fn top(&self) -> RwLockReadGuard<'_, Top> {
+        self.top.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The top, to be replaced; no lookup runs while it is held.
+    pub fn top_to_replace(&self) -> RwLockWriteGuard<'_, Top> {
+        self.top.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of the tenant of this name, whether there is one or not.
+    pub fn tenant_id(&self, name: &TenantName) -> TenantId {
+        TenantId(blind(&self.top().system.index, "tenant", &[name.as_str().as_bytes()]))
+    }
+
+    /// The keys of a tenant.
+    pub fn tenant(&self, id: TenantId) -> Result<Option<Arc<TenantKeys>>, VaultError> {
+        self.tenant_at(&self.top(), id)
+    }
+
+    /// The handle of a customer.
+    pub fn handle(&self, id: TenantId, pseudonym: Pseudonym) -> Result<Option<Handle>, VaultError> {
+        let top = self.top();
+        let Some(tenant) = self.tenant_at(&top, id)? else { return Ok(None) };
+        Ok(View::new(&self.pages, &top.key).handle(&tenant, pseudonym)?)
+    }
+
+    /// The key of a customer.
+    pub fn customer_key(&self, id: TenantId, handle: Handle) -> Result<Option<Key>, VaultError> {
+        let top = self.top();
+        let Some(tenant) = self.tenant_at(&top, id)? else { return Ok(None) };
+        Ok(View::new(&self.pages, &top.key).customer(&tenant, handle)?)
+    }
+
+    fn tenant_at(&self, top: &Top, id: TenantId) -> Result<Option<Arc<TenantKeys>>, VaultError> {
+        let mut opened = top.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tenant) = opened.get(&id) {
+            return Ok(Some(Arc::clone(tenant)));
+        }
+        let Some(tenant) = View::new(&self.pages, &top.key).tenant(id)?.map(Arc::new) else { return Ok(None) };
+        if opened.len() >= MAX_OPEN_TENANTS {
+            opened.clear();
+        }
+        opened.insert(id, Arc::clone(&tenant));
+        Ok(Some(tenant))
+    }
+}
+
+/// The pseudonym of a customer in a tenant.
+pub(super) fn pseudonym(tenant: &TenantKeys, customer: &CustomerId) -> Pseudonym {
+    Pseudonym(blind(&tenant.index, "customer", &[customer.as_str().as_bytes()]))
+}

@@ -1,0 +1,267 @@
+//! Storing a recording as it arrives: part by part, each sealed and durable before the next one's last byte is taken.
+//!
+//! The wrapped secret and the upload's row are durable before the first part. A part that fails is never sealed again under the same salt. If
+//! the stream breaks, [`Upload::abort`] or, after a crash, the sweep at start removes what was stored; nothing of it was ever visible.
+
+use std::sync::Arc;
+
+use super::core::Core;
+use super::fence::Inside;
+use super::format::{Manifest, Part, Place, UploadRow, Use, use_key};
+use super::quota::Reservation;
+use super::records::{Admitted, Draft, RequestKey, Sealed, check_details, new_record_id};
+use super::{Vault, VaultError};
+use crate::access::permit::{Permit, TenantScope};
+use crate::crypto::content::{self, Sealer};
+use crate::crypto::hash::{Sha256, same};
+use crate::crypto::secret::{Key, random_bytes};
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{CustomerId, Revision};
+use crate::domain::record::{NewRecording, Record, RecordKind};
+use crate::store::{Batch, ObjectName, ObjectWriter, rows};
+
+/// Uploads looked at in one go by the sweep.
+const SWEEP_AT_ONCE: usize = 256;
+/// The most parts: the manifest then still fits the pieces of one record.
+const MAX_PARTS: usize = 65_536;
+
+/// What [`Vault::begin_upload`] finds.
+pub enum Begun {
+    /// The request stored this record before.
+    Done(Box<Record>),
+    /// The content may come.
+    Started(Box<Upload>),
+}
+
+/// A recording that is arriving.
+pub struct Upload {
+    vault: Arc<Vault>,
+    permit: Permit<TenantScope>,
+    admitted: Option<Admitted>,
+    customer: CustomerId,
+    expected_sha256: Option<[u8; 32]>,
+    draft: Option<Draft>,
+    place: Place,
+    secret: Key,
+    hash: Sha256,
+    taken: u64,
+    part: Option<OpenPart>,
+    parts: Vec<Part>,
+    stored_bytes: u64,
+    reservation: Reservation,
+    inside: Inside,
+}
+
+struct OpenPart {
+    object: [u8; 16],
+    writer: ObjectWriter,
+    sealer: Sealer,
+    plain_bytes: u64,
+}
+
+impl Vault {
+    /// Begins to store a recording.
+    pub async fn begin_upload(
+        self: &Arc<Self>,
+        permit: Permit<TenantScope>,
+        new: NewRecording,
+        request: RequestKey,
+    ) -> Result<Begun, VaultError> {
+        let tenant = permit.resource().tenant;
+        let admitted = match self.admit(&permit, request).await? {
+            Ok(admitted) => admitted,
+            Err(record) => return Ok(Begun::Done(Box::new(record))),
+        };
+        let NewRecording { customer, details, media_type, expected_sha256 } = new;
+        let checked = details.clone();
+        self.core.blocking(move |core| check_details(core, tenant, &checked)).await?;
+        let reservation = self.reserve(tenant, 0).await?;
+        let handle = self.customer_handle(tenant, &customer).await?;
+        let inside = self.core.fences.enter(handle)?;
+        let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
+        let secret = self.begin_record(place).await?;
+        let draft = Draft {
+            place,
+            kind: RecordKind::Recording,
+            created: Timestamp::now(),
+            details,
+            content_bytes: 0,
+            content_sha256: None,
+            media_type: Some(media_type),
+        };
+        Ok(Begun::Started(Box::new(Upload {
+            vault: Arc::clone(self),
+            permit,
+            admitted: Some(admitted),
+            customer,
+            expected_sha256,
+            draft: Some(draft),
+            place,
+            secret,
+            hash: Sha256::new(),
+            taken: 0,
+            part: None,
+            parts: Vec::new(),
+            stored_bytes: 0,
+            reservation,
+            inside,
+        })))
+    }
+
+    /// Makes the secret and the upload's row durable.
+    async fn begin_record(&self, place: Place) -> Result<Key, VaultError> {
+        let (secret, batch) = self
+            .core
+            .blocking(move |core| {
+                let mut batch = Batch::new();
+                let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
+                let row = UploadRow { handle: place.handle, created: Timestamp::now() };
+                batch.put(rows::upload(place.tenant, place.record), row.encode());
+                Ok((secret, batch))
+            })
+            .await?;
+        self.core.committer.commit(batch).await?;
+        Ok(secret)
+    }
+
+    /// Removes what uploads left behind that no process carries on.
+    pub(super) async fn sweep_uploads(&self) -> Result<(), VaultError> {
+        loop {
+            let (from, to) = rows::all(rows::Kind::Upload);
+            let left = self.core.blocking(move |core| Ok(core.db.range(&from, &to, SWEEP_AT_ONCE)?)).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            for (key, row) in left {
+                let (tenant, record) = rows::parse_upload(&key).ok_or(VaultError::damaged("an upload's key"))?;
+                let UploadRow { handle, .. } = UploadRow::decode(&row)?;
+                let place = Place { tenant, handle, record, revision: Revision::FIRST };
+                remove_upload(&self.core, &place).await?;
+            }
+        }
+    }
+}
+
+/// Removes the parts, the secret and the row of an upload, in this order.
+async fn remove_upload(core: &Core, place: &Place) -> Result<(), VaultError> {
+    core.objects.delete_prefix(place.handle, Some(place.record)).await?;
+    let mut batch = Batch::new();
+    batch.delete(rows::secret(place.handle, place.record, place.revision));
+    batch.delete(rows::upload(place.tenant, place.record));
+    core.committer.commit(batch).await?;
+    Ok(())
+}
+
+impl Upload {
+    /// Fires when the customer is being erased; the upload then fails with [`VaultError::CustomerErased`].
+    pub fn erased(&self) -> tokio_util::sync::CancellationToken {
+        self.inside.closed().clone()
+    }
+
+    /// Takes the next bytes. Returns when they are handed to the store, so that a slow disk slows the sender.
+    pub async fn push(&mut self, mut bytes: &[u8]) -> Result<(), VaultError> {
+        let limits = &self.vault.core.limits;
+        let (limit_bytes, part_bytes) = (limits.recording_bytes, limits.part_bytes);
+        if self.inside.closed().is_cancelled() {
+            return Err(VaultError::CustomerErased);
+        }
+        if self.taken + bytes.len() as u64 > limit_bytes {
+            return Err(VaultError::ContentTooLarge { limit_bytes });
+        }
+        self.hash.update(bytes);
+        self.taken += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let mut part = match self.part.take() {
+                Some(part) => part,
+                None => self.open_part().await?,
+            };
+            let room = usize::try_from(part_bytes - part.plain_bytes).unwrap_or(usize::MAX);
+            let (head, tail) = bytes.split_at(bytes.len().min(room));
+            let mut sealed = Vec::with_capacity(head.len() + content::SEALED_CHUNK);
+            part.sealer.push(head, &mut sealed);
+            part.plain_bytes += head.len() as u64;
+            self.stored_bytes += sealed.len() as u64;
+            part.writer.write(sealed).await?;
+            bytes = tail;
+            if part.plain_bytes == part_bytes {
+                self.close_part(part).await?;
+            } else {
+                self.part = Some(part);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the recording: everything is durable and visible when this returns.
+    pub async fn finish(mut self) -> Result<Record, VaultError> {
+        match self.complete().await {
+            Ok(record) => Ok(record),
+            Err(error) => {
+                self.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what was stored so far. What cannot be removed now is removed at the next start.
+    pub async fn abort(mut self) {
+        if let Some(part) = self.part.take() {
+            drop(part.writer.abort().await);
+        }
+        if let Err(error) = remove_upload(&self.vault.core, &self.place).await {
+            tracing::warn!(record = %self.place.record, %error, "an upload's remains stay until the next start");
+        }
+    }
+
+    async fn complete(&mut self) -> Result<Record, VaultError> {
+        if let Some(part) = self.part.take() {
+            self.close_part(part).await?;
+        }
+        if self.taken == 0 {
+            return Err(VaultError::ContentEmpty);
+        }
+        let sha256 = std::mem::take(&mut self.hash).finish();
+        if self.expected_sha256.is_some_and(|expected| !same(&expected, &sha256)) {
+            return Err(VaultError::HashMismatch);
+        }
+        let (Some(mut draft), Some(admitted)) = (self.draft.take(), self.admitted.take()) else {
+            return Err(VaultError::Stopping);
+        };
+        draft.content_bytes = self.taken;
+        draft.content_sha256 = Some(sha256);
+        let manifest = Manifest { parts: std::mem::take(&mut self.parts) };
+        let sealed = Sealed::Parts { manifest, stored_bytes: self.stored_bytes };
+        let mut batch = Batch::new();
+        batch.delete(rows::upload(self.place.tenant, self.place.record));
+        let customer = self.customer.clone();
+        self.vault.store(&self.permit, admitted, draft, customer, &self.secret, sealed, batch).await
+    }
+
+    async fn open_part(&mut self) -> Result<OpenPart, VaultError> {
+        if self.parts.len() >= MAX_PARTS {
+            let limit_bytes = self.vault.core.limits.part_bytes.saturating_mul(MAX_PARTS as u64);
+            return Err(VaultError::ContentTooLarge { limit_bytes });
+        }
+        self.reservation.grow(content::sealed_len(self.vault.core.limits.part_bytes))?;
+        let object = random_bytes();
+        let number = u32::try_from(self.parts.len()).expect("parts are bounded");
+        let sealer = Sealer::new(&use_key(&self.secret, Use::Part, &self.place), &number.to_be_bytes());
+        let name = ObjectName::new(self.place.handle, self.place.record, object);
+        let mut writer = self.vault.core.objects.create(name).await?;
+        writer.write(sealer.header().to_vec()).await?;
+        self.stored_bytes += content::HEADER as u64;
+        Ok(OpenPart { object, writer, sealer, plain_bytes: 0 })
+    }
+
+    async fn close_part(&mut self, part: OpenPart) -> Result<(), VaultError> {
+        let OpenPart { object, mut writer, sealer, plain_bytes } = part;
+        let commitment = sealer.commitment();
+        let mut sealed = Vec::with_capacity(content::SEALED_CHUNK);
+        sealer.finish(&mut sealed);
+        self.stored_bytes += sealed.len() as u64;
+        writer.write(sealed).await?;
+        writer.finish().await?;
+        self.parts.push(Part { object, commitment, plain_bytes });
+        Ok(())
+    }
+}

@@ -1,0 +1,184 @@
+//! The one writer of the key tree: a thread that takes jobs from a bounded queue, as many as wait, and does them together.
+//!
+//! New customers of one round share the pages that they touch, and one batch. Erasures of one round share one epoch. So nothing ever
+//! changes the tree between a plan and its batch; the pages as read travel in the batch as preconditions all the same.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::VaultError;
+use super::core::Core;
+use super::customer::Customer;
+use super::erasure::{self, ErasureJob};
+use super::format::Receipt;
+use super::tree::pseudonym;
+use crate::crypto::secret::random_bytes;
+use crate::domain::ids::{CustomerId, Handle, TenantId};
+use crate::keys::{Draft, PageWrite};
+use crate::store::{Batch, StoreError, rows};
+
+/// Jobs that may wait; callers wait for room.
+const QUEUE: usize = 1024;
+/// The most jobs in one round: with three rows and some pages each they fit one batch.
+const MAX_ROUND: usize = 256;
+
+/// The way to the writer.
+#[derive(Clone)]
+pub(super) struct TreeWriter {
+    jobs: mpsc::Sender<Job>,
+}
+
+enum Job {
+    Customer(CustomerJob),
+    Tenant { tenant: TenantId, answer: oneshot::Sender<Result<(), VaultError>> },
+    Erasure(ErasureJob),
+}
+
+struct CustomerJob {
+    tenant: TenantId,
+    customer: CustomerId,
+    answer: oneshot::Sender<Result<Handle, VaultError>>,
+}
+
+impl TreeWriter {
+    /// Starts the thread. It ends when the last way to it is dropped.
+    pub fn start(core: Arc<Core>) -> Result<Self, VaultError> {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        std::thread::Builder::new()
+            .name("tree-writer".to_owned())
+            .spawn(move || run(&core, queue))
+            .map_err(|source| StoreError::Io { doing: "starting the tree writer", source })?;
+        Ok(Self { jobs })
+    }
+
+    /// The handle of a customer, who is created if unknown. Refused for an erased one.
+    pub async fn ensure_customer(&self, tenant: TenantId, customer: CustomerId) -> Result<Handle, VaultError> {
+        self.ask(|answer| Job::Customer(CustomerJob { tenant, customer, answer })).await
+    }
+
+    /// Adds a tenant to the tree.
+    pub async fn add_tenant(&self, tenant: TenantId) -> Result<(), VaultError> {
+        self.ask(|answer| Job::Tenant { tenant, answer }).await
+    }
+
+    /// Erases a customer; answered when it is final.
+    pub async fn erase(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<Receipt, VaultError>>) -> ErasureJob,
+    ) -> Result<Receipt, VaultError> {
+        self.ask(|answer| Job::Erasure(job(answer))).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, VaultError>>) -> Job) -> Result<T, VaultError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(job(answer)).await.map_err(|_| VaultError::Stopping)?;
+        answered.await.unwrap_or(Err(VaultError::Stopping))
+    }
+}
+
+fn run(core: &Core, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        let (mut customers, mut erasures) = (Vec::new(), Vec::new());
+        let rest = std::iter::from_fn(|| queue.try_recv().ok());
+        for job in std::iter::once(first).chain(rest).take(MAX_ROUND) {
+            match job {
+                Job::Customer(job) => customers.push(job),
+                Job::Erasure(job) => erasures.push(job),
+                // Whoever asked may have gone; the tenant stays.
+                Job::Tenant { tenant, answer } => drop(answer.send(add_tenant(core, tenant))),
+            }
+        }
+        if !customers.is_empty() {
+            add_customers(core, customers);
+        }
+        if !erasures.is_empty() {
+            erasure::erase(core, erasures);
+        }
+    }
+}
+
+fn add_tenant(core: &Core, tenant: TenantId) -> Result<(), VaultError> {
+    if core.tree.tenant(tenant)?.is_some() {
+        return Err(VaultError::TenantExists);
+    }
+    let top = core.tree.top();
+    let mut draft = Draft::open(core.tree.pages(), &top.key, core.limits.leaf_entries)?;
+    draft.add_tenant(tenant)?;
+    let mut batch = Batch::new();
+    add_pages(&mut batch, draft.into_inserts().writes);
+    drop(top);
+    core.committer.commit_blocking(batch)?;
+    Ok(())
+}
+
+/// Puts planned pages into a batch, on the condition that nothing else stands there by then.
+pub(super) fn add_pages(batch: &mut Batch, writes: Vec<PageWrite>) {
+    for write in writes {
+        let key = rows::page(&write.id.0);
+        match write.as_read {
+            Some(read) => batch.require_value(key.clone(), read),
+            None => batch.require_absent(key.clone()),
+        };
+        match write.sealed {
+            Some(sealed) => batch.put(key, sealed),
+            None => batch.delete(key),
+        }
+    }
+}
+
+fn add_customers(core: &Core, jobs: Vec<CustomerJob>) {
+    let mut batch = Batch::new();
+    let planned = plan_customers(core, &jobs, &mut batch);
+    let committed = planned.and_then(|outcomes| {
+        if !batch.is_empty() {
+            core.committer.commit_blocking(batch)?;
+        }
+        Ok(outcomes)
+    });
+    match committed {
+        Ok(outcomes) => jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| drop(job.answer.send(outcome))),
+        Err(error) => refuse_all(jobs.into_iter().map(|job| job.answer), error),
+    }
+}
+
+/// Gives the first the error, and the others one that says as much.
+pub(super) fn refuse_all<T>(answers: impl Iterator<Item = oneshot::Sender<Result<T, VaultError>>>, error: VaultError) {
+    let mut error = Some(error);
+    for answer in answers {
+        let why = error.take().unwrap_or(VaultError::Store(StoreError::Closed));
+        drop(answer.send(Err(why)));
+    }
+}
+
+type Outcomes = Vec<Result<Handle, VaultError>>;
+
+fn plan_customers(core: &Core, jobs: &[CustomerJob], batch: &mut Batch) -> Result<Outcomes, VaultError> {
+    let top = core.tree.top();
+    let mut draft = Draft::open(core.tree.pages(), &top.key, core.limits.leaf_entries)?;
+    drop(top);
+    let outcomes = jobs.iter().map(|job| plan_customer(core, job, &mut draft, batch)).collect();
+    add_pages(batch, draft.into_inserts().writes);
+    Ok(outcomes)
+}
+
+fn plan_customer(
+    core: &Core,
+    job: &CustomerJob,
+    draft: &mut Draft<'_>,
+    batch: &mut Batch,
+) -> Result<Handle, VaultError> {
+    let pseudonym = pseudonym(&*core.tenant_keys(job.tenant)?, &job.customer);
+    let tombstone = rows::tombstone(job.tenant, pseudonym);
+    if core.db.get(&tombstone)?.is_some() {
+        return Err(VaultError::CustomerErased);
+    }
+    if let Some(handle) = draft.handle(job.tenant, pseudonym)? {
+        return Ok(handle);
+    }
+    let handle = Handle(random_bytes());
+    let key = draft.add_customer(job.tenant, pseudonym, handle)?;
+    batch.require_absent(tombstone);
+    Customer::new(job.tenant, handle, key).add_rows(batch, &job.customer);
+    Ok(handle)
+}
