@@ -1,6 +1,7 @@
 //! The service over gRPC.
 
 pub mod from_proto;
+pub mod methods;
 pub mod reason;
 pub mod status;
 pub mod to_proto;
