@@ -1,8 +1,11 @@
 //! The service over gRPC.
 
 pub mod from_proto;
+pub mod listener;
+pub mod manners;
 pub mod methods;
 pub mod reason;
+pub mod server;
 pub mod status;
 pub mod to_proto;
 
