@@ -12,3 +12,4 @@ pub mod root_key;
 pub mod store;
 
 pub mod vault;
+pub mod telemetry;

@@ -1,0 +1,261 @@
+//! The door in: messages of `oubliette.v1` become domain types, or an [`Invalid`] with the exact path of the field.
+//!
+//! Whoever holds what comes out of here need not check it again, but for what only a tenant's settings know (which purposes and
+//! teams there are). Nothing is looked up and nothing is stored here. What a message held as plain text is wiped.
+
+mod admin;
+mod details;
+
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+use prost_types::Timestamp as WireTimestamp;
+use zeroize::Zeroizing;
+
+use super::v1;
+use crate::domain::clock::{CLOCK_SKEW_MS, Timestamp};
+use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, RecordId, RequestId};
+use crate::domain::record::{
+    ByteSpan, FindBy, NewRecording, NewTranscript, RecordFilter, Speaker, TranscriptLimits, Turn,
+};
+use crate::domain::{Invalid, Problem};
+
+pub use admin::{
+    TokenRequest, create_tenant, create_token, revoke_token, set_principal, tenant_name, tenant_or_own, update_settings,
+};
+
+/// The most items on a page of a list.
+pub const MAX_PAGE_SIZE: usize = 200;
+/// The items on a page where the caller does not say.
+pub const DEFAULT_PAGE_SIZE: usize = 50;
+/// The longest page token that can be one of ours.
+pub const MAX_PAGE_TOKEN_BYTES: usize = 1024;
+
+/// Which page of a list is asked for. The token is opaque here; whoever wrote it checks it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// How many items at most, 1 to [`MAX_PAGE_SIZE`].
+    pub size: usize,
+    /// The token of the page before; `None` for the first page.
+    pub token: Option<String>,
+}
+
+/// What a list of records is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListRequest {
+    /// Why it is read.
+    pub purpose: Purpose,
+    /// Which records.
+    pub filter: RecordFilter,
+    /// Which page.
+    pub page: PageRequest,
+}
+
+/// Which bytes of a recording are asked for, before its length is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RangeRequest {
+    /// The first byte.
+    pub offset: u64,
+    /// How many; `None` up to the end.
+    pub length: Option<NonZeroU64>,
+}
+
+impl RangeRequest {
+    /// The span in a recording of `size_bytes`; `None` when it begins behind the last byte or reaches over the end. The whole
+    /// of an empty recording is an empty span.
+    pub fn within(self, size_bytes: u64) -> Option<ByteSpan> {
+        let rest = size_bytes.checked_sub(self.offset)?;
+        if rest == 0 && self.offset > 0 {
+            return None;
+        }
+        let length = self.length.map_or(rest, NonZeroU64::get);
+        (length <= rest).then_some(ByteSpan { offset: self.offset, length })
+    }
+}
+
+/// A chat to be stored.
+pub fn create_transcript(
+    message: v1::CreateTranscriptRequest,
+    now: Timestamp,
+) -> Result<(RequestId, NewTranscript), Invalid> {
+    let request_id = RequestId::parse(&message.request_id)?;
+    let (customer, details) = details::details("details", message.details, now)?;
+    let turns = turns(message.turns, now)?;
+    Ok((request_id, NewTranscript { customer, details, turns }))
+}
+
+/// The metadata of an upload: what its first message must carry.
+pub fn upload_metadata(
+    message: Option<v1::UploadRecordingRequest>,
+    now: Timestamp,
+) -> Result<(RequestId, NewRecording), Invalid> {
+    let Some(message) = message else { return Err(Invalid::new("metadata", Problem::Missing)) };
+    match message.payload {
+        Some(v1::upload_recording_request::Payload::Metadata(metadata)) => {
+            recording(metadata, now).map_err(|invalid| invalid.within("metadata"))
+        }
+        Some(v1::upload_recording_request::Payload::Chunk(_)) => {
+            Err(Invalid::new("chunk", Problem::OutOfOrder { expected: "the first message carries metadata" }))
+        }
+        None => Err(Invalid::new("payload", Problem::Missing)),
+    }
+}
+
+/// A chunk of an upload: what every message but the first must carry.
+pub fn upload_chunk(message: v1::UploadRecordingRequest) -> Result<Bytes, Invalid> {
+    match message.payload {
+        Some(v1::upload_recording_request::Payload::Chunk(chunk)) if chunk.is_empty() => {
+            Err(Invalid::new("chunk", Problem::TooShort { limit_bytes: 1 }))
+        }
+        Some(v1::upload_recording_request::Payload::Chunk(chunk)) => Ok(chunk),
+        Some(v1::upload_recording_request::Payload::Metadata(_)) => {
+            Err(Invalid::new("metadata", Problem::OutOfOrder { expected: "only the first message carries metadata" }))
+        }
+        None => Err(Invalid::new("payload", Problem::Missing)),
+    }
+}
+
+/// The record and the purpose that every read of one record states.
+pub fn read(record_id: &str, purpose: &str) -> Result<(RecordId, Purpose), Invalid> {
+    Ok((RecordId::parse(record_id)?, Purpose::parse(purpose)?))
+}
+
+/// Which bytes of which recording, and why.
+pub fn download(message: &v1::DownloadRecordingRequest) -> Result<(RecordId, Purpose, RangeRequest), Invalid> {
+    let (record, purpose) = read(&message.record_id, &message.purpose)?;
+    let range = message.range.as_ref().map_or_else(RangeRequest::default, |range| RangeRequest {
+        offset: range.offset,
+        length: NonZeroU64::new(range.length),
+    });
+    Ok((record, purpose, range))
+}
+
+/// Which records are listed.
+pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Invalid> {
+    let customer_id = Zeroizing::new(message.customer_id);
+    let case_id = Zeroizing::new(message.case_id);
+    let agent = Zeroizing::new(message.agent);
+    let purpose = Purpose::parse(&message.purpose)?;
+    let by = match (customer_id.as_str(), case_id.as_str(), agent.as_str()) {
+        ("", "", "") => FindBy::Tenant,
+        (customer, "", "") => FindBy::Customer(CustomerId::parse(customer)?),
+        ("", case, "") => FindBy::Case(CaseId::parse(case)?),
+        ("", "", agent) => FindBy::Agent(named("agent", PrincipalName::parse(agent))?),
+        ("", _, _) => return Err(Invalid::new("agent", Problem::Conflicts { other: "case_id" })),
+        (_, "", _) => return Err(Invalid::new("agent", Problem::Conflicts { other: "customer_id" })),
+        (_, _, _) => return Err(Invalid::new("case_id", Problem::Conflicts { other: "customer_id" })),
+    };
+    let started_from = optional_timestamp("started_from", message.started_from)?;
+    let started_before = optional_timestamp("started_before", message.started_before)?;
+    if let (Some(from), Some(before)) = (started_from, started_before)
+        && from >= before
+    {
+        return Err(Invalid::new("started_before", Problem::OutOfRange { allowed: "it must be after started_from" }));
+    }
+    let page = page(message.page_size, message.page_token)?;
+    Ok(ListRequest { purpose, filter: RecordFilter { by, started_from, started_before }, page })
+}
+
+/// Which customer is erased.
+pub fn erase_customer(message: v1::EraseCustomerRequest) -> Result<(RequestId, CustomerId), Invalid> {
+    let customer_id = Zeroizing::new(message.customer_id);
+    Ok((RequestId::parse(&message.request_id)?, CustomerId::parse(&customer_id)?))
+}
+
+/// Which page of a list.
+pub fn page(size: i32, token: String) -> Result<PageRequest, Invalid> {
+    let size = match usize::try_from(size) {
+        Ok(0) => DEFAULT_PAGE_SIZE,
+        Ok(size @ 1..=MAX_PAGE_SIZE) => size,
+        _ => return Err(Invalid::new("page_size", Problem::OutOfRange { allowed: "1 to 200, or 0 for 50" })),
+    };
+    if token.len() > MAX_PAGE_TOKEN_BYTES {
+        let problem = Problem::TooLong { limit_bytes: MAX_PAGE_TOKEN_BYTES as u64 };
+        return Err(Invalid::new("page_token", problem));
+    }
+    Ok(PageRequest { size, token: Some(token).filter(|token| !token.is_empty()) })
+}
+
+fn recording(metadata: v1::RecordingMetadata, now: Timestamp) -> Result<(RequestId, NewRecording), Invalid> {
+    let request_id = RequestId::parse(&metadata.request_id)?;
+    let (customer, details) = details::details("details", metadata.details, now)?;
+    let media_type = details::media_type(metadata.media_type)?;
+    let expected_sha256 = match metadata.content_sha256.as_ref() {
+        [] => None,
+        hash => Some(hash.try_into().map_err(|_| {
+            Invalid::new("content_sha256", Problem::Malformed { expected: "the 32 bytes of a SHA-256, or nothing" })
+        })?),
+    };
+    Ok((request_id, NewRecording { customer, details, media_type, expected_sha256 }))
+}
+
+fn turns(messages: Vec<v1::Turn>, now: Timestamp) -> Result<Vec<Turn>, Invalid> {
+    // First into texts that wipe themselves, so that a refused chat is wiped as well.
+    let wiped: Vec<_> =
+        messages.into_iter().map(|turn| (turn.speaker, turn.said_at, Zeroizing::new(turn.text))).collect();
+    if wiped.is_empty() {
+        return Err(Invalid::new("turns", Problem::Missing));
+    }
+    if wiped.len() > TranscriptLimits::MAX_TURNS {
+        return Err(Invalid::new("turns", Problem::TooMany { limit: TranscriptLimits::MAX_TURNS as u64 }));
+    }
+    if wiped.iter().map(|(.., text)| text.len()).sum::<usize>() > TranscriptLimits::MAX_TEXT_BYTES {
+        return Err(Invalid::new("turns", Problem::TooLong { limit_bytes: TranscriptLimits::MAX_TEXT_BYTES as u64 }));
+    }
+    let mut turns = Vec::with_capacity(wiped.len());
+    for (index, (speaker, said_at, text)) in wiped.into_iter().enumerate() {
+        turns
+            .push(turn(speaker, said_at, text, now).map_err(|invalid| invalid.within(format_args!("turns[{index}]")))?);
+    }
+    Ok(turns)
+}
+
+fn turn(
+    speaker: i32,
+    said_at: Option<WireTimestamp>,
+    text: Zeroizing<String>,
+    now: Timestamp,
+) -> Result<Turn, Invalid> {
+    let speaker = from_number("speaker", speaker, Speaker::from_code)?;
+    let said = optional_timestamp("said_at", said_at)?.map(|said| not_in_future("said_at", said, now)).transpose()?;
+    if text.len() > TranscriptLimits::MAX_TURN_BYTES {
+        return Err(Invalid::new("text", Problem::TooLong { limit_bytes: TranscriptLimits::MAX_TURN_BYTES as u64 }));
+    }
+    Ok(Turn { speaker, said, text })
+}
+
+/// A value of an enum whose numbers in the API are those of the domain; 0, "unspecified", is none.
+fn from_number<T>(field: &str, number: i32, from_code: impl FnOnce(u8) -> Option<T>) -> Result<T, Invalid> {
+    let known = u8::try_from(number).ok().and_then(from_code);
+    known.ok_or_else(|| Invalid::new(field, Problem::UnknownValue))
+}
+
+/// The parsed name, or the complaint about it under the name that the field has here.
+fn named<T>(field: impl Into<String>, parsed: Result<T, Invalid>) -> Result<T, Invalid> {
+    parsed.map_err(|invalid| Invalid { field: field.into(), ..invalid })
+}
+
+fn optional_timestamp(field: &str, wire: Option<WireTimestamp>) -> Result<Option<Timestamp>, Invalid> {
+    wire.map(|wire| timestamp(field, wire)).transpose()
+}
+
+/// An instant. What is finer than a millisecond is cut off.
+fn timestamp(field: &str, wire: WireTimestamp) -> Result<Timestamp, Invalid> {
+    let instant = || {
+        let nanos = u64::try_from(wire.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+        let seconds_ms = u64::try_from(wire.seconds).ok()?.checked_mul(1_000)?;
+        Timestamp::from_ms(seconds_ms.checked_add(nanos / 1_000_000)?)
+    };
+    let allowed = "years 1970 to 9999, nanos 0 to 999,999,999";
+    instant().ok_or_else(|| Invalid::new(field, Problem::OutOfRange { allowed }))
+}
+
+fn not_in_future(field: &str, instant: Timestamp, now: Timestamp) -> Result<Timestamp, Invalid> {
+    if instant > now.plus_ms(CLOCK_SKEW_MS) {
+        return Err(Invalid::new(field, Problem::InFuture));
+    }
+    Ok(instant)
+}
+
+#[cfg(test)]
+mod tests;

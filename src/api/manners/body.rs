@@ -1,0 +1,135 @@
+//! The two halves of a call's bytes, each watched: what comes from the client must keep coming and end cleanly, what goes to it
+//! ends in time and with a whole status.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Body as HttpBody;
+use tonic::codegen::http::HeaderMap;
+
+use super::Call;
+use super::amend::{amend_headers, code_name};
+use crate::api::status::ApiError;
+
+/// The request's body. It turns whatever breaks the stream into [`ApiError::StreamBroken`]: tonic takes a client's reset for
+/// the end of the stream, and the half of an upload that came before it would be stored as the whole.
+pub(super) struct FromClient {
+    inner: Body,
+    idle_ms: u64,
+    /// Runs only while we wait for the client, not while the client waits for us.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl FromClient {
+    pub(super) fn new(inner: Body, idle_ms: u64) -> Self {
+        Self { inner, idle_ms, waiting: None }
+    }
+}
+
+impl HttpBody for FromClient {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(|_| ApiError::StreamBroken.into())));
+        }
+        let limit_ms = this.idle_ms;
+        let waiting = this.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(limit_ms))));
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Some(Err(ApiError::StreamIdle { limit_ms }.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The response's body, and with it the call.
+pub(super) struct ToClient {
+    /// `None` once the end was sent.
+    inner: Option<Body>,
+    call: Call,
+    end: Pin<Box<Sleep>>,
+    limit_ms: u64,
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl ToClient {
+    pub(super) fn new(
+        inner: Body,
+        call: Call,
+        end: Instant,
+        limit_ms: u64,
+        stopping: Option<CancellationToken>,
+    ) -> Self {
+        let stopping = stopping.map(|token| Box::pin(token.cancelled_owned()));
+        Self { inner: Some(inner), call, end: Box::pin(tokio::time::sleep_until(end)), limit_ms, stopping }
+    }
+
+    /// Why the stream must end now, if it must.
+    fn over(&mut self, cx: &mut Context<'_>) -> Option<ApiError> {
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Some(ApiError::Deadline { limit_ms: self.limit_ms });
+        }
+        let stopping = self.stopping.as_mut()?;
+        stopping.as_mut().poll(cx).is_ready().then_some(ApiError::ShuttingDown)
+    }
+
+    fn cut_off(&mut self, error: ApiError) -> Option<Result<Frame<Bytes>, Status>> {
+        self.inner = None;
+        let status = Status::from(error);
+        self.call.code = Some(code_name(status.code()));
+        let mut trailers = HeaderMap::new();
+        Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers)))
+    }
+}
+
+impl HttpBody for ToClient {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
+        // A stream that always has something to send must end in time too; so the clock is asked before it.
+        if this.end.is_elapsed() {
+            let limit_ms = this.limit_ms;
+            return Poll::Ready(this.cut_off(ApiError::Deadline { limit_ms }));
+        }
+        match Pin::new(inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(code) = frame.trailers_mut().and_then(amend_headers) {
+                    this.call.code = Some(code_name(code));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(other) => Poll::Ready(other),
+            Poll::Pending => match this.over(cx) {
+                Some(error) => Poll::Ready(this.cut_off(error)),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}

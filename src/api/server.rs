@@ -1,0 +1,156 @@
+//! Builds the server with every limit set, serves the routes it is given, and drains when told to stop.
+//!
+//! Health and reflection are the only services without a gate: they tell that the service is up and what its methods are,
+//! which is public, and nothing of any tenant.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::server::ServerTlsConfig;
+use tonic::transport::{Identity, Server};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use zeroize::Zeroizing;
+
+use super::DESCRIPTORS;
+use super::listener::Listener;
+use super::manners::MannersLayer;
+use super::methods::SERVICES;
+use crate::config::{Config, Limits, Tls};
+use crate::telemetry::metrics::Metrics;
+
+/// Why the service cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {source}; check listen.address, and that nothing else listens there")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificate or key cannot be read.
+    #[error("cannot read {path}: {source}; check listen.tls, and that the service's user may read the file", path = path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Certificate and key cannot be used.
+    #[error("the certificate or key in listen.tls cannot be used: {0}; both must be PEM and belong together")]
+    Tls(#[source] tonic::transport::Error),
+    /// The server ended by an error.
+    #[error("the server ended: {0}; see the log, and start it again")]
+    Transport(#[source] tonic::transport::Error),
+    /// The API's own descriptors cannot be served.
+    #[error("the API's descriptors cannot be served: {0}; this build is broken, use another")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+}
+
+/// What the server needs of the configuration.
+pub struct ServerSettings {
+    limits: Limits,
+    tls: Option<ServerTlsConfig>,
+}
+
+/// The most bytes of a question to health or reflection.
+const SMALL_MESSAGE_BYTES: usize = 16 * 1024;
+
+impl ServerSettings {
+    /// Reads certificate and key where the configuration names them.
+    pub fn from_config(config: &Config) -> Result<Self, ServeError> {
+        let tls = config.listen.tls.as_ref().map(|tls| server_tls(tls, &config.limits)).transpose()?;
+        Ok(Self { limits: config.limits.clone(), tls })
+    }
+
+    /// Every limit that tonic, hyper and h2 know; what they leave unlimited is limited by [`MannersLayer`] and [`Listener`].
+    fn builder(&self) -> Result<Server, ServeError> {
+        let limits = &self.limits;
+        let server = Server::builder()
+            .max_concurrent_streams(limits.streams_per_connection)
+            .http2_max_local_error_reset_streams(Some(limits.local_error_resets))
+            .http2_max_pending_accept_reset_streams(Some(limits.pending_reset_streams))
+            .http2_max_header_list_size(limits.header_list_bytes)
+            .initial_stream_window_size(limits.stream_window_bytes)
+            .initial_connection_window_size(limits.connection_window_bytes)
+            .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_interval_ms)))
+            .http2_keepalive_timeout(Some(Duration::from_millis(limits.keepalive_timeout_ms)))
+            // Without tonic's grace: with one, it sends no GOAWAY at the age and cuts running streams at its end.
+            .max_connection_age(Duration::from_millis(limits.connection_age_ms));
+        match &self.tls {
+            Some(tls) => server.tls_config(tls.clone()).map_err(ServeError::Tls),
+            None => Ok(server),
+        }
+    }
+}
+
+/// Binds the address of the configuration.
+pub async fn bind(address: SocketAddr) -> Result<Listener, ServeError> {
+    Listener::bind(address).await.map_err(|source| ServeError::Bind { address, source })
+}
+
+/// Serves `routes` until `shutdown`, then drains: health says "not serving", no connection takes new calls, open calls may go
+/// on for `limits.shutdown_grace_ms`, and what is open then is cut.
+pub async fn run(
+    settings: ServerSettings,
+    routes: Routes,
+    listener: Listener,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
+    let (health, health_service) = tonic_health::server::health_reporter();
+    report(&health, ServingStatus::Serving).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let routes = routes
+        .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE_BYTES))
+        .add_service(reflection.max_decoding_message_size(SMALL_MESSAGE_BYTES));
+    let limits = &settings.limits;
+    let manners = MannersLayer::new(limits, metrics.clone(), stopping.clone());
+    let incoming = listener.incoming(limits, metrics, cut.clone());
+    let serving = settings.builder()?.layer(manners).serve_with_incoming_shutdown(
+        routes.prepare(),
+        incoming,
+        stopping.clone().cancelled_owned(),
+    );
+    let ending = async {
+        shutdown.await;
+        report(&health, ServingStatus::NotServing).await;
+        stopping.cancel();
+        tokio::time::sleep(Duration::from_millis(limits.shutdown_grace_ms)).await;
+        tracing::warn!("calls are still open after limits.shutdown_grace_ms; they are cut");
+        cut.cancel();
+        std::future::pending().await
+    };
+    tokio::select! {
+        ended = serving => ended.map_err(ServeError::Transport),
+        never = ending => never,
+    }
+}
+
+/// Sets the health of the whole ("") and of each service.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in SERVICES.iter().chain(&[""]) {
+        health.set_service_status(*service, status).await;
+    }
+}
+
+fn server_tls(tls: &Tls, limits: &Limits) -> Result<ServerTlsConfig, ServeError> {
+    let identity = Identity::from_pem(&*read(&tls.certificate)?, &*read(&tls.key)?);
+    let handshake = Duration::from_millis(limits.handshake_timeout_ms);
+    Ok(ServerTlsConfig::new().identity(identity).timeout(handshake))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ServeError> {
+    let bytes = std::fs::read(path).map_err(|source| ServeError::TlsFile { path: path.to_owned(), source })?;
+    Ok(Zeroizing::new(bytes))
+}

@@ -1,0 +1,118 @@
+//! The door out: domain types become messages of `oubliette.v1`. Nothing is decided or left out here; whoever may not see a
+//! thing never gets it this far.
+
+use bytes::Bytes;
+use prost_types::Timestamp as WireTimestamp;
+
+use super::v1;
+use crate::domain::clock::Timestamp;
+use crate::domain::principal::{PrincipalEntry, TokenEntry};
+use crate::domain::record::{ByteSpan, Record, Turn};
+use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
+
+/// A record, without its content.
+pub fn record(record: Record) -> v1::Record {
+    let Record { id, revision, kind, customer, details, created, content_bytes, content_sha256, media_type } = record;
+    let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
+    v1::Record {
+        record_id: id.to_string(),
+        revision: revision.0,
+        kind: i32::from(kind as u8),
+        details: Some(v1::RecordDetails {
+            customer_id: customer.as_str().to_owned(),
+            channel: i32::from(details.channel as u8),
+            language: details.language.unwrap_or_default(),
+            agent: text(details.agent.as_ref().map(|agent| agent.as_str())),
+            case_id: text(details.case_id.as_ref().map(|case| case.as_str())),
+            team: text(details.team.as_ref().map(|team| team.as_str())),
+            started_at: Some(timestamp(details.started)),
+            ended_at: details.ended.map(timestamp),
+            purposes: details.purposes.iter().map(|purpose| purpose.as_str().to_owned()).collect(),
+            legal_basis: i32::from(details.legal_basis as u8),
+            tags: details.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
+        }),
+        created_at: Some(timestamp(created)),
+        content_bytes,
+        content_sha256: content_sha256.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash)),
+        media_type: media_type.unwrap_or_default(),
+    }
+}
+
+/// The turns of a chat. Their texts move into the message, without a copy that would stay behind.
+pub fn turns(turns: Vec<Turn>) -> Vec<v1::Turn> {
+    let turn = |mut turn: Turn| v1::Turn {
+        speaker: i32::from(turn.speaker as u8),
+        said_at: turn.said.map(timestamp),
+        text: std::mem::take(&mut *turn.text),
+    };
+    turns.into_iter().map(turn).collect()
+}
+
+/// The first message of a download.
+pub fn download_header(of: Record, span: ByteSpan) -> v1::DownloadRecordingResponse {
+    let range = v1::ByteRange { offset: span.offset, length: span.length };
+    let header = v1::DownloadHeader { record: Some(record(of)), range: Some(range) };
+    v1::DownloadRecordingResponse { payload: Some(v1::download_recording_response::Payload::Header(header)) }
+}
+
+/// Every other message of a download.
+pub fn download_chunk(chunk: Bytes) -> v1::DownloadRecordingResponse {
+    v1::DownloadRecordingResponse { payload: Some(v1::download_recording_response::Payload::Chunk(chunk)) }
+}
+
+/// A tenant and what it uses.
+pub fn tenant(entry: TenantEntry, usage: Usage) -> v1::Tenant {
+    v1::Tenant {
+        name: entry.name.as_str().to_owned(),
+        settings: Some(settings(entry.settings)),
+        suspended: entry.suspended,
+        created_at: Some(timestamp(entry.created)),
+        used_content_bytes: usage.content_bytes,
+        used_records: usage.records,
+    }
+}
+
+/// A principal.
+pub fn principal(entry: PrincipalEntry) -> v1::Principal {
+    v1::Principal {
+        name: entry.name.as_str().to_owned(),
+        roles: entry.roles.iter().map(|role| i32::from(*role as u8)).collect(),
+        teams: entry.teams.iter().map(|team| team.as_str().to_owned()).collect(),
+    }
+}
+
+/// A token, without its secret.
+pub fn token(entry: &TokenEntry) -> v1::Token {
+    v1::Token {
+        token_id: entry.id.to_string(),
+        principal: entry.principal.as_str().to_owned(),
+        created_at: Some(timestamp(entry.created)),
+        expires_at: Some(timestamp(entry.expires)),
+        revoked: entry.revoked,
+    }
+}
+
+/// An instant.
+pub fn timestamp(instant: Timestamp) -> WireTimestamp {
+    let seconds = i64::try_from(instant.as_ms() / 1_000).expect("the year 9999 is far below the range of i64");
+    let nanos = i32::try_from(instant.as_ms() % 1_000 * 1_000_000).expect("below one thousand million");
+    WireTimestamp { seconds, nanos }
+}
+
+fn settings(settings: TenantSettings) -> v1::TenantSettings {
+    v1::TenantSettings {
+        purposes: settings.purposes.iter().map(|purpose| purpose.as_str().to_owned()).collect(),
+        retention_default_days: settings.retention_default_days.unwrap_or(0),
+        rule_set: settings.rule_set.name().to_owned(),
+        teams: settings.teams.iter().map(|team| team.as_str().to_owned()).collect(),
+        quotas: Some(quotas(settings.quotas)),
+    }
+}
+
+fn quotas(quotas: Quotas) -> v1::Quotas {
+    v1::Quotas {
+        content_bytes: quotas.content_bytes.unwrap_or(0),
+        records: quotas.records.unwrap_or(0),
+        requests_per_second: quotas.requests_per_second.unwrap_or(0),
+    }
+}

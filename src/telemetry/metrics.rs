@@ -1,0 +1,184 @@
+//! The metrics, and the little HTTP server that shows them to Prometheus.
+//!
+//! Labels are `&'static str` from closed lists (methods, codes, reasons), never text from a request: they cannot name a tenant
+//! or a person, and their number is bounded.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::net::TcpListener;
+
+/// A gauge that counts things that are there now.
+pub type Level = Gauge<i64, AtomicI64>;
+
+/// What the service counts. All parts may be used from any thread.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<CallLabels, Counter>,
+    latency: Family<MethodLabel, Histogram>,
+    authentication_failures: Family<ReasonLabel, Counter>,
+    /// Connections that are open.
+    pub open_connections: Level,
+    /// Calls that are open.
+    pub open_calls: Level,
+    /// Bytes that came in over the network, as TLS sent them.
+    pub bytes_in: Counter,
+    /// Bytes that went out over the network, as TLS sends them.
+    pub bytes_out: Counter,
+    /// Batches made durable.
+    pub commits: Counter,
+    /// Records stored.
+    pub records_stored: Counter,
+    /// Epochs begun: replacements of the root key.
+    pub epochs: Counter,
+    /// Erasures acknowledged.
+    pub erasures: Counter,
+    /// Entries written to the ledger.
+    pub ledger_entries: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabel {
+    method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// Upper bounds of the latency histogram, in seconds.
+const LATENCY_BOUNDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("oubliette"),
+            requests: Family::default(),
+            latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS)),
+            authentication_failures: Family::default(),
+            open_connections: Level::default(),
+            open_calls: Level::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            commits: Counter::default(),
+            records_stored: Counter::default(),
+            epochs: Counter::default(),
+            erasures: Counter::default(),
+            ledger_entries: Counter::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    /// Counts a call that ended. `method` and `code` come from closed lists.
+    pub fn call_ended(&self, method: &'static str, code: &'static str, took: Duration) {
+        self.requests.get_or_create(&CallLabels { method, code }).inc();
+        self.latency.get_or_create(&MethodLabel { method }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a failed authentication. `reason` comes from a closed list.
+    pub fn authentication_failed(&self, reason: &'static str) {
+        self.authentication_failures.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// All of it in the text format of OpenMetrics.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a string cannot fail");
+        text
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("requests", "Calls that ended, by method and code", self.requests.clone());
+        let latency = "How long calls took until their last byte";
+        registry.register_with_unit("request_duration", latency, Unit::Seconds, self.latency.clone());
+        let failures = "Calls without a valid token, by reason";
+        registry.register("authentication_failures", failures, self.authentication_failures.clone());
+        registry.register("open_connections", "Connections that are open", self.open_connections.clone());
+        registry.register("open_calls", "Calls that are open", self.open_calls.clone());
+        registry.register_with_unit("received", "Bytes from the network", Unit::Bytes, self.bytes_in.clone());
+        registry.register_with_unit("sent", "Bytes to the network", Unit::Bytes, self.bytes_out.clone());
+        registry.register("commits", "Batches made durable", self.commits.clone());
+        registry.register("records_stored", "Records stored", self.records_stored.clone());
+        registry.register("epochs", "Replacements of the root key", self.epochs.clone());
+        registry.register("erasures", "Erasures acknowledged", self.erasures.clone());
+        registry.register("ledger_entries", "Entries written to the ledger", self.ledger_entries.clone());
+    }
+}
+
+/// Adds one to a gauge for as long as it lives.
+pub struct Counted(Level);
+
+impl Counted {
+    /// Adds one.
+    pub fn new(level: &Level) -> Self {
+        level.inc();
+        Self(level.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Serves `/metrics` over plain HTTP until `shutdown`. The configuration lets only loopback addresses come here.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let routes = Router::new().route("/metrics", get(show)).with_state(metrics);
+    axum::serve(listener, routes).with_graceful_shutdown(shutdown).await
+}
+
+async fn show(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], metrics.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::default();
+        metrics.call_ended("GetRecord", "OK", Duration::from_millis(3));
+        metrics.bytes_in.inc_by(7);
+        let open = Counted::new(&metrics.open_calls);
+        let text = metrics.encode();
+        for line in [
+            "oubliette_requests_total{method=\"GetRecord\",code=\"OK\"} 1",
+            "oubliette_request_duration_seconds_bucket{le=\"0.005\",method=\"GetRecord\"} 1",
+            "oubliette_received_bytes_total 7",
+            "oubliette_open_calls 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        drop(open);
+        assert!(metrics.encode().contains("oubliette_open_calls 0"));
+    }
+}
