@@ -6,6 +6,7 @@ pub mod api;
 pub mod audit;
 pub mod config;
 pub mod crypto;
+pub mod cli;
 pub mod domain;
 pub mod keys;
 pub mod root_key;

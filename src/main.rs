@@ -1,1 +1,36 @@
-fn main() {}
+//! The `oubliette` program: parses the command line, runs the command, turns its outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use oubliette::cli::errors::{CliError, Kind, report};
+use oubliette::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.wants_json();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return fail(&CliError::Streams { source }, json),
+    };
+    let done = runtime.block_on(run(cli));
+    // A read from standard input that nobody waits for any more must not hold the program back.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, json),
+    }
+}
+
+fn fail(error: &CliError, json: bool) -> ExitCode {
+    // Where standard error is closed, the exit code still tells.
+    let _ = report(error, json, &mut std::io::stderr());
+    ExitCode::from(match error.kind() {
+        Kind::Other => 1,
+        Kind::Usage => 2,
+        Kind::Refused => 3,
+        Kind::NotFound => 4,
+        Kind::Unavailable => 5,
+        Kind::BadInput => 6,
+    })
+}

@@ -1,0 +1,185 @@
+//! The client of the service: one connection, one caller, every call bounded in time and size.
+//!
+//! It keeps no record and retries nothing: writes carry a request id, so the caller can repeat one safely.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::{Interceptor, interceptor::InterceptedService};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Response, Status};
+
+use super::errors::{CliError, chain};
+use super::settings::Settings;
+use crate::api::v1::admin_service_client::AdminServiceClient;
+use crate::api::v1::privacy_service_client::PrivacyServiceClient;
+use crate::api::v1::record_service_client::RecordServiceClient;
+use crate::api::v1::{self};
+
+mod transfer;
+
+pub use transfer::{CHUNK_BYTES, Downloaded, MAX_CHUNK_BYTES, Uploaded};
+
+/// The largest message in either direction: the service's own limit.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// How long a connection may take to come about, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stream may stand still.
+const STREAM_IDLE: Duration = Duration::from_secs(60);
+/// How often a silent connection is probed, and how long an answer to that may take.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+
+/// Opens connections.
+pub struct Connection;
+
+impl Connection {
+    /// Connects, so that a wrong address or certificate shows here and not in the first call.
+    pub async fn open(settings: &Settings) -> Result<Client, CliError> {
+        let failed = |error: tonic::transport::Error| CliError::Connect {
+            endpoint: settings.endpoint.to_string(),
+            reason: chain(&error),
+        };
+        let endpoint = prepare(settings).map_err(failed)?;
+        // tonic's own time-out ends with the TCP connection: the TLS handshake needs this one.
+        let channel = match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_) => return Err(CliError::Deadline { waited: CONNECT_TIMEOUT }),
+        };
+        Ok(Client::over(channel, settings))
+    }
+}
+
+fn prepare(settings: &Settings) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from(settings.endpoint.clone())
+        .user_agent(concat!("oubliette-cli/", env!("CARGO_PKG_VERSION")))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE.0)
+        .keep_alive_timeout(KEEP_ALIVE.1);
+    let Some(pem) = &settings.ca_pem else { return Ok(endpoint) };
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    endpoint.tls_config(match &settings.server_name {
+        Some(name) => tls.domain_name(name),
+        None => tls,
+    })
+}
+
+/// Adds the caller's token to every call.
+#[derive(Clone)]
+struct Authorize(Arc<MetadataValue<Ascii>>);
+
+impl Interceptor for Authorize {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", MetadataValue::clone(&self.0));
+        Ok(request)
+    }
+}
+
+type Authorized = InterceptedService<Channel, Authorize>;
+
+/// A connected caller. Clones share the connection.
+#[derive(Clone)]
+pub struct Client {
+    records: RecordServiceClient<Authorized>,
+    privacy: PrivacyServiceClient<Authorized>,
+    admin: AdminServiceClient<Authorized>,
+    call_timeout: Duration,
+}
+
+/// Sets the same limits on each generated client.
+macro_rules! limited {
+    ($client:ident, $service:expr) => {
+        $client::new($service).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    };
+}
+
+impl Client {
+    fn over(channel: Channel, settings: &Settings) -> Self {
+        let service = InterceptedService::new(channel, Authorize(Arc::new(settings.token.header())));
+        Self {
+            records: limited!(RecordServiceClient, service.clone()),
+            privacy: limited!(PrivacyServiceClient, service.clone()),
+            admin: limited!(AdminServiceClient, service),
+            call_timeout: settings.call_timeout,
+        }
+    }
+
+    /// Waits for an answer, at most for the caller's time-out.
+    async fn answer<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CliError> {
+        match tokio::time::timeout(self.call_timeout, call).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(CliError::Deadline { waited: self.call_timeout }),
+        }
+    }
+}
+
+/// Defines the unary calls: request in, the one field of the response that matters out. With `whole`, the response itself.
+macro_rules! calls {
+    ($($(#[$doc:meta])* $name:ident($client:ident, $request:ident) -> $answer:ident . $field:ident;)+) => {
+        impl Client {
+            $($(#[$doc])*
+            pub async fn $name(&self, request: v1::$request) -> Result<v1::$answer, CliError> {
+                let mut client = self.$client.clone();
+                let answer = self.answer(client.$name(self.request(request))).await?;
+                answer.$field.ok_or(CliError::Protocol { what: concat!("no `", stringify!($field), "` in it") })
+            })+
+        }
+    };
+    (whole: $($(#[$doc:meta])* $name:ident($client:ident, $request:ident) -> $answer:ident;)+) => {
+        impl Client {
+            $($(#[$doc])*
+            pub async fn $name(&self, request: v1::$request) -> Result<v1::$answer, CliError> {
+                let mut client = self.$client.clone();
+                self.answer(client.$name(self.request(request))).await
+            })+
+        }
+    };
+}
+
+impl Client {
+    /// A unary request; the service learns the deadline and can stop working for nobody.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.call_timeout);
+        request
+    }
+}
+
+calls! {
+    /// Stores a chat.
+    create_transcript(records, CreateTranscriptRequest) -> Record.record;
+    /// Reads what is known about a record.
+    get_record(records, GetRecordRequest) -> Record.record;
+    /// Erases a customer for good.
+    erase_customer(privacy, EraseCustomerRequest) -> ErasureReceipt.receipt;
+    /// Creates a tenant.
+    create_tenant(admin, CreateTenantRequest) -> Tenant.tenant;
+    /// Reads a tenant's settings and usage.
+    get_tenant(admin, GetTenantRequest) -> Tenant.tenant;
+    /// Replaces a tenant's settings.
+    update_tenant_settings(admin, UpdateTenantSettingsRequest) -> Tenant.tenant;
+    /// Suspends a tenant.
+    suspend_tenant(admin, SuspendTenantRequest) -> Tenant.tenant;
+    /// Resumes a tenant.
+    resume_tenant(admin, ResumeTenantRequest) -> Tenant.tenant;
+    /// Creates a principal or replaces what it may do.
+    set_principal(admin, SetPrincipalRequest) -> Principal.principal;
+    /// Revokes a token.
+    revoke_token(admin, RevokeTokenRequest) -> Token.token;
+}
+
+calls! { whole:
+    /// Reads a chat.
+    get_transcript(records, GetTranscriptRequest) -> GetTranscriptResponse;
+    /// Reads a page of records.
+    list_records(records, ListRecordsRequest) -> ListRecordsResponse;
+    /// Reads a page of tenants.
+    list_tenants(admin, ListTenantsRequest) -> ListTenantsResponse;
+    /// Reads a page of principals.
+    list_principals(admin, ListPrincipalsRequest) -> ListPrincipalsResponse;
+    /// Creates a token. The answer holds the token itself, and no later one does.
+    create_token(admin, CreateTokenRequest) -> CreateTokenResponse;
+    /// Reads a page of tokens.
+    list_tokens(admin, ListTokensRequest) -> ListTokensResponse;
+}

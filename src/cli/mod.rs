@@ -1,0 +1,185 @@
+//! The command line: parses commands, speaks to the service through the generated client, prints results.
+//!
+//! It keeps no state, opens no data directory, and decides nothing about access: the service does.
+
+use std::io::Write as _;
+
+use clap::CommandFactory as _;
+
+mod admin;
+mod call;
+mod chat;
+pub mod client;
+mod customer;
+mod details;
+pub mod errors;
+mod files;
+mod names;
+pub mod output;
+mod pages;
+mod record;
+pub mod settings;
+mod time;
+mod views;
+
+use client::{Client, Connection};
+use errors::CliError;
+use output::Output;
+use settings::{ConnectionArgs, Settings};
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 other failure, 2 usage, 3 refused, 4 not found, 5 unavailable (try again), 6 bad input.";
+
+/// A vault for call recordings and chat transcripts, where forgetting holds.
+#[derive(clap::Parser)]
+#[command(name = "oubliette", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Client(Box<ClientCommand>),
+    /// Write completions for a shell to standard output
+    #[command(after_help = "Example:\n  oubliette completions bash > /etc/bash_completion.d/oubliette")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The commands that call the service.
+#[derive(clap::Subcommand)]
+enum ClientCommand {
+    /// Store and read chat transcripts
+    Chat(Group<chat::ChatCommand>),
+    /// Store and read call recordings
+    Call(Group<call::CallCommand>),
+    /// List and show records
+    Record(Group<record::RecordCommand>),
+    /// Carry out the rights of a customer
+    Customer(Group<customer::CustomerCommand>),
+    /// Set up tenants
+    Tenant(Group<admin::TenantCommand>),
+    /// Set up those who may call
+    Principal(Group<admin::PrincipalCommand>),
+    /// Create and revoke bearer tokens
+    Token(Group<admin::TokenCommand>),
+}
+
+/// Commands of one kind, with what all client commands share.
+#[derive(clap::Args)]
+struct Group<C: clap::Subcommand> {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: C,
+}
+
+#[derive(Clone, clap::Args)]
+struct Shared {
+    /// Print one JSON document, and errors as JSON on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+impl Cli {
+    /// Whether errors are to be told as JSON.
+    pub fn wants_json(&self) -> bool {
+        match &self.command {
+            Command::Client(command) => command.shared().json,
+            Command::Completions { .. } => false,
+        }
+    }
+}
+
+impl ClientCommand {
+    fn shared(&self) -> &Shared {
+        match self {
+            Self::Chat(group) => &group.shared,
+            Self::Call(group) => &group.shared,
+            Self::Record(group) => &group.shared,
+            Self::Customer(group) => &group.shared,
+            Self::Tenant(group) => &group.shared,
+            Self::Principal(group) => &group.shared,
+            Self::Token(group) => &group.shared,
+        }
+    }
+}
+
+/// Runs what the command line says.
+pub async fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Client(command) => call_service(*command).await,
+        Command::Completions { shell } => completions(shell),
+    }
+}
+
+async fn call_service(command: ClientCommand) -> Result<(), CliError> {
+    let shared = command.shared().clone();
+    let settings = Settings::load(&shared.connection)?;
+    // Before signals are watched: an interrupt at the question ends the program at once.
+    if let ClientCommand::Customer(Group { command: customer::CustomerCommand::Erase(args), .. }) = &command {
+        args.confirm()?;
+    }
+    let called = async {
+        let client = Connection::open(&settings).await?;
+        dispatch(&client, command, &mut Output::stdout(shared.json)).await
+    };
+    tokio::select! {
+        done = called => done,
+        () = interrupted() => Err(CliError::Interrupted),
+    }
+}
+
+async fn dispatch(client: &Client, command: ClientCommand, output: &mut Output) -> Result<(), CliError> {
+    match command {
+        ClientCommand::Chat(group) => chat::run(client, group.command, output).await,
+        ClientCommand::Call(group) => call::run(client, group.command, output).await,
+        ClientCommand::Record(group) => record::run(client, group.command, output).await,
+        ClientCommand::Customer(group) => customer::run(client, group.command, output).await,
+        ClientCommand::Tenant(group) => admin::run_tenant(client, group.command, output).await,
+        ClientCommand::Principal(group) => admin::run_principal(client, group.command, output).await,
+        ClientCommand::Token(group) => admin::run_token(client, group.command, output).await,
+    }
+}
+
+/// Waits until the caller wants to stop. Dropping the command then removes what it had half written.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "oubliette", &mut script);
+    std::io::stdout().write_all(&script).map_err(|source| CliError::Streams { source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_well_formed_and_every_leaf_has_examples() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(command.has_subcommands() || help.contains("Example"), "no examples: {path}");
+            command.get_subcommands().for_each(|inner| check(inner, &path));
+        }
+        Cli::command().debug_assert();
+        check(&Cli::command(), "");
+    }
+}

@@ -1,0 +1,91 @@
+//! `oubliette record`: what is known about records, without their content.
+
+use prost_types::Timestamp;
+
+use super::client::Client;
+use super::errors::CliError;
+use super::output::Output;
+use super::pages::{self, PageArgs, Shape};
+use super::time;
+use super::views::RecordView;
+use crate::api::v1;
+
+const LIST_EXAMPLES: &str = "Examples:
+  oubliette record list --purpose support --customer c-1001
+  oubliette record list --purpose audit --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z --all --json";
+
+const SHOW_EXAMPLES: &str = "Example:
+  oubliette record show 01939c5e-7a1c-7b40-8f3e-0242ac120002 --purpose support";
+
+/// What to do with records.
+#[derive(clap::Subcommand)]
+pub enum RecordCommand {
+    /// List records, in the order in which they were stored
+    #[command(after_help = LIST_EXAMPLES)]
+    List(ListArgs),
+    /// Show what is known about one record
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show {
+        /// The record's id
+        record: String,
+        /// Why it is read
+        #[arg(long)]
+        purpose: String,
+    },
+}
+
+/// Which records.
+#[derive(clap::Args)]
+pub struct ListArgs {
+    /// Why the list is read; records that do not allow it are left out
+    #[arg(long)]
+    pub purpose: String,
+    /// Only this customer's
+    #[arg(long, value_name = "ID", group = "by")]
+    pub customer: Option<String>,
+    /// Only this case's
+    #[arg(long, group = "by")]
+    pub case: Option<String>,
+    /// Only those that this agent handled
+    #[arg(long, value_name = "NAME", group = "by")]
+    pub agent: Option<String>,
+    /// Only those that began at this time or later
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub from: Option<Timestamp>,
+    /// Only those that began before this time
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub before: Option<Timestamp>,
+    /// Which page.
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// Runs the command.
+pub async fn run(client: &Client, command: RecordCommand, output: &mut Output) -> Result<(), CliError> {
+    match command {
+        RecordCommand::List(args) => list(client, &args, output).await,
+        RecordCommand::Show { record, purpose } => {
+            let record = client.get_record(v1::GetRecordRequest { record_id: record, purpose }).await?;
+            output.result(&RecordView::from(record), RecordView::text)
+        }
+    }
+}
+
+async fn list(client: &Client, args: &ListArgs, output: &mut Output) -> Result<(), CliError> {
+    let shape = Shape { name: "records", header: RecordView::HEADER, row: RecordView::row };
+    pages::list(&args.page, output, shape, async |page_size, page_token| {
+        let request = v1::ListRecordsRequest {
+            page_size,
+            page_token,
+            purpose: args.purpose.clone(),
+            customer_id: args.customer.clone().unwrap_or_default(),
+            case_id: args.case.clone().unwrap_or_default(),
+            agent: args.agent.clone().unwrap_or_default(),
+            started_from: args.from,
+            started_before: args.before,
+        };
+        let answer = client.list_records(request).await?;
+        Ok((answer.records.into_iter().map(RecordView::from).collect(), answer.next_page_token))
+    })
+    .await
+}

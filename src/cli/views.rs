@@ -1,0 +1,254 @@
+//! The API's messages as documents with stable names (JSON) and as short text. Times are RFC 3339, hashes hexadecimal, absent
+//! values `null`.
+
+use serde::Serialize;
+
+use super::names::Named as _;
+use super::output::{self, Cell};
+use super::time;
+use crate::api::v1;
+use crate::domain::codec::hex;
+
+/// A record.
+#[derive(Serialize)]
+pub struct RecordView {
+    record_id: String,
+    revision: u32,
+    kind: String,
+    details: DetailsView,
+    created_at: Option<String>,
+    content_bytes: u64,
+    content_sha256: Option<String>,
+    media_type: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DetailsView {
+    customer_id: String,
+    channel: String,
+    language: Option<String>,
+    agent: Option<String>,
+    case_id: Option<String>,
+    team: Option<String>,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    purposes: Vec<String>,
+    legal_basis: String,
+    tags: Vec<String>,
+}
+
+fn present(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+impl From<v1::Record> for RecordView {
+    fn from(record: v1::Record) -> Self {
+        Self {
+            kind: v1::RecordKind::name_of(record.kind),
+            record_id: record.record_id,
+            revision: record.revision,
+            details: record.details.unwrap_or_default().into(),
+            created_at: time::format_optional(record.created_at.as_ref()),
+            content_bytes: record.content_bytes,
+            content_sha256: present(hex(&record.content_sha256)),
+            media_type: present(record.media_type),
+        }
+    }
+}
+
+impl From<v1::RecordDetails> for DetailsView {
+    fn from(details: v1::RecordDetails) -> Self {
+        Self {
+            channel: v1::Channel::name_of(details.channel),
+            legal_basis: v1::LegalBasis::name_of(details.legal_basis),
+            customer_id: details.customer_id,
+            language: present(details.language),
+            agent: present(details.agent),
+            case_id: present(details.case_id),
+            team: present(details.team),
+            started_at: time::format_optional(details.started_at.as_ref()),
+            ended_at: time::format_optional(details.ended_at.as_ref()),
+            purposes: details.purposes,
+            tags: details.tags,
+        }
+    }
+}
+
+impl RecordView {
+    /// The head of a table of records.
+    pub const HEADER: &'static [Cell<'static>] =
+        &[("RECORD", 36), ("KIND", 10), ("STARTED", 20), ("BYTES", 11), ("CASE", 12), ("AGENT", 0)];
+
+    /// One row of that table.
+    pub fn row(&self) -> String {
+        let details = &self.details;
+        output::row(&[
+            (&self.record_id, 36),
+            (&self.kind, 10),
+            (details.started_at.as_deref().unwrap_or("-"), 20),
+            (&self.content_bytes.to_string(), 11),
+            (details.case_id.as_deref().unwrap_or("-"), 12),
+            (details.agent.as_deref().unwrap_or("-"), 0),
+        ])
+    }
+
+    /// All that is known, one value a line.
+    pub fn text(&self) -> String {
+        let details = &self.details;
+        output::fields(&[
+            ("record", Some(self.record_id.clone())),
+            ("revision", Some(self.revision.to_string())),
+            ("kind", Some(self.kind.clone())),
+            ("customer", Some(details.customer_id.clone())),
+            ("channel", Some(details.channel.clone())),
+            ("language", details.language.clone()),
+            ("agent", details.agent.clone()),
+            ("case", details.case_id.clone()),
+            ("team", details.team.clone()),
+            ("started", details.started_at.clone()),
+            ("ended", details.ended_at.clone()),
+            ("purposes", Some(details.purposes.join(", "))),
+            ("legal basis", Some(details.legal_basis.clone())),
+            ("tags", Some(details.tags.join(", "))),
+            ("stored", self.created_at.clone()),
+            ("bytes", Some(self.content_bytes.to_string())),
+            ("sha256", self.content_sha256.clone()),
+            ("media type", self.media_type.clone()),
+        ])
+    }
+}
+
+/// A record that was just stored.
+#[derive(Serialize)]
+pub struct StoredView {
+    /// The name of the request, for a safe repeat.
+    pub request_id: String,
+    /// What was stored.
+    pub record: RecordView,
+}
+
+impl StoredView {
+    /// What was stored, and by which request.
+    pub fn text(&self) -> String {
+        output::fields(&[
+            ("stored", Some(self.record.record_id.clone())),
+            ("bytes", Some(self.record.content_bytes.to_string())),
+            ("sha256", self.record.content_sha256.clone()),
+            ("request id", Some(self.request_id.clone())),
+        ])
+    }
+}
+
+/// A chat.
+#[derive(Serialize)]
+pub struct ChatView {
+    record: RecordView,
+    turns: Vec<TurnView>,
+}
+
+#[derive(Serialize)]
+struct TurnView {
+    speaker: String,
+    at: Option<String>,
+    text: String,
+}
+
+impl From<v1::Turn> for TurnView {
+    fn from(turn: v1::Turn) -> Self {
+        Self {
+            speaker: v1::Speaker::name_of(turn.speaker),
+            at: time::format_optional(turn.said_at.as_ref()),
+            text: turn.text,
+        }
+    }
+}
+
+impl ChatView {
+    /// From what is known about the record, and its turns.
+    pub fn new(record: v1::Record, turns: Vec<v1::Turn>) -> Self {
+        Self { record: record.into(), turns: turns.into_iter().map(TurnView::from).collect() }
+    }
+
+    /// What is known, then the turns; a turn of several lines is indented.
+    pub fn text(&self) -> String {
+        let mut text = self.record.text();
+        for turn in &self.turns {
+            text.push('\n');
+            if let Some(at) = &turn.at {
+                text.push_str(at);
+                text.push_str("  ");
+            }
+            text.push_str(&turn.speaker);
+            text.push_str(":\n");
+            for line in turn.text.lines() {
+                text.push_str(&format!("  {}\n", output::printable(line)));
+            }
+        }
+        text
+    }
+}
+
+/// A recording that was just read.
+#[derive(Serialize)]
+pub struct FetchedView {
+    /// What is known about it.
+    pub record: RecordView,
+    /// The first byte that was read.
+    pub offset: u64,
+    /// How many bytes were read.
+    pub length: u64,
+    /// SHA-256 of these bytes.
+    pub sha256: String,
+}
+
+impl FetchedView {
+    /// What was read.
+    pub fn text(&self) -> String {
+        output::fields(&[
+            ("record", Some(self.record.record_id.clone())),
+            ("media type", self.record.media_type.clone()),
+            ("bytes", Some(format!("{} from {}", self.length, self.offset))),
+            ("sha256", Some(self.sha256.clone())),
+        ])
+    }
+}
+
+/// The receipt of an erasure.
+#[derive(Serialize)]
+pub struct ReceiptView {
+    receipt_id: String,
+    tenant: String,
+    request_id: String,
+    epoch: u64,
+    final_at: Option<String>,
+    provider: String,
+    medium_class: String,
+}
+
+impl From<v1::ErasureReceipt> for ReceiptView {
+    fn from(receipt: v1::ErasureReceipt) -> Self {
+        Self {
+            medium_class: v1::MediumClass::name_of(receipt.medium_class),
+            receipt_id: receipt.receipt_id,
+            tenant: receipt.tenant,
+            request_id: receipt.request_id,
+            epoch: receipt.epoch,
+            final_at: time::format_optional(receipt.final_at.as_ref()),
+            provider: receipt.provider,
+        }
+    }
+}
+
+impl ReceiptView {
+    /// All that it states.
+    pub fn text(&self) -> String {
+        output::fields(&[
+            ("erased", self.final_at.clone()),
+            ("receipt", Some(self.receipt_id.clone())),
+            ("tenant", Some(self.tenant.clone())),
+            ("request id", Some(self.request_id.clone())),
+            ("epoch", Some(self.epoch.to_string())),
+            ("root key", Some(format!("{} ({})", self.provider, self.medium_class))),
+        ])
+    }
+}
