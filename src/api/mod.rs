@@ -1,11 +1,18 @@
 //! The service over gRPC.
 
+mod admin_service;
 pub mod from_proto;
+mod from_vault;
+mod gate;
 pub mod listener;
 pub mod manners;
 pub mod methods;
+mod page_token;
+mod privacy_service;
 pub mod reason;
+mod records_service;
 pub mod server;
+pub mod service;
 pub mod status;
 pub mod to_proto;
 

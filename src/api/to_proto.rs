@@ -92,6 +92,22 @@ pub fn token(entry: &TokenEntry) -> v1::Token {
     }
 }
 
+/// A receipt.
+pub fn receipt(receipt: &Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
+    let (provider, medium_class) = match receipt.medium {
+        MediumClass::File => ("file", v1::MediumClass::File),
+    };
+    v1::ErasureReceipt {
+        receipt_id: receipt.id.to_string(),
+        tenant: tenant.as_str().to_owned(),
+        request_id: receipt.request.as_str().to_owned(),
+        epoch: receipt.epoch,
+        final_at: Some(timestamp(receipt.final_at)),
+        provider: provider.to_owned(),
+        medium_class: medium_class.into(),
+    }
+}
+
 /// An instant.
 pub fn timestamp(instant: Timestamp) -> WireTimestamp {
     let seconds = i64::try_from(instant.as_ms() / 1_000).expect("the year 9999 is far below the range of i64");

@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use download::{Download, RequestedSpan};
-pub use error::VaultError;
+pub use error::{QuotaKind, VaultError};
 pub use format::Receipt;
 pub use listing::{Candidates, ListCursor};
 pub use people::NewToken;
