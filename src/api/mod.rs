@@ -1,4 +1,7 @@
-//! The service over gRPC.
+//! The service over gRPC: the only room that names tonic and prost.
+//!
+//! Messages become domain types at the door in and are made of them at the door out; errors leave by one map. Nothing here
+//! decides who may do what, opens a key or touches the store.
 
 mod admin_service;
 pub mod from_proto;
