@@ -1,4 +1,5 @@
 //! # Oubliette
 #![forbid(unsafe_code)]
 
+pub mod crypto;
 pub mod domain;
