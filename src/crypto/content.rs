@@ -216,26 +216,24 @@ impl MessageKey {
         Nonce::assume_unique_for_key(nonce)
     }
 
-    /// `ciphertext || tag = AES-256-GCM(key, nonce, aad = "", plaintext)` (NIST SP 800-38D, section 7.1), from the caller's
-    /// buffer straight into the output: no copy of the plaintext to wipe.
+    /// `ciphertext || tag = AES-256-GCM(key, nonce, aad = "", plaintext)` (NIST SP 800-38D, section 7.1), in the place where
+    /// the ciphertext will stay: no copy of the plaintext to wipe.
     fn seal_chunk(&self, index: u64, plaintext: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
-        out.resize(start + plaintext.len() + TAG, 0);
-        let (ciphertext, tag) = out[start..].split_at_mut(plaintext.len());
-        self.aead
-            .seal_out_of_place_scatter(self.nonce(index), Aad::empty(), plaintext, ciphertext, &[], tag)
-            .expect("a chunk is far shorter than GCM's limit, and the output has its length");
+        out.extend_from_slice(plaintext);
+        let tag = self.aead.seal_in_place_separate_tag(self.nonce(index), Aad::empty(), &mut out[start..]);
+        out.extend_from_slice(tag.expect("a chunk is far shorter than GCM's limit").as_ref());
     }
 
-    /// `plaintext = AES-256-GCM^-1(key, nonce, aad = "", ciphertext, tag)` (NIST SP 800-38D, section 7.2). AWS-LC decrypts
-    /// while it hashes, so the output is wiped and cut off again where the tag is wrong.
+    /// `plaintext = AES-256-GCM^-1(key, nonce, aad = "", ciphertext, tag)` (NIST SP 800-38D, section 7.2), in place. AWS-LC
+    /// decrypts while it authenticates, so where the tag is wrong the place is wiped and cut off again.
     fn open_chunk(&self, index: u64, sealed: &[u8], out: &mut Vec<u8>) -> Result<(), CannotOpen> {
         let (ciphertext, tag) = sealed.split_last_chunk::<TAG>().ok_or(CannotOpen)?;
         let start = out.len();
         make_room(out, ciphertext.len());
-        out.resize(start + ciphertext.len(), 0);
+        out.extend_from_slice(ciphertext);
         let nonce = self.nonce(index);
-        if self.aead.open_separate_gather(nonce, Aad::empty(), ciphertext, tag, &mut out[start..]).is_err() {
+        if self.aead.open_in_place_separate_tag(nonce, Aad::empty(), tag, &mut out[start..]).is_err() {
             out[start..].zeroize();
             out.truncate(start);
             return Err(CannotOpen);

@@ -72,8 +72,8 @@ impl<'a> Parts<'a> {
 }
 
 /// `ciphertext, tag = AES-256-GCM(key, nonce, aad, text)`, in place (NIST SP 800-38D, section 7.1).
-/// The nonce is 96 random bits (8.2.2), so a key may seal 2^32 times (8.3); the keys of this tree seal at most a few
-/// thousand times before an epoch replaces them.
+/// The nonce is 96 random bits (8.2.2), so a key may seal 2^32 times (8.3): far more often than a page is written, or a
+/// customer has records.
 fn encrypt(key: &Key, nonce: &[u8; NONCE], aad: &[u8], text: &mut [u8]) -> [u8; TAG] {
     let nonce: &Nonce<_> = nonce.into();
     let tag = Aes256Gcm::new(key.expose().into()).encrypt_inout_detached(nonce, aad, text.into());

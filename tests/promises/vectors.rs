@@ -263,7 +263,7 @@ impl Vectors {
             return Some(Self(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()));
         }
         let missing = format!("NO VECTORS: {} is missing, nothing was checked; set OUBLIETTE_VECTORS", path.display());
-        assert!(std::env::var("CI").is_ok_and(|ci| ci == "true"), "{missing}");
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing}");
         tell(&missing);
         None
     }
