@@ -1,0 +1,12 @@
+//! What Oubliette promises, one module a promise. Each test goes through public doors only, and can fail.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
+
+mod tamper;
+mod vectors;
+
+/// Tells the person who runs the tests something, also of a test that passes: `eprintln!` would be held back.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "{line}").expect("stderr is open while tests run");
+}
