@@ -103,3 +103,20 @@ reasons! {
     /// An error of the transport that has no reason of its own.
     Transport = "TRANSPORT",
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_distinct_and_of_the_form_that_error_info_asks_for() {
+        let texts: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(texts.len(), Reason::ALL.len());
+        // google.rpc.ErrorInfo: [A-Z][A-Z0-9_]+[A-Z0-9], at most 63 characters.
+        let allowed =
+            |text: &str| text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        assert!(texts.into_iter().all(allowed));
+    }
+}

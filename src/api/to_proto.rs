@@ -6,9 +6,11 @@ use prost_types::Timestamp as WireTimestamp;
 
 use super::v1;
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::TenantName;
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
 use crate::domain::record::{ByteSpan, Record, Turn};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
+use crate::vault::{MediumClass, Receipt};
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {
@@ -89,6 +91,22 @@ pub fn token(entry: &TokenEntry) -> v1::Token {
         created_at: Some(timestamp(entry.created)),
         expires_at: Some(timestamp(entry.expires)),
         revoked: entry.revoked,
+    }
+}
+
+/// A receipt.
+pub fn receipt(receipt: &Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
+    let (provider, medium_class) = match receipt.medium {
+        MediumClass::File => ("file", v1::MediumClass::File),
+    };
+    v1::ErasureReceipt {
+        receipt_id: receipt.id.to_string(),
+        tenant: tenant.as_str().to_owned(),
+        request_id: receipt.request.as_str().to_owned(),
+        epoch: receipt.epoch,
+        final_at: Some(timestamp(receipt.final_at)),
+        provider: provider.to_owned(),
+        medium_class: medium_class.into(),
     }
 }
 

@@ -1,30 +1,41 @@
-//! Deriving one key per use from a secret: HKDF-SHA256 (RFC 5869).
+//! One key for each use: HKDF-SHA256. It turns one secret into keys that tell nothing of each other or of the secret; it never
+//! stretches passwords.
 
-use hkdf::Hkdf;
-use sha2::Sha256;
+use aws_lc_rs::hkdf;
 
-use super::framed;
+use super::framing::framed;
 use super::secret::Key;
 
-/// More output was asked for than HKDF gives: 255 times the hash's length (RFC 5869, 2.3).
+/// More output asked for than HKDF-SHA256 gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("HKDF-SHA256 gives at most 8,160 bytes")]
+#[error("HKDF-SHA256 gives at most 8160 bytes; ask for less, or derive a second time under another label")]
 pub struct TooLong;
 
-/// `HKDF-SHA256(salt = none, ikm = secret, info = framed(label) ‖ framed(part) ...)`, 32 bytes.
+/// The key for the use `label` and the things named by `parts`, derived from `secret`.
 ///
-/// Label and parts are length-framed, so that no two uses share an info.
+/// `HKDF-SHA256(salt = "", ikm = secret, info = framed(label, parts))` (RFC 5869). The secret is uniformly random, so no
+/// salt is needed (section 3.1); the framing keeps ("ab", "c") apart from ("a", "bc").
 pub fn derive(secret: &Key, label: &str, parts: &[&[u8]]) -> Key {
-    let mut info = Vec::with_capacity(128);
-    std::iter::once(label.as_bytes())
-        .chain(parts.iter().copied())
-        .for_each(|part| framed(part, |bytes| info.extend_from_slice(bytes)));
-    Key::fill_with(|key| {
-        hkdf_sha256(&[], secret.expose(), &info, key).expect("32 bytes are within HKDF's output");
+    let info = framed(label.as_bytes(), parts);
+    Key::fill_with(|out| {
+        hkdf_sha256(&[], secret.expose(), &info, out).expect("one key is shorter than what HKDF gives");
     })
 }
 
-/// `okm = HKDF-SHA256(salt, ikm, info)`, filling `okm` (RFC 5869).
-pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[u8], okm: &mut [u8]) -> Result<(), TooLong> {
-    Hkdf::<Sha256>::new(Some(salt), ikm).expand(info, okm).map_err(|_| TooLong)
+/// `out = HKDF-Expand(PRK = HKDF-Extract(salt, ikm), info, len(out))` with HMAC-SHA256 (RFC 5869, sections 2.2 and 2.3).
+/// AWS-LC does both in one call and wipes the PRK itself. On failure nothing is written.
+pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[u8], out: &mut [u8]) -> Result<(), TooLong> {
+    let length = OutputLength(out.len());
+    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(ikm);
+    prk.expand(&[info], length).map_err(|_| TooLong)?.fill(out).expect("the length asked for is that of the buffer");
+    Ok(())
+}
+
+/// How many bytes an expansion gives.
+pub(super) struct OutputLength(pub(super) usize);
+
+impl hkdf::KeyType for OutputLength {
+    fn len(&self) -> usize {
+        self.0
+    }
 }

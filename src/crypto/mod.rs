@@ -1,24 +1,21 @@
-//! The only room that names ciphers. Few calls, each with its formula and its source.
-//!
-//! Keys are wrapped with AES-256-GCM ([`key_wrap`]), derived with HKDF-SHA256 ([`kdf`]), content is sealed as Cobblestone-256
-//! ([`content`]), names are blinded with HMAC-SHA256 ([`pseudonym`]). This room knows nothing of records, trees or files, and all
-//! its failures to open look alike.
+//! The ciphers. This is the only room that names one; every call to one stands here once, with its formula, its source and
+//! why it is made so. It never reads or writes anything outside memory, knows nothing of customers, records or rows, and no
+//! key leaves it but through [`Key::expose`].
 
 pub mod content;
+mod framing;
 pub mod hash;
 pub mod kdf;
 pub mod key_wrap;
 pub mod pseudonym;
 pub mod secret;
 
-/// Sealed bytes do not open: damaged, cut short, or not sealed under this key in this place. Which of these is never told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("sealed data cannot be opened: it is damaged, or was not sealed under this key in this place")]
-pub struct CannotOpen;
+pub use secret::{Key, random_bytes};
 
-/// Writes `part` with its length in front, so that no two lists of parts give the same bytes.
-fn framed(part: &[u8], mut write: impl FnMut(&[u8])) {
-    let length = u32::try_from(part.len()).expect("parts of a context are short");
-    write(&length.to_be_bytes());
-    write(part);
-}
+/// Sealed data that does not open. It says nothing more: a wrong key, a changed byte, a wrong context and a wrong length all
+/// look alike, so that nobody learns from trying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "sealed data cannot be opened: it is damaged, or was not sealed under this key; where the disk is to blame, restore from a copy"
+)]
+pub struct CannotOpen;

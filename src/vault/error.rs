@@ -43,12 +43,18 @@ pub enum VaultError {
         size_bytes: u64,
     },
     /// The tenant has used up what it may.
-    #[error("the tenant has used up its quota of {limit} {what}")]
+    #[error("the tenant has used up its quota of {limit} ({which:?})")]
     QuotaExceeded {
         /// Of what.
-        what: &'static str,
+        which: QuotaKind,
         /// How much.
         limit: u64,
+    },
+    /// The tenant makes more calls a second than it may.
+    #[error("the tenant makes more than {limit_per_second} calls a second")]
+    TooManyCalls {
+        /// How many it may.
+        limit_per_second: u32,
     },
     /// The disk is too full for new content.
     #[error("the disk is nearly full: only erasure, audit and reads go on")]
@@ -86,6 +92,15 @@ pub enum VaultError {
     /// A batch was not committed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+}
+
+/// What a quota counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuotaKind {
+    /// Bytes of sealed content.
+    ContentBytes,
+    /// Records.
+    Records,
 }
 
 impl VaultError {

@@ -35,8 +35,10 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use crate::root_key::MediumClass;
+pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
-pub use error::VaultError;
+pub use error::{QuotaKind, VaultError};
 pub use format::Receipt;
 pub use listing::{Candidates, ListCursor};
 pub use people::NewToken;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::core::Core;
-use super::{Vault, VaultError};
+use super::{QuotaKind, Vault, VaultError};
 use crate::domain::ids::TenantId;
 use crate::domain::tenant::Usage;
 use crate::store::{disk, rows};
@@ -74,7 +74,7 @@ impl Vault {
             }
             Arc::clone(&rate.1)
         };
-        let exceeded = VaultError::QuotaExceeded { what: "calls a second", limit: u64::from(allowed.get()) };
+        let exceeded = VaultError::TooManyCalls { limit_per_second: allowed.get() };
         limiter.check().map_err(|_| exceeded)
     }
 }
@@ -104,9 +104,10 @@ impl Core {
         };
         let over = |limit: Option<u64>, wanted: u64| limit.filter(|limit| wanted > *limit);
         let refused = over(quotas.content_bytes, wanted.content_bytes)
-            .map(|limit| VaultError::QuotaExceeded { what: "bytes of content", limit })
+            .map(|limit| VaultError::QuotaExceeded { which: QuotaKind::ContentBytes, limit })
             .or_else(|| {
-                over(quotas.records, wanted.records).map(|limit| VaultError::QuotaExceeded { what: "records", limit })
+                over(quotas.records, wanted.records)
+                    .map(|limit| VaultError::QuotaExceeded { which: QuotaKind::Records, limit })
             });
         if let Some(refused) = refused {
             if mine.records == 0 {

@@ -3,3 +3,12 @@
 
 mod fixture;
 mod operator;
+mod tamper;
+mod vectors;
+
+/// Tells the person who runs the tests something, also of a test that passes: `eprintln!` would be held back.
+fn tell(line: &str) {
+    use std::io::Write as _;
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "{line}").expect("stderr is open while tests run");
+}

@@ -89,9 +89,9 @@ fn init_writes_nothing_where_one_thing_is_in_the_way() {
     assert!(files_below(folder.path()).is_empty());
 }
 
-#[test]
-fn a_start_without_its_own_root_key_is_refused_and_changes_nothing() {
-    let server = Server::make(&[]);
+#[tokio::test]
+async fn a_start_without_its_own_root_key_is_refused_until_it_is_back() {
+    let mut server = Server::make(&[]);
     let root_key = server.root_key();
     let mine = fs::read(&root_key).unwrap();
     let at_rest = snapshot(&server.data_dir());
@@ -101,25 +101,33 @@ fn a_start_without_its_own_root_key_is_refused_and_changes_nothing() {
     refused(&serve(&server), &["there is no root key", name, "put the file back"]);
     assert!(!root_key.exists(), "a root key was made where data exists");
 
+    fs::write(&root_key, "something else").unwrap();
+    fs::set_permissions(&root_key, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&serve(&server), &["others than its owner", name, "chmod 600"]);
+    owner_only(&root_key);
+    refused(&serve(&server), &[name, "is not a root key file", "put the right file back"]);
+    assert_eq!(snapshot(&server.data_dir()), at_rest);
+
+    // Another vault's key stands for any that the database does not name, such as an older one.
     let other = Server::make(&[]);
     fs::copy(other.root_key(), &root_key).unwrap();
     refused(&serve(&server), &["the root key at hand is key", name, "put the newest root key file back"]);
     assert_eq!(fs::read(&root_key).unwrap(), fs::read(other.root_key()).unwrap());
 
-    fs::write(&root_key, "something else").unwrap();
-    refused(&serve(&server), &[name, "is not a root key file", "put the right file back"]);
-
-    fs::write(&root_key, &mine).unwrap();
-    fs::set_permissions(&root_key, fs::Permissions::from_mode(0o644)).unwrap();
-    refused(&serve(&server), &[name, "chmod 600"]);
-
     let inside = server.data_dir().join("root.key");
     fs::write(&inside, &mine).unwrap();
-    fs::set_permissions(&inside, fs::Permissions::from_mode(0o600)).unwrap();
+    owner_only(&inside);
     server.set("root_key.path", &format!("{inside:?}"));
     refused(&serve(&server), &[inside.to_str().unwrap(), "lies in the data directory", "put it elsewhere"]);
-    fs::remove_file(inside).unwrap();
-    assert_eq!(snapshot(&server.data_dir()).keys().collect::<Vec<_>>(), at_rest.keys().collect::<Vec<_>>());
+
+    fs::rename(&inside, &root_key).unwrap();
+    server.set("root_key.path", &format!("{root_key:?}"));
+    server.restart().await;
+    assert_eq!(server.stop().await.code(), Some(0));
+}
+
+fn owner_only(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -181,4 +189,25 @@ async fn a_service_is_healthy_over_tls_until_it_is_told_to_stop() {
 
 fn endpoint_without_ca(server: &Server) -> Endpoint {
     Endpoint::from_shared(server.endpoint()).unwrap().tls_config(ClientTlsConfig::new()).unwrap()
+}
+
+#[tokio::test]
+async fn the_first_admin_sets_up_a_tenant_whose_people_each_come_in_with_a_token() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let shown = server.command(&server.admin_token(), &["tenant", "show", "acme", "--json"]).output().unwrap();
+    assert!(
+        shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("first-line"),
+        "{}",
+        words(&shown)
+    );
+    server.kill9();
+    server.restart().await;
+    for token in [&people.ingest, &people.agent, &people.supervisor, &people.privacy_officer] {
+        let show = server.command(token, &["tenant", "show", &people.tenant]).output().unwrap();
+        assert_eq!(show.status.code(), Some(3), "only admins may: {}", words(&show));
+    }
+    let forged = format!("obl_{}_{}", "0".repeat(32), "0".repeat(64));
+    let stranger = server.command(&forged, &["tenant", "show"]).output().unwrap();
+    assert_eq!(stranger.status.code(), Some(3), "{}", words(&stranger));
 }

@@ -1,0 +1,134 @@
+//! The one gate in front of every method: who calls, may they, and how often. What it refuses is entered into the ledger.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::metadata::MetadataMap;
+
+use super::status::ApiError;
+use crate::access::identity::{BearerToken, Unauthenticated, authenticate};
+use crate::access::permit::{Permit, TenantScope};
+use crate::access::{Access, Refused};
+use crate::config::Limits;
+use crate::crypto::hash::sha256;
+use crate::domain::action::Action;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{Purpose, RecordId, TenantName};
+use crate::domain::principal::Principal;
+use crate::domain::record::RecordFacts;
+use crate::telemetry::metrics::Metrics;
+use crate::vault::Vault;
+
+/// What one upload or download holds in memory at most: chunks on their way in, out and to the disk.
+const STREAM_BYTES: u64 = 2 * 1024 * 1024;
+
+/// The gate.
+pub(super) struct Gate {
+    pub vault: Arc<Vault>,
+    access: Access,
+    pub metrics: Arc<Metrics>,
+    streams: Arc<Semaphore>,
+    streams_limit: u64,
+}
+
+impl Gate {
+    pub fn new(vault: Arc<Vault>, access: Access, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        let streams_limit = (limits.bytes_in_flight / STREAM_BYTES).max(1);
+        let permits = usize::try_from(streams_limit).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        Self { vault, access, metrics, streams: Arc::new(Semaphore::new(permits)), streams_limit }
+    }
+
+    /// Who calls. Counts towards the tenant's calls a second.
+    pub async fn caller(&self, metadata: &MetadataMap) -> Result<Principal, ApiError> {
+        let principal = self.authenticate(metadata).await.inspect_err(|error| {
+            if let GateError::Refused(Refused::Unauthenticated(why)) = error {
+                self.metrics.authentication_failed(why.reason().name());
+            }
+        })?;
+        self.vault.count_call(principal.tenant).await?;
+        Ok(principal)
+    }
+
+    /// The door of a tenant (the caller's own where `None`): may the caller do this there at all?
+    pub async fn door(
+        &self,
+        caller: &Principal,
+        action: Action,
+        tenant: Option<TenantName>,
+        purpose: Option<Purpose>,
+    ) -> Result<Permit<TenantScope>, ApiError> {
+        let tenant = match tenant {
+            None => caller.tenant,
+            Some(name) => self.vault.tenant_id(name).await?,
+        };
+        let permit = self.access.door(caller, action, tenant, purpose);
+        self.noted(caller, action, None, permit).await
+    }
+
+    /// A record behind the door. One that is absent looks like one that may not be seen.
+    pub async fn record(&self, door: &Permit<TenantScope>, record: RecordId) -> Result<Permit<RecordFacts>, ApiError> {
+        let permit = match self.vault.facts(door, record).await? {
+            None => Err(Refused::NotThisRecord),
+            Some(facts) => self.access.record(door, facts),
+        };
+        self.noted(door.principal(), door.action(), Some(record), permit).await
+    }
+
+    /// Which of these records the caller may see in a list.
+    pub fn visible(&self, door: &Permit<TenantScope>, facts: Vec<RecordFacts>) -> Vec<Permit<RecordFacts>> {
+        facts.into_iter().filter_map(|facts| self.access.record(door, facts).ok()).collect()
+    }
+
+    /// Room for one more stream; refused when too many bytes could be in flight.
+    pub fn room_for_a_stream(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let room = Arc::clone(&self.streams).try_acquire_owned();
+        room.map_err(|_| ApiError::Overloaded {
+            what: "the number of uploads and downloads",
+            limit: self.streams_limit,
+            retry_ms: 1_000,
+        })
+    }
+
+    async fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, GateError> {
+        let header = metadata.get("authorization").ok_or(Unauthenticated::MISSING).map_err(Refused::from)?;
+        let token = BearerToken::parse_header(header.to_str().unwrap_or_default()).map_err(Refused::from)?;
+        let stored = self.vault.identity(token.id()).await.map_err(|error| GateError::Failed(error.into()))?;
+        Ok(authenticate(&token, sha256(token.secret()), stored, Timestamp::now())?)
+    }
+
+    async fn noted<R>(
+        &self,
+        caller: &Principal,
+        action: Action,
+        record: Option<RecordId>,
+        permit: Result<Permit<R>, Refused>,
+    ) -> Result<Permit<R>, ApiError> {
+        if let Err(refused) = &permit
+            && *refused != Refused::NoPurpose
+        {
+            self.vault.note_refusal(caller, action, record).await?;
+        }
+        permit.map_err(ApiError::from)
+    }
+}
+
+/// Why nobody was let in.
+enum GateError {
+    Refused(Refused),
+    Failed(ApiError),
+}
+
+impl From<Refused> for GateError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<GateError> for ApiError {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Refused(refused) => refused.into(),
+            GateError::Failed(error) => error,
+        }
+    }
+}

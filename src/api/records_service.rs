@@ -1,0 +1,269 @@
+//! `oubliette.v1.RecordService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use zeroize::Zeroizing;
+
+use super::gate::Gate;
+use super::manners::amend;
+use super::page_token;
+use super::status::ApiError;
+use super::v1::record_service_server::RecordService;
+use super::{from_proto, to_proto, v1};
+use crate::crypto::hash::sha256;
+use crate::domain::action::Action;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{Purpose, RecordId};
+use crate::domain::record::{Record, RecordFacts};
+use crate::vault::{Begun, Download, RequestKey, RequestedSpan, Upload, VaultError};
+
+/// Messages of a download that wait for a slow reader.
+const CHUNKS_WAITING: usize = 1;
+
+/// The service.
+pub(super) struct Records {
+    gate: Arc<Gate>,
+}
+
+type Permit = crate::access::permit::Permit<RecordFacts>;
+
+impl Records {
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self { gate }
+    }
+
+    async fn create(&self, request: Request<v1::CreateTranscriptRequest>) -> Result<Record, ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        let permit = self.gate.door(&caller, Action::CreateTranscript, None, None).await?;
+        let message = request.into_inner();
+        let hash = hash_of(&message);
+        let (id, new) = from_proto::create_transcript(message, Timestamp::now())?;
+        let record = self.gate.vault.create_transcript(permit, new, RequestKey { id, hash }).await?;
+        self.gate.metrics.records_stored.inc();
+        Ok(record)
+    }
+
+    async fn upload(&self, request: Request<Streaming<v1::UploadRecordingRequest>>) -> Result<Record, Status> {
+        let (metadata, _, mut stream) = request.into_parts();
+        let caller = self.gate.caller(&metadata).await?;
+        let permit = self.gate.door(&caller, Action::UploadRecording, None, None).await?;
+        let _room = self.gate.room_for_a_stream()?;
+        let first = stream.message().await.map_err(amend)?;
+        let hash = first.as_ref().map_or([0; 32], hash_of);
+        let (id, new) = from_proto::upload_metadata(first, Timestamp::now()).map_err(ApiError::from)?;
+        let begun = self.gate.vault.begin_upload(permit, new, RequestKey { id, hash }).await;
+        let record = match begun.map_err(ApiError::from)? {
+            Begun::Done(record) => *record,
+            Begun::Started(upload) => take_all(*upload, stream).await?,
+        };
+        self.gate.metrics.records_stored.inc();
+        Ok(record)
+    }
+
+    async fn download(&self, request: Request<v1::DownloadRecordingRequest>) -> Result<Chunks, ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        let (record, purpose, range) = from_proto::download(request.get_ref())?;
+        let permit = self.permit(&caller, Action::DownloadRecording, record, purpose).await?;
+        let room = self.gate.room_for_a_stream()?;
+        let length = range.length.map_or(0, std::num::NonZeroU64::get);
+        let is_whole = range.offset == 0 && length == 0;
+        let span = (!is_whole).then_some(RequestedSpan { offset: range.offset, length });
+        Ok(Chunks::of(self.gate.vault.open_recording(permit, span).await?, room))
+    }
+
+    async fn transcript(
+        &self,
+        request: Request<v1::GetTranscriptRequest>,
+    ) -> Result<v1::GetTranscriptResponse, ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        let message = request.into_inner();
+        let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
+        let permit = self.permit(&caller, Action::GetTranscript, record, purpose).await?;
+        let (record, turns) = self.gate.vault.get_transcript(permit).await?;
+        Ok(v1::GetTranscriptResponse { record: Some(to_proto::record(record)), turns: to_proto::turns(turns) })
+    }
+
+    async fn record(&self, request: Request<v1::GetRecordRequest>) -> Result<Record, ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        let message = request.into_inner();
+        let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
+        let permit = self.permit(&caller, Action::GetRecord, record, purpose).await?;
+        Ok(self.gate.vault.get_record(permit).await?)
+    }
+
+    async fn list(&self, request: Request<v1::ListRecordsRequest>) -> Result<v1::ListRecordsResponse, ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        let message = request.into_inner();
+        let question = page_token::question(&message);
+        let asked = from_proto::list_records(message)?;
+        let cursor = asked.page.token.as_deref().map(|token| page_token::read(token, &question)).transpose()?;
+        let door = self.gate.door(&caller, Action::ListRecords, None, Some(asked.purpose)).await?;
+        let vault = &self.gate.vault;
+        let found = vault.find(&door, &asked.filter, cursor, asked.page.size).await?;
+        let visible = self.gate.visible(&door, found.facts);
+        let records = vault.show(&door, &asked.filter, found.handle, visible).await?;
+        Ok(v1::ListRecordsResponse {
+            records: records.into_iter().map(to_proto::record).collect(),
+            next_page_token: found.next.map(|next| page_token::write(next, &question)).unwrap_or_default(),
+        })
+    }
+
+    async fn permit(
+        &self,
+        caller: &crate::domain::principal::Principal,
+        action: Action,
+        record: RecordId,
+        purpose: Purpose,
+    ) -> Result<Permit, ApiError> {
+        let door = self.gate.door(caller, action, None, Some(purpose)).await?;
+        self.gate.record(&door, record).await
+    }
+}
+
+/// SHA-256 of a request's encoding, which is wiped.
+fn hash_of(message: &impl prost::Message) -> [u8; 32] {
+    sha256(&Zeroizing::new(message.encode_to_vec()))
+}
+
+/// Takes the chunks of an upload until its end. Whatever goes wrong, nothing of it stays.
+async fn take_all(mut upload: Upload, mut stream: Streaming<v1::UploadRecordingRequest>) -> Result<Record, Status> {
+    let erased = upload.erased();
+    loop {
+        let message = tokio::select! {
+            message = stream.message() => message,
+            () = erased.cancelled() => Err(ApiError::CustomerErased.into()),
+        };
+        let taken = match message {
+            Ok(None) => return Ok(upload.finish().await.map_err(ApiError::from)?),
+            Ok(Some(message)) => match from_proto::upload_chunk(message) {
+                Ok(chunk) => upload.push(&chunk).await.map_err(|error| ApiError::from(error).into()),
+                Err(invalid) => Err(ApiError::from(invalid).into()),
+            },
+            Err(status) => Err(amend(status)),
+        };
+        if let Err(status) = taken {
+            upload.abort().await;
+            return Err(status);
+        }
+    }
+}
+
+type Sent = Result<v1::DownloadRecordingResponse, Status>;
+
+/// The messages of a download. A task reads ahead by one; once the customer is being erased, nothing more comes out of here, not
+/// even what was read already.
+pub(super) struct Chunks {
+    waiting: mpsc::Receiver<Sent>,
+    erased: CancellationToken,
+    has_ended: bool,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Chunks {
+    fn of(download: Download, room: OwnedSemaphorePermit) -> Self {
+        let (sender, waiting) = mpsc::channel(CHUNKS_WAITING);
+        let erased = download.erased();
+        let watched = erased.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = watched.cancelled() => {}
+                () = read_ahead(download, sender) => {}
+            }
+        });
+        Self { waiting, erased, has_ended: false, _room: room }
+    }
+}
+
+/// Reads until the end or until nobody listens. The reader stands inside the customer's fence until then.
+async fn read_ahead(mut download: Download, sender: mpsc::Sender<Sent>) {
+    let header = to_proto::download_header(download.record().clone(), download.span());
+    if sender.send(Ok(header)).await.is_err() {
+        return;
+    }
+    loop {
+        let message = match download.next().await {
+            Ok(None) => return,
+            Ok(Some(mut chunk)) => Ok(to_proto::download_chunk(Bytes::from(std::mem::take(&mut *chunk)))),
+            Err(VaultError::CustomerErased) => Err(ApiError::ErasedWhileReading.into()),
+            Err(error) => Err(ApiError::from(error).into()),
+        };
+        let is_last = message.is_err();
+        if sender.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+impl Stream for Chunks {
+    type Item = Sent;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Sent>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let next = std::task::ready!(self.waiting.poll_recv(context));
+        // Looked at after the wait: what came before the erasure and was not sent stays here.
+        if self.erased.is_cancelled() {
+            self.has_ended = true;
+            return Poll::Ready(Some(Err(ApiError::ErasedWhileReading.into())));
+        }
+        Poll::Ready(next)
+    }
+}
+
+#[tonic::async_trait]
+impl RecordService for Records {
+    type DownloadRecordingStream = Chunks;
+
+    async fn create_transcript(
+        &self,
+        request: Request<v1::CreateTranscriptRequest>,
+    ) -> Result<Response<v1::CreateTranscriptResponse>, Status> {
+        let record = Some(to_proto::record(self.create(request).await?));
+        Ok(Response::new(v1::CreateTranscriptResponse { record }))
+    }
+
+    async fn upload_recording(
+        &self,
+        request: Request<Streaming<v1::UploadRecordingRequest>>,
+    ) -> Result<Response<v1::UploadRecordingResponse>, Status> {
+        let record = Some(to_proto::record(self.upload(request).await?));
+        Ok(Response::new(v1::UploadRecordingResponse { record }))
+    }
+
+    async fn get_transcript(
+        &self,
+        request: Request<v1::GetTranscriptRequest>,
+    ) -> Result<Response<v1::GetTranscriptResponse>, Status> {
+        Ok(Response::new(self.transcript(request).await?))
+    }
+
+    async fn download_recording(
+        &self,
+        request: Request<v1::DownloadRecordingRequest>,
+    ) -> Result<Response<Chunks>, Status> {
+        Ok(Response::new(self.download(request).await?))
+    }
+
+    async fn get_record(
+        &self,
+        request: Request<v1::GetRecordRequest>,
+    ) -> Result<Response<v1::GetRecordResponse>, Status> {
+        let record = Some(to_proto::record(self.record(request).await?));
+        Ok(Response::new(v1::GetRecordResponse { record }))
+    }
+
+    async fn list_records(
+        &self,
+        request: Request<v1::ListRecordsRequest>,
+    ) -> Result<Response<v1::ListRecordsResponse>, Status> {
+        Ok(Response::new(self.list(request).await?))
+    }
+}
