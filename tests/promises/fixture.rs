@@ -173,15 +173,19 @@ impl Server {
     /// Asks it to stop by SIGTERM, and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        let mut child = self.child.take().expect("the service runs");
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
         let give_up = Instant::now() + PATIENCE;
         while Instant::now() < give_up {
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = self.child.as_mut().expect("the service runs").try_wait().unwrap() {
+                self.child = None;
                 return status;
             }
             tokio::time::sleep(POLL).await;
         }
-        child.kill().unwrap();
         panic!("the service did not stop; its log ends:\n{}", end_of(&self.log_file()));
     }
 
