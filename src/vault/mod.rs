@@ -25,6 +25,7 @@ mod listing;
 mod people;
 mod quota;
 mod reclaim;
+mod record_rows;
 mod records;
 mod start;
 mod tree;
