@@ -361,6 +361,7 @@ struct InitView<'a> {
     config: String,
     profile: String,
     ca: String,
+    ca_key: String,
     root_key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -386,6 +387,7 @@ impl<'a> InitView<'a> {
             config: text(&made.config_path),
             profile: text(&made.profile_path),
             ca: text(&made.ca_path),
+            ca_key: text(&made.ca_path.with_extension("key")),
             root_key: text(&options.root_key),
             token: options.token_file.is_none().then_some(made.admin_token.as_str()),
             token_file: options.token_file.as_deref().map(text),
@@ -403,6 +405,7 @@ impl<'a> InitView<'a> {
             ("configuration", Some(self.config.clone())),
             ("client profile", Some(self.profile.clone())),
             ("CA certificate", Some(self.ca.clone())),
+            ("CA key", Some(format!("{} (only for the next certificate: keep it elsewhere)", self.ca_key))),
             ("root key", Some(self.root_key.clone())),
             (
                 "admin's token",

@@ -189,6 +189,15 @@ impl Server {
         panic!("the service did not stop; its log ends:\n{}", end_of(&self.log_file()));
     }
 
+    /// Waits until its log has these words, from this start or one before.
+    pub async fn log_says(&self, words: &str) {
+        let give_up = Instant::now() + PATIENCE;
+        while !fs::read_to_string(self.log_file()).unwrap().contains(words) {
+            assert!(Instant::now() < give_up, "no `{words}`; its log ends:\n{}", end_of(&self.log_file()));
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process has an id");
