@@ -433,3 +433,28 @@ fn quoted(path: &Path) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_names_the_service_as_clients_reach_it() {
+        let at = |address: &str, names: &[&str]| {
+            let names = names.iter().map(ToString::to_string).collect();
+            let (dir, root_key) = (PathBuf::new(), PathBuf::new());
+            endpoint(&InitOptions { dir, root_key, address: address.parse().unwrap(), names, token_file: None })
+        };
+        assert_eq!(at("127.0.0.1:1", &["vault.example"]), "https://127.0.0.1:1");
+        assert_eq!(at("[::1]:1", &[]), "https://[::1]:1");
+        assert_eq!(at("0.0.0.0:1", &["vault.example", "b"]), "https://vault.example:1");
+        assert_eq!(at("0.0.0.0:1", &[]), "https://localhost:1");
+        assert_eq!(at("192.0.2.7:1", &[]), "https://192.0.2.7:1");
+    }
+
+    #[test]
+    fn a_printed_command_can_be_pasted_whatever_the_path() {
+        assert_eq!(quoted(Path::new("/a-b/c.d")), "/a-b/c.d");
+        assert_eq!(quoted(Path::new("/it's $(here)")), r"'/it'\''s $(here)'");
+    }
+}

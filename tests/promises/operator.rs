@@ -118,7 +118,6 @@ async fn a_start_without_its_own_root_key_is_refused_until_it_is_back() {
     refused(&serve(&server), &[name, "is not a root key file", "put the right file back"]);
     assert_eq!(snapshot(&server.data_dir()), at_rest);
 
-    // Another vault's key stands for any that the database does not name, such as an older one.
     let other = Server::make(&[]);
     fs::copy(other.root_key(), &root_key).unwrap();
     refused(&serve(&server), &["the root key at hand is key", name, "put the newest root key file back"]);
@@ -134,6 +133,27 @@ async fn a_start_without_its_own_root_key_is_refused_until_it_is_back() {
     server.set("root_key.path", &format!("{root_key:?}"));
     server.restart().await;
     assert_eq!(server.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_root_key_from_before_an_erasure_is_refused() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let metadata = recording();
+    let customer_id = metadata.details.as_ref().unwrap().customer_id.clone();
+    let ingest = server.client(&people.ingest).await;
+    ingest.upload_recording(metadata, &b"hello"[..], CHUNK_BYTES, |_| ()).await.unwrap();
+    let older = fs::read(server.root_key()).unwrap();
+    let request = v1::EraseCustomerRequest { request_id: "an-erasure".to_owned(), customer_id };
+    server.client(&people.privacy_officer).await.erase_customer(request).await.unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+
+    let newest = fs::read(server.root_key()).unwrap();
+    fs::write(server.root_key(), older).unwrap();
+    let (name, words) = (server.root_key(), ["of epoch 1", "of epoch 2", "put the newest root key file back"]);
+    refused(&serve(&server), &[name.to_str().unwrap(), words[0], words[1], words[2]]);
+    fs::write(server.root_key(), newest).unwrap();
+    server.restart().await;
 }
 
 fn owner_only(path: &Path) {
