@@ -78,7 +78,7 @@ fn init_writes_nothing_where_one_thing_is_in_the_way() {
             &init(&dir, &root_key, &["--token-file", token_file.to_str().unwrap()]),
             &["nothing was written", in_the_way],
         );
-        assert_eq!(files_below(folder.path()), [path.clone()]);
+        assert_eq!(files_below(folder.path()), std::slice::from_ref(&path));
         fs::remove_file(path).unwrap();
     }
     let inside = dir.join("data/root.key");
