@@ -3,8 +3,7 @@
 use super::status::{ApiError, Quota};
 use crate::access::Refused;
 use crate::domain::{Invalid, Problem};
-use crate::store::{CommitError, StoreError};
-use crate::vault::VaultError;
+use crate::vault::{CommitError, QuotaKind, StoreError, VaultError};
 
 impl From<VaultError> for ApiError {
     fn from(error: VaultError) -> Self {
@@ -37,11 +36,11 @@ impl From<VaultError> for ApiError {
     }
 }
 
-impl From<crate::vault::QuotaKind> for Quota {
-    fn from(kind: crate::vault::QuotaKind) -> Self {
+impl From<QuotaKind> for Quota {
+    fn from(kind: QuotaKind) -> Self {
         match kind {
-            crate::vault::QuotaKind::ContentBytes => Self::ContentBytes,
-            crate::vault::QuotaKind::Records => Self::Records,
+            QuotaKind::ContentBytes => Self::ContentBytes,
+            QuotaKind::Records => Self::Records,
         }
     }
 }

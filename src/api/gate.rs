@@ -66,11 +66,7 @@ impl Gate {
     }
 
     /// A record behind the door. One that is absent looks like one that may not be seen.
-    pub async fn record(
-        &self,
-        door: &Permit<TenantScope>,
-        record: RecordId,
-    ) -> Result<Permit<RecordFacts>, ApiError> {
+    pub async fn record(&self, door: &Permit<TenantScope>, record: RecordId) -> Result<Permit<RecordFacts>, ApiError> {
         let permit = match self.vault.facts(door, record).await? {
             None => Err(Refused::NotThisRecord),
             Some(facts) => self.access.record(door, facts),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +20,7 @@ use super::{from_proto, to_proto, v1};
 use crate::crypto::hash::sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{Purpose, RecordId, RequestId};
+use crate::domain::ids::{Purpose, RecordId};
 use crate::domain::record::{Record, RecordFacts};
 use crate::vault::{Begun, Download, RequestKey, RequestedSpan, Upload, VaultError};
 

@@ -6,9 +6,11 @@ use prost_types::Timestamp as WireTimestamp;
 
 use super::v1;
 use crate::domain::clock::Timestamp;
+use crate::domain::ids::TenantName;
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
 use crate::domain::record::{ByteSpan, Record, Turn};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
+use crate::vault::{MediumClass, Receipt};
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {

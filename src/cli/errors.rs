@@ -12,7 +12,12 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::init::InitError;
+use super::serve::RefusedToServe;
 use super::settings::SettingsError;
+use crate::api::server::ServeError;
+use crate::config::ConfigError;
+use crate::telemetry::TelemetryError;
 
 /// Of which kind an error is: what a script wants to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +56,21 @@ pub enum CliError {
     /// The connection settings are not complete or not right.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A new vault was not made, or not whole.
+    #[error(transparent)]
+    Init(#[from] InitError),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The log cannot be set up.
+    #[error(transparent)]
+    Log(#[from] TelemetryError),
+    /// The service does not start.
+    #[error(transparent)]
+    Start(#[from] RefusedToServe),
+    /// The server cannot serve.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// Details that a record must have stand neither in flags nor in the file.
     #[error("the record needs more details: give {}", flags.join(", "))]
     MissingDetails {
@@ -236,7 +256,12 @@ impl CliError {
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Idle { .. } => Kind::Unavailable,
             Self::Answered(refusal) => kind_of(refusal.code),
             Self::Request { source, .. } => source.kind(),
-            Self::File { .. }
+            Self::Init(_)
+            | Self::Config(_)
+            | Self::Log(_)
+            | Self::Start(_)
+            | Self::Serve(_)
+            | Self::File { .. }
             | Self::NotRegular { .. }
             | Self::Streams { .. }
             | Self::Content { .. }

@@ -14,10 +14,12 @@ mod customer;
 mod details;
 pub mod errors;
 mod files;
+pub mod init;
 mod names;
 pub mod output;
 mod pages;
 mod record;
+pub mod serve;
 pub mod settings;
 mod time;
 mod views;
@@ -42,6 +44,10 @@ pub struct Cli {
 enum Command {
     #[command(flatten)]
     Client(Box<ClientCommand>),
+    /// Make a new vault: configuration, certificates, root key, data, and the first admin's token
+    Init(init::InitArgs),
+    /// Serve a vault until told to stop
+    Serve(serve::ServeArgs),
     /// Write completions for a shell to standard output
     #[command(after_help = "Example:\n  oubliette completions bash > /etc/bash_completion.d/oubliette")]
     Completions {
@@ -92,7 +98,8 @@ impl Cli {
     pub fn wants_json(&self) -> bool {
         match &self.command {
             Command::Client(command) => command.shared().json,
-            Command::Completions { .. } => false,
+            Command::Init(args) => args.json,
+            Command::Serve(_) | Command::Completions { .. } => false,
         }
     }
 }
@@ -115,6 +122,8 @@ impl ClientCommand {
 pub async fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Client(command) => call_service(*command).await,
+        Command::Init(args) => init::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
         Command::Completions { shell } => completions(shell),
     }
 }

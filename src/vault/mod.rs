@@ -36,6 +36,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use crate::root_key::MediumClass;
+pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
 pub use error::{QuotaKind, VaultError};
 pub use format::Receipt;

@@ -61,7 +61,7 @@ impl Vault {
         permit: Permit<TenantScope>,
         behind: Option<TenantId>,
         limit: usize,
-    ) -> Result<(Vec<(TenantEntry, Usage)>, Option<TenantId>), VaultError> {
+    ) -> Result<TenantsPage, VaultError> {
         self.note(&permit).await?;
         self.core.blocking(move |core| core.tenants_behind(behind, limit)).await
     }
@@ -298,6 +298,9 @@ fn administered(batch: &mut Batch, permit: &Permit<TenantScope>, subject: Tenant
     batch.append(entry(permit.principal(), permit.principal().tenant, event).encode().to_vec());
 }
 
+/// Tenants with what they use, and where the next page begins.
+pub type TenantsPage = (Vec<(TenantEntry, Usage)>, Option<TenantId>);
+
 type Page = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where the next page begins, if this one is full.
@@ -350,11 +353,7 @@ impl Core {
         Ok(())
     }
 
-    fn tenants_behind(
-        &self,
-        behind: Option<TenantId>,
-        limit: usize,
-    ) -> Result<(Vec<(TenantEntry, Usage)>, Option<TenantId>), VaultError> {
+    fn tenants_behind(&self, behind: Option<TenantId>, limit: usize) -> Result<TenantsPage, VaultError> {
         let (mut from, to) = rows::all(rows::Kind::Tenant);
         if let Some(behind) = behind {
             from = rows::tenant_piece(behind, TENANT_PIECES);

@@ -106,7 +106,8 @@ impl Core {
         let refused = over(quotas.content_bytes, wanted.content_bytes)
             .map(|limit| VaultError::QuotaExceeded { which: QuotaKind::ContentBytes, limit })
             .or_else(|| {
-                over(quotas.records, wanted.records).map(|limit| VaultError::QuotaExceeded { which: QuotaKind::Records, limit })
+                over(quotas.records, wanted.records)
+                    .map(|limit| VaultError::QuotaExceeded { which: QuotaKind::Records, limit })
             });
         if let Some(refused) = refused {
             if mine.records == 0 {

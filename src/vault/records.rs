@@ -208,9 +208,12 @@ impl Vault {
         }
         let object = random_bytes();
         let mut writer = self.core.objects.create(ObjectName::new(place.handle, place.record, object)).await?;
-        let sealer = content::Sealer::new(&use_key(secret, Use::Part, place), &0u32.to_be_bytes());
+        let key = use_key(secret, Use::Part, place);
+        let (mut sealer, header) = content::Sealer::new(&key, &0u32.to_be_bytes());
         let commitment = sealer.commitment();
-        let sealed = content::seal_with(sealer, packed);
+        let mut sealed = header.to_vec();
+        sealer.push(packed, &mut sealed);
+        sealer.finish(&mut sealed);
         let stored_bytes = sealed.len() as u64;
         writer.write(sealed).await?;
         writer.finish().await?;

@@ -50,6 +50,25 @@ pub struct Upload {
     stored_bytes: u64,
     reservation: Reservation,
     inside: Inside,
+    remains: Remains,
+}
+
+/// What an upload leaves if it does not end well. Removed in the background when a caller vanishes.
+struct Remains {
+    core: Arc<Core>,
+    place: Place,
+    is_left: bool,
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        let (core, place) = (Arc::clone(&self.core), self.place);
+        if self.is_left
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { remove_or_warn(&core, &place).await });
+        }
+    }
 }
 
 struct OpenPart {
@@ -79,6 +98,7 @@ impl Vault {
         let handle = self.customer_handle(tenant, &customer).await?;
         let inside = self.core.fences.enter(handle)?;
         let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
+        let remains = Remains { core: Arc::clone(&self.core), place, is_left: true };
         let secret = self.begin_record(place).await?;
         let draft = Draft {
             place,
@@ -105,6 +125,7 @@ impl Vault {
             stored_bytes: 0,
             reservation,
             inside,
+            remains,
         })))
     }
 
@@ -152,6 +173,12 @@ async fn remove_upload(core: &Core, place: &Place) -> Result<(), VaultError> {
     Ok(())
 }
 
+async fn remove_or_warn(core: &Core, place: &Place) {
+    if let Err(error) = remove_upload(core, place).await {
+        tracing::warn!(record = %place.record, %error, "an upload's remains stay until the next start");
+    }
+}
+
 impl Upload {
     /// Fires when the customer is being erased; the upload then fails with [`VaultError::CustomerErased`].
     pub fn erased(&self) -> tokio_util::sync::CancellationToken {
@@ -195,7 +222,10 @@ impl Upload {
     /// Ends the recording: everything is durable and visible when this returns.
     pub async fn finish(mut self) -> Result<Record, VaultError> {
         match self.complete().await {
-            Ok(record) => Ok(record),
+            Ok(record) => {
+                self.remains.is_left = false;
+                Ok(record)
+            }
             Err(error) => {
                 self.abort().await;
                 Err(error)
@@ -208,9 +238,8 @@ impl Upload {
         if let Some(part) = self.part.take() {
             drop(part.writer.abort().await);
         }
-        if let Err(error) = remove_upload(&self.vault.core, &self.place).await {
-            tracing::warn!(record = %self.place.record, %error, "an upload's remains stay until the next start");
-        }
+        self.remains.is_left = false;
+        remove_or_warn(&self.vault.core, &self.place).await;
     }
 
     async fn complete(&mut self) -> Result<Record, VaultError> {
@@ -245,10 +274,11 @@ impl Upload {
         self.reservation.grow(content::sealed_len(self.vault.core.limits.part_bytes))?;
         let object = random_bytes();
         let number = u32::try_from(self.parts.len()).expect("parts are bounded");
-        let sealer = Sealer::new(&use_key(&self.secret, Use::Part, &self.place), &number.to_be_bytes());
+        let key = use_key(&self.secret, Use::Part, &self.place);
+        let (sealer, header) = Sealer::new(&key, &number.to_be_bytes());
         let name = ObjectName::new(self.place.handle, self.place.record, object);
         let mut writer = self.vault.core.objects.create(name).await?;
-        writer.write(sealer.header().to_vec()).await?;
+        writer.write(header.to_vec()).await?;
         self.stored_bytes += content::HEADER as u64;
         Ok(OpenPart { object, writer, sealer, plain_bytes: 0 })
     }

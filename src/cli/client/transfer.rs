@@ -8,8 +8,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::crypto::hash::Sha256;
 use bytes::{Bytes, BytesMut};
-use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -71,7 +71,7 @@ impl Client {
         let answer = tokio::time::timeout(wait, call).await.map_err(|_| CliError::Deadline { waited: wait })?;
         let done = uploaded(answer, feed.sent_bytes)?;
         match fed {
-            Fed::All => compare(&done.record.content_sha256, &feed.hash.finalize().into()).map(|()| done),
+            Fed::All => compare(&done.record.content_sha256, &feed.hash.finish()).map(|()| done),
             Fed::Stopped => Ok(done),
         }
     }
@@ -105,7 +105,7 @@ impl Client {
             return Err(CliError::Protocol { what: "fewer bytes than it said" });
         }
         sink.flush().await.map_err(|source| CliError::Sink { source })?;
-        let sha256 = hash.finalize().into();
+        let sha256 = hash.finish();
         if range.offset == 0 && range.length == record.content_bytes {
             compare(&record.content_sha256, &sha256)?;
         }

@@ -1,0 +1,257 @@
+//! `oubliette serve`: configuration, log, vault, server, drain, in this order. What cannot be served is refused before anything is
+//! changed, with words that say what to do.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::process::{Resource, Rlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::errors::{CliError, chain};
+use crate::access::Access;
+use crate::access::policy::{Policies, PolicyError};
+use crate::api::server::{self, ServerSettings};
+use crate::api::{listener::Listener, service};
+use crate::config::{Config, Limits};
+use crate::telemetry::{self, metrics, metrics::Metrics};
+use crate::vault::{StartError, Vault, VaultLimits, VaultPaths};
+
+const EXAMPLES: &str =
+    "Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
+
+Examples:
+  oubliette serve --config /var/lib/oubliette/oubliette.toml
+  systemd-run --unit oubliette oubliette serve --config /var/lib/oubliette/oubliette.toml";
+
+/// The most bytes of a policy file.
+const MAX_POLICY_BYTES: u64 = 1024 * 1024;
+
+/// What to serve.
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ServeArgs {
+    /// The configuration, as `oubliette init` writes it
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RefusedToServe {
+    /// The vault cannot be opened.
+    #[error("cannot serve {} with the root key {}: {}", data.display(), root_key.display(), chain(source))]
+    Vault {
+        /// The data directory.
+        data: PathBuf,
+        /// The root key's file.
+        root_key: PathBuf,
+        /// Why not.
+        source: StartError,
+    },
+    /// The policy file cannot be read.
+    #[error("cannot read policy.file {}: {source}; check the path", path.display())]
+    PolicyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The policy file is far larger than any policy.
+    #[error("policy.file {} has more than {MAX_POLICY_BYTES} bytes and is no policy; check the path", path.display())]
+    PolicyTooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The policy cannot be used.
+    #[error("policy.file {}: {}", path.display(), chain(source))]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PolicyError,
+    },
+    /// The address for metrics cannot be had.
+    #[error("cannot serve metrics on {address}: {source}; check metrics.address, and that nothing else listens there")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The operating system does not do what the service needs.
+    #[error("cannot {doing}: {source}; check what the service's user may do")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// A service that runs.
+pub struct Served {
+    /// Where it listens; the real port where the configuration says 0.
+    pub address: SocketAddr,
+    /// Ends when the service has drained and the vault is closed.
+    pub done: JoinHandle<Result<(), CliError>>,
+}
+
+/// Runs the command.
+pub async fn run(args: ServeArgs) -> Result<(), CliError> {
+    keep_private();
+    let config = Config::load(&args.config)?;
+    telemetry::init(&config.log)?;
+    keep_memory_off_the_disk()?;
+    let told_to_stop = told_to_stop()?;
+    let served = start(config, told_to_stop).await?;
+    served.done.await.unwrap_or(Err(CliError::Interrupted))
+}
+
+/// Opens the vault and serves it until `shutdown`; then drains, and closes the vault. Sets up no log.
+pub async fn start(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<Served, CliError> {
+    let settings = ServerSettings::from_config(&config)?;
+    let access = Access::new(policies(config.policy.file.as_deref())?);
+    let vault = open_vault(&config).await?;
+    match Doors::open(&config).await {
+        Ok(doors) => {
+            tracing::info!(address = %doors.service.address(), "listening");
+            let address = doors.service.address();
+            let done = tokio::spawn(serve(config.limits, settings, access, vault, doors, shutdown));
+            Ok(Served { address, done })
+        }
+        Err(error) => {
+            vault.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// The sockets.
+struct Doors {
+    service: Listener,
+    metrics: Option<tokio::net::TcpListener>,
+}
+
+impl Doors {
+    async fn open(config: &Config) -> Result<Self, CliError> {
+        let service = server::bind(config.listen.address).await?;
+        let metrics = match config.metrics.address {
+            Some(address) => {
+                let bound = tokio::net::TcpListener::bind(address).await;
+                Some(bound.map_err(|source| RefusedToServe::Metrics { address, source })?)
+            }
+            None => None,
+        };
+        Ok(Self { service, metrics })
+    }
+}
+
+async fn serve(
+    limits: Limits,
+    settings: ServerSettings,
+    access: Access,
+    vault: Arc<Vault>,
+    doors: Doors,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), CliError> {
+    let metrics = Arc::new(Metrics::default());
+    let ended = CancellationToken::new();
+    let beside = [
+        tokio::spawn(reclaim(vault.clone(), ended.clone())),
+        tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
+    ];
+    let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
+    let shutdown = async {
+        shutdown.await;
+        tracing::info!("told to stop; open calls may end");
+    };
+    let served = server::run(settings, routes, doors.service, metrics, shutdown).await;
+    ended.cancel();
+    for task in beside {
+        // What it had to say, it logged.
+        let _ = task.await;
+    }
+    vault.close().await;
+    tracing::info!("stopped");
+    Ok(served?)
+}
+
+/// Gives back what erased customers left when the service last stopped.
+async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
+    tokio::select! {
+        done = vault.reclaim() => if let Err(error) = done {
+            tracing::warn!(error = chain(&error), "the space of erased customers was not all given back; the next start tries again");
+        },
+        () = ended.cancelled() => {}
+    }
+}
+
+async fn show_metrics(listener: Option<tokio::net::TcpListener>, metrics: Arc<Metrics>, ended: CancellationToken) {
+    let Some(listener) = listener else { return };
+    tokio::select! {
+        done = metrics::serve(listener, metrics, std::future::pending()) => if let Err(error) = done {
+            tracing::error!(%error, "metrics are served no more; restart the service");
+        },
+        // A scraper that keeps its connection open must not keep the service up.
+        () = ended.cancelled() => {}
+    }
+}
+
+async fn open_vault(config: &Config) -> Result<Arc<Vault>, CliError> {
+    let (data, root_key) = (config.data.dir.clone(), config.root_key.path.clone());
+    let paths = VaultPaths { data: data.clone(), root_key: root_key.clone() };
+    let opened = Vault::open(paths, vault_limits(&config.limits)).await;
+    Ok(opened.map_err(|source| RefusedToServe::Vault { data, root_key, source })?)
+}
+
+fn vault_limits(limits: &Limits) -> VaultLimits {
+    VaultLimits {
+        inline_content_bytes: limits.inline_content_bytes,
+        part_bytes: limits.part_bytes,
+        recording_bytes: limits.recording_bytes,
+        disk_reserve_bytes: limits.disk_reserve_bytes,
+        list_scan_rows: limits.list_scan_rows,
+        ..VaultLimits::default()
+    }
+}
+
+fn policies(file: Option<&Path>) -> Result<Policies, RefusedToServe> {
+    let Some(path) = file else { return Ok(Policies::default_policy()) };
+    let unreadable = |source| RefusedToServe::PolicyFile { path: path.to_owned(), source };
+    if path.metadata().map_err(unreadable)?.len() > MAX_POLICY_BYTES {
+        return Err(RefusedToServe::PolicyTooLarge { path: path.to_owned() });
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Policies::of_operator(&text).map_err(|source| RefusedToServe::Policy { path: path.to_owned(), source })
+}
+
+/// Whatever this process creates from now on is for its own user only.
+pub(super) fn keep_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
+/// Keys stand in this process's memory: no core dump, and no debugger of the same user.
+fn keep_memory_off_the_disk() -> Result<(), RefusedToServe> {
+    let failed =
+        |source: rustix::io::Errno| RefusedToServe::System { doing: "switch core dumps off", source: source.into() };
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(failed)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(failed)?;
+    Ok(())
+}
+
+/// Listens for the signals at once, so that one which comes while the vault opens is not lost.
+fn told_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, RefusedToServe> {
+    let listen = |kind| signal(kind).map_err(|source| RefusedToServe::System { doing: "listen for signals", source });
+    let (mut terminate, mut interrupt): (Signal, Signal) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

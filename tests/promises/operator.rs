@@ -1,0 +1,213 @@
+//! An operator is never left guessing: what exists is not touched, what cannot be served is refused with words that say what and
+//! how, and a service that is told to stop ends its calls first.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use oubliette::crypto::hash::sha256;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
+
+use crate::fixture::{Server, files_below, oubliette, words};
+
+/// Every file below a folder, by its hash.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, [u8; 32]> {
+    files_below(folder).into_iter().map(|path| (path.clone(), sha256(&fs::read(path).unwrap()))).collect()
+}
+
+fn init(dir: &Path, root_key: &Path, more: &[&str]) -> Output {
+    oubliette(&["init"]).arg("--dir").arg(dir).arg("--root-key").arg(root_key).args(more).output().unwrap()
+}
+
+fn serve(server: &Server) -> Output {
+    oubliette(&["serve", "--config"]).arg(server.config()).output().unwrap()
+}
+
+/// That a command was refused, and that its words have all of `expected` in them.
+fn refused(output: &Output, expected: &[&str]) {
+    assert_eq!(output.status.code(), Some(1), "{}", words(output));
+    for expected in expected {
+        assert!(words(output).contains(expected), "not `{expected}` in: {}", words(output));
+    }
+}
+
+#[test]
+fn init_makes_a_vault_for_its_owner_only_and_shows_the_token_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, root_key) = (folder.path().join("vault"), folder.path().join("root.key"));
+    let made = init(&dir, &root_key, &["--name", "vault.example"]);
+    assert!(made.status.success(), "{}", words(&made));
+    let shown = String::from_utf8(made.stdout).unwrap();
+    let token = shown.lines().find(|line| line.starts_with("obl_")).expect("the token is shown");
+    assert!(
+        shown.contains("the root key is on the same device") && shown.contains("oubliette serve --config"),
+        "{shown}"
+    );
+
+    let secret = token.rsplit('_').next().unwrap();
+    for path in files_below(folder.path()) {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o177, 0, "{} has mode {mode:o}", path.display());
+        let content = fs::read(&path).unwrap();
+        assert!(!content.windows(secret.len()).any(|window| window == secret.as_bytes()), "{}", path.display());
+    }
+    assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+
+    let before = snapshot(folder.path());
+    let again = init(&dir, &root_key, &[]);
+    refused(&again, &["nothing was written", "oubliette.toml", "data", "tls", "root.key", "choose other paths"]);
+    assert_eq!(snapshot(folder.path()), before);
+}
+
+#[test]
+fn init_writes_nothing_where_one_thing_is_in_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dir, root_key) = (folder.path().join("vault"), folder.path().join("root.key"));
+    for in_the_way in
+        ["root.key", "admin.token", "vault/oubliette.toml", "vault/profile.toml", "vault/data", "vault/tls"]
+    {
+        let path = folder.path().join(in_the_way);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "mine").unwrap();
+        let token_file = folder.path().join("admin.token");
+        refused(
+            &init(&dir, &root_key, &["--token-file", token_file.to_str().unwrap()]),
+            &["nothing was written", in_the_way],
+        );
+        assert_eq!(files_below(folder.path()), [path.clone()]);
+        fs::remove_file(path).unwrap();
+    }
+    let inside = dir.join("data/root.key");
+    refused(&init(&dir, &inside, &[]), &["nothing was written", "data directory", "another device"]);
+    refused(&init(&dir, &folder.path().join("none/root.key"), &[]), &["none/root.key", "make the folder first"]);
+    refused(&init(&dir, &dir.join("oubliette.toml"), &[]), &["named for two things"]);
+    refused(&init(&dir, &root_key, &["--name", "two words"]), &["two words", "--name"]);
+    assert!(files_below(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_start_without_its_own_root_key_is_refused_until_it_is_back() {
+    let mut server = Server::make(&[]);
+    let root_key = server.root_key();
+    let mine = fs::read(&root_key).unwrap();
+    let at_rest = snapshot(&server.data_dir());
+    let name = root_key.to_str().unwrap();
+
+    fs::remove_file(&root_key).unwrap();
+    refused(&serve(&server), &["there is no root key", name, "put the file back"]);
+    assert!(!root_key.exists(), "a root key was made where data exists");
+
+    fs::write(&root_key, "something else").unwrap();
+    fs::set_permissions(&root_key, fs::Permissions::from_mode(0o644)).unwrap();
+    refused(&serve(&server), &["others than its owner", name, "chmod 600"]);
+    owner_only(&root_key);
+    refused(&serve(&server), &[name, "is not a root key file", "put the right file back"]);
+    assert_eq!(snapshot(&server.data_dir()), at_rest);
+
+    // Another vault's key stands for any that the database does not name, such as an older one.
+    let other = Server::make(&[]);
+    fs::copy(other.root_key(), &root_key).unwrap();
+    refused(&serve(&server), &["the root key at hand is key", name, "put the newest root key file back"]);
+    assert_eq!(fs::read(&root_key).unwrap(), fs::read(other.root_key()).unwrap());
+
+    let inside = server.data_dir().join("root.key");
+    fs::write(&inside, &mine).unwrap();
+    owner_only(&inside);
+    server.set("root_key.path", &format!("{inside:?}"));
+    refused(&serve(&server), &[inside.to_str().unwrap(), "lies in the data directory", "put it elsewhere"]);
+
+    fs::rename(&inside, &root_key).unwrap();
+    server.set("root_key.path", &format!("{root_key:?}"));
+    server.restart().await;
+    assert_eq!(server.stop().await.code(), Some(0));
+}
+
+fn owner_only(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_line() {
+    let server = Server::make(&[]);
+    let config = server.config();
+    let good = fs::read_to_string(&config).unwrap();
+    let name = config.to_str().unwrap().to_owned();
+    fs::write(&config, good.replace("[metrics]", "[metrics]\nadress = \"127.0.0.1:1\"")).unwrap();
+    refused(&serve(&server), &[&name, "line ", "adress"]);
+    fs::write(&config, &good).unwrap();
+
+    server.set("log.level", "\"loud=very\"");
+    refused(&serve(&server), &["log.level", "use error, warn"]);
+    fs::write(&config, &good).unwrap();
+
+    let policy = server.dir().join("policy.cedar");
+    fs::write(&policy, "permit (principal").unwrap();
+    server.set("policy.file", &format!("{policy:?}"));
+    refused(&serve(&server), &["policy.cedar", "cannot be read", "correct"]);
+    fs::write(&config, &good).unwrap();
+
+    fs::write(server.dir().join("tls/server.key"), "no key").unwrap();
+    refused(&serve(&server), &["listen.tls", "PEM"]);
+    fs::remove_file(&config).unwrap();
+    refused(&serve(&server), &[&name, "oubliette init"]);
+    refused(
+        &oubliette(&["serve", "--config", "/nowhere.toml"]).output().unwrap(),
+        &["/nowhere.toml", "check the path"],
+    );
+}
+
+#[tokio::test]
+async fn a_second_service_on_the_same_data_is_refused() {
+    let server = Server::start().await;
+    refused(&serve(&server), &[server.data_dir().to_str().unwrap(), "in use by another process", "stop that one"]);
+}
+
+#[tokio::test]
+async fn a_service_is_healthy_over_tls_until_it_is_told_to_stop() {
+    let mut server = Server::start_with(&[("metrics.address", "\"127.0.0.1:0\"")]).await;
+    let ca = Certificate::from_pem(fs::read(server.dir().join("tls/ca.pem")).unwrap());
+    let endpoint = Endpoint::from_shared(server.endpoint()).unwrap();
+    let channel = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca)).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    for service in ["", "oubliette.v1.RecordService"] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service}");
+    }
+    let stranger = endpoint_without_ca(&server).connect().await;
+    assert!(stranger.is_err(), "a client that does not know the CA was connected");
+
+    assert_eq!(server.stop().await.code(), Some(0));
+    let log = fs::read_to_string(server.log_file()).unwrap();
+    assert!(log.contains("listening") && log.contains("stopped"), "{log}");
+    server.restart().await;
+    assert_eq!(server.stop().await.code(), Some(0));
+}
+
+fn endpoint_without_ca(server: &Server) -> Endpoint {
+    Endpoint::from_shared(server.endpoint()).unwrap().tls_config(ClientTlsConfig::new()).unwrap()
+}
+
+#[tokio::test]
+async fn the_first_admin_sets_up_a_tenant_whose_people_each_come_in_with_a_token() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let shown = server.command(&server.admin_token(), &["tenant", "show", "acme", "--json"]).output().unwrap();
+    assert!(
+        shown.status.success() && String::from_utf8_lossy(&shown.stdout).contains("first-line"),
+        "{}",
+        words(&shown)
+    );
+    server.kill9();
+    server.restart().await;
+    for token in [&people.ingest, &people.agent, &people.supervisor, &people.privacy_officer] {
+        let show = server.command(token, &["tenant", "show", &people.tenant]).output().unwrap();
+        assert_eq!(show.status.code(), Some(3), "only admins may: {}", words(&show));
+    }
+    let forged = format!("obl_{}_{}", "0".repeat(32), "0".repeat(64));
+    let stranger = server.command(&forged, &["tenant", "show"]).output().unwrap();
+    assert_eq!(stranger.status.code(), Some(3), "{}", words(&stranger));
+}
