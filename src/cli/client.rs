@@ -12,10 +12,10 @@ use tonic::{Request, Response, Status};
 
 use super::errors::{CliError, chain};
 use super::settings::Settings;
+use crate::api::v1;
 use crate::api::v1::admin_service_client::AdminServiceClient;
 use crate::api::v1::privacy_service_client::PrivacyServiceClient;
 use crate::api::v1::record_service_client::RecordServiceClient;
-use crate::api::v1::{self};
 
 mod transfer;
 
@@ -36,15 +36,12 @@ pub struct Connection;
 impl Connection {
     /// Connects, so that a wrong address or certificate shows here and not in the first call.
     pub async fn open(settings: &Settings) -> Result<Client, CliError> {
-        let failed = |error: tonic::transport::Error| CliError::Connect {
-            endpoint: settings.endpoint.to_string(),
-            reason: chain(&error),
-        };
-        let endpoint = prepare(settings).map_err(failed)?;
+        let failed = |reason| CliError::Connect { endpoint: settings.endpoint.to_string(), reason };
+        let endpoint = prepare(settings).map_err(|error| failed(chain(&error)))?;
         // tonic's own time-out ends with the TCP connection: the TLS handshake needs this one.
         let channel = match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
-            Ok(connected) => connected.map_err(failed)?,
-            Err(_) => return Err(CliError::Deadline { waited: CONNECT_TIMEOUT }),
+            Ok(connected) => connected.map_err(|error| failed(chain(&error)))?,
+            Err(_) => return Err(failed(format!("no connection within {} s", CONNECT_TIMEOUT.as_secs()))),
         };
         Ok(Client::over(channel, settings))
     }
@@ -105,6 +102,13 @@ impl Client {
         }
     }
 
+    /// A unary request; the service learns the deadline and can stop working for nobody.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.call_timeout);
+        request
+    }
+
     /// Waits for an answer, at most for the caller's time-out.
     async fn answer<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, CliError> {
         match tokio::time::timeout(self.call_timeout, call).await {
@@ -135,15 +139,6 @@ macro_rules! calls {
             })+
         }
     };
-}
-
-impl Client {
-    /// A unary request; the service learns the deadline and can stop working for nobody.
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.call_timeout);
-        request
-    }
 }
 
 calls! {

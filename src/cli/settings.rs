@@ -23,7 +23,7 @@ const MAX_TIMEOUT_S: u64 = 24 * 60 * 60;
 #[derive(Default, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
-    /// The service, such as https://vault.example:8443; http:// only on loopback [env: OUBLIETTE_ENDPOINT]
+    /// The service, such as `https://vault.example:8443`; `http://` only on loopback [env: OUBLIETTE_ENDPOINT]
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint: Option<String>,
     /// PEM file with the certificate of the CA that signed the service's [env: OUBLIETTE_CA]

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::core::Core;
 use super::fence::Inside;
 use super::format::{Manifest, Part, Place, Use, use_key};
-use super::records::Sealed;
+use super::record_rows::Sealed;
 use super::{Vault, VaultError};
 use crate::access::permit::Permit;
 use crate::crypto::content::{CHUNK, HEADER, Opener, SEALED_CHUNK, sealed_len};

@@ -5,7 +5,7 @@
 
 use super::core::{Core, blinded, entry};
 use super::format::Head;
-use super::records::agent_index;
+use super::record_rows::agent_index;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::Event;

@@ -26,6 +26,7 @@ mod listing;
 mod people;
 mod quota;
 mod reclaim;
+mod record_rows;
 mod records;
 mod start;
 mod tree;

@@ -2,34 +2,22 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, blinded, entry};
-use super::customer::Customer;
+use super::core::{Core, entry};
 use super::format::{
-    ContentForm, Head, IndexEntry, Manifest, Metadata, Part, Place, RequestRow, Use, decode_transcript,
-    encode_transcript, text_bytes, use_key,
+    Manifest, Part, Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key,
 };
-
+use super::record_rows::{Draft, Sealed, Storing, check_details};
 use super::{InFlightGuard, Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::Event;
+use crate::crypto::content;
 use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::{Key, random_bytes};
-use crate::crypto::{content, key_wrap};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{
-    BlindIndex, CustomerId, Handle, PrincipalName, Purpose, RecordId, RequestId, Revision, TeamName, TenantId,
-};
-use crate::domain::principal::Principal;
-use crate::domain::record::{Details, NewTranscript, Record, RecordFacts, RecordKind, Turn};
-use crate::domain::tenant::TenantSettings;
-use crate::domain::{Invalid, Problem};
+use crate::domain::ids::{BlindIndex, CustomerId, Handle, RecordId, RequestId, Revision, TenantId};
+use crate::domain::record::{NewTranscript, Record, RecordFacts, RecordKind, Turn};
 use crate::keys::TenantKeys;
-use crate::store::{Batch, MAX_VALUE_BYTES, ObjectName, rows};
-
-/// A record's row is cut into pieces of this size.
-const PIECE: usize = MAX_VALUE_BYTES;
-/// The most pieces of one record: metadata and inline content or manifest.
-const MAX_PIECES: usize = 2048;
+use crate::store::{Batch, ObjectName, rows};
 
 /// A caller's name for a request, and a hash of all that it asks.
 pub struct RequestKey {
@@ -37,23 +25,6 @@ pub struct RequestKey {
     pub id: RequestId,
     /// SHA-256 of the request in its encoded form.
     pub hash: [u8; 32],
-}
-
-/// A record about to be stored.
-pub(super) struct Draft {
-    pub place: Place,
-    pub kind: RecordKind,
-    pub created: Timestamp,
-    pub details: Details,
-    pub content_bytes: u64,
-    pub content_sha256: Option<[u8; 32]>,
-    pub media_type: Option<String>,
-}
-
-/// The content of a record about to be stored.
-pub(super) enum Sealed {
-    Inline(Vec<u8>),
-    Parts { manifest: Manifest, stored_bytes: u64 },
 }
 
 /// A request that is being worked on.
@@ -94,16 +65,18 @@ impl Vault {
             details: new.details,
         };
         let mut batch = Batch::new();
-        let core = &self.core;
         let place = draft.place;
-        let (secret, batch) = core
+        let (secret, batch) = self
+            .core
             .blocking(move |core| {
                 let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
                 Ok((secret, batch))
             })
             .await?;
         let sealed = self.seal_transcript(&secret, &place, &packed).await?;
-        let record = self.store(&permit, admitted, draft, new.customer, &secret, sealed, batch).await?;
+        let customer = new.customer;
+        let storing = Storing { admitted, draft, customer, secret, sealed, batch };
+        let record = self.store(&permit, storing).await?;
         drop(reservation);
         Ok(record)
     }
@@ -221,320 +194,27 @@ impl Vault {
         Ok(Sealed::Parts { manifest: Manifest { parts: vec![part] }, stored_bytes })
     }
 
-    /// Stores a record whose secret is in `batch` (or stored before), with all that belongs to it, in one batch.
-    #[allow(clippy::too_many_arguments, reason = "each is one thing that goes into the batch")]
-    pub(super) async fn store(
-        &self,
-        permit: &Permit<TenantScope>,
-        admitted: Admitted,
-        draft: Draft,
-        customer: CustomerId,
-        secret: &Key,
-        sealed: Sealed,
-        mut batch: Batch,
-    ) -> Result<Record, VaultError> {
-        let event = Event::Stored { action: permit.action(), handle: draft.place.handle, record: draft.place.record };
-        batch.append(entry(permit.principal(), draft.place.tenant, event).encode().to_vec());
-        let secret = secret.duplicate();
-        let (batch, record, guard) = self
-            .core
-            .blocking(move |core| {
-                let settings = core.tenant_entry(admitted.tenant)?.settings;
-                core.add_record(&mut batch, &admitted, &settings, &draft, &customer, &secret, sealed)?;
-                Ok((batch, draft.into_record(customer), admitted))
-            })
-            .await?;
+    /// Stores a record with all that belongs to it, in one batch.
+    pub(super) async fn store(&self, permit: &Permit<TenantScope>, storing: Storing) -> Result<Record, VaultError> {
+        let place = storing.draft.place;
+        let event = Event::Stored { action: permit.action(), handle: place.handle, record: place.record };
+        let entry = entry(permit.principal(), place.tenant, event);
+        let built = self.core.blocking(move |core| {
+            let mut storing = storing;
+            let mut batch = std::mem::take(&mut storing.batch);
+            batch.append(entry.encode().to_vec());
+            core.add_record(&mut batch, &storing)?;
+            Ok((batch, storing))
+        });
+        let (batch, storing) = built.await?;
         self.core.committer.commit(batch).await?;
-        drop(guard);
-        Ok(record)
-    }
-}
-
-/// A record, opened.
-pub(super) struct Opened {
-    pub record: Record,
-    pub place: Place,
-    pub secret: Key,
-    pub content: Sealed,
-}
-
-impl Core {
-    /// What can be known of a record without opening keys, seen by `principal`.
-    pub fn facts(
-        &self,
-        principal: &Principal,
-        tenant: TenantId,
-        record: RecordId,
-    ) -> Result<Option<RecordFacts>, VaultError> {
-        let (from, to) = rows::record_span(tenant, record);
-        let Some((key, value)) = self.db.last(&from, &to)? else { return Ok(None) };
-        let (_, revision, piece) = rows::parse_record_piece(&key).ok_or(VaultError::damaged("a record's key"))?;
-        let first = match piece {
-            0 => Some(value),
-            _ => self.db.get(&rows::record_piece(tenant, record, revision, 0))?,
-        };
-        let (head, _) = Head::decode(&first.ok_or(VaultError::damaged("a record"))?)?;
-        self.facts_of(principal, tenant, record, revision, &head).map(Some)
-    }
-
-    /// The facts that a head tells `principal`.
-    pub fn facts_of(
-        &self,
-        principal: &Principal,
-        tenant: TenantId,
-        id: RecordId,
-        revision: Revision,
-        head: &Head,
-    ) -> Result<RecordFacts, VaultError> {
-        let keys = self.tenant_keys(tenant)?;
-        let settings = self.tenant_entry(tenant)?.settings;
-        let team = |team: &&TeamName| head.team == Some(blinded(&keys, "team", team.as_str()));
-        Ok(RecordFacts {
-            tenant,
-            id,
-            revision,
-            kind: head.kind,
-            handle: head.handle,
-            callers_team: head.team.and_then(|_| principal.teams.iter().find(team).cloned()),
-            handled_by_caller: head.agent == Some(agent_index(&keys, &principal.name)),
-            purposes: purposes_of(head.purposes, &settings),
-        })
-    }
-
-    /// The place of a purpose in the tenant's list.
-    pub fn purpose_place(&self, tenant: TenantId, purpose: Option<&Purpose>) -> Result<u8, VaultError> {
-        let settings = self.tenant_entry(tenant)?.settings;
-        let place = purpose.and_then(|purpose| settings.purposes.iter().position(|known| known == purpose));
-        let place = place.and_then(|place| u8::try_from(place).ok());
-        place.ok_or_else(|| Invalid::new("purpose", Problem::NotConfigured).into())
-    }
-
-    /// Opens a record: the customer key, the secret, the metadata; of the content, what stands in rows is still sealed.
-    pub fn open_record(&self, facts: &RecordFacts) -> Result<Opened, VaultError> {
-        let customer = self.customer(facts.tenant, facts.handle)?;
-        let place = customer.place(facts.id, facts.revision);
-        let secret = self.secret(&customer, &place)?;
-        let customer_id = self.customer_id(&customer)?;
-        let bytes = self.record_bytes(&place)?;
-        let (head, head_bytes) = Head::decode(&bytes)?;
-        let damaged = || VaultError::damaged("a record");
-        if head.handle != facts.handle {
-            return Err(damaged());
-        }
-        let (head_part, rest) = bytes.split_at(head_bytes);
-        let (sealed, content) = rest.split_at_checked(head.metadata_bytes as usize).ok_or_else(damaged)?;
-        if content.len() != head.content_bytes as usize {
-            return Err(damaged());
-        }
-        let plain =
-            content::open(&use_key(&secret, Use::Metadata, &place), head_part, sealed).map_err(|_| damaged())?;
-        let metadata = Metadata::decode(&plain)?;
-        let content = match head.form {
-            ContentForm::Inline => Sealed::Inline(content.to_vec()),
-            ContentForm::Parts => {
-                let plain =
-                    content::open(&use_key(&secret, Use::Manifest, &place), b"", content).map_err(|_| damaged())?;
-                Sealed::Parts { manifest: Manifest::decode(&plain)?, stored_bytes: head.stored_bytes }
-            }
-        };
-        let settings = self.tenant_entry(facts.tenant)?.settings;
-        let record = assemble(&head, metadata, facts, customer_id, &settings);
-        Ok(Opened { record, place, secret, content })
-    }
-
-    /// All pieces of a revision, joined.
-    fn record_bytes(&self, place: &Place) -> Result<Vec<u8>, VaultError> {
-        let (from, to) = rows::revision_span(place.tenant, place.record, place.revision);
-        let pieces = self.db.range(&from, &to, MAX_PIECES)?;
-        if pieces.is_empty() {
-            return Err(VaultError::NotFound);
-        }
-        Ok(pieces.into_iter().flat_map(|(_, value)| value).collect())
-    }
-
-    /// Adds a record's rows, its request and its counters to a batch, behind the fence against erased customers.
-    #[allow(clippy::too_many_arguments, reason = "each is one thing that goes into the batch")]
-    fn add_record(
-        &self,
-        batch: &mut Batch,
-        admitted: &Admitted,
-        settings: &TenantSettings,
-        draft: &Draft,
-        customer: &CustomerId,
-        secret: &Key,
-        sealed: Sealed,
-    ) -> Result<(), VaultError> {
-        let place = draft.place;
-        let keys = &admitted.keys;
-        let (form, content, stored_bytes) = match sealed {
-            Sealed::Inline(content) => (ContentForm::Inline, content.clone(), content.len() as u64),
-            Sealed::Parts { manifest, stored_bytes } => {
-                let manifest = content::seal(&use_key(secret, Use::Manifest, &place), b"", &manifest.encode());
-                (ContentForm::Parts, manifest, stored_bytes)
-            }
-        };
-        let metadata = draft.metadata().encode();
-        let details = &draft.details;
-        check_team(details, settings)?;
-        let head = Head {
-            kind: draft.kind,
-            form,
-            handle: place.handle,
-            created: draft.created,
-            purposes: purpose_bits(&details.purposes, settings)?,
-            team: details.team.as_ref().map(|team| blinded(keys, "team", team.as_str())),
-            agent: details.agent.as_ref().map(|agent| agent_index(keys, agent)),
-            case: details.case_id.as_ref().map(|case| blinded(keys, "case", case.as_str())),
-            metadata_bytes: small_length(content::sealed_len(metadata.len() as u64))?,
-            content_bytes: small_length(content.len() as u64)?,
-            stored_bytes,
-        };
-        let mut bytes = head.encode();
-        let sealed = content::seal(&use_key(secret, Use::Metadata, &place), &bytes, &metadata);
-        bytes.extend_from_slice(&sealed);
-        bytes.extend_from_slice(&content);
-        for (piece, value) in (0u16..).zip(bytes.chunks(PIECE)) {
-            batch.put(rows::record_piece(place.tenant, place.record, place.revision, piece), value);
-        }
-        let customer_keys = self.customer(place.tenant, place.handle)?;
-        self.add_index_rows(batch, &customer_keys, &head, draft)?;
-        let pseudonym = super::tree::pseudonym(keys, customer);
-        batch.require_absent(rows::tombstone(place.tenant, pseudonym));
-        batch.require_absent(admitted.row.clone());
-        let request = RequestRow { record: place.record, created: draft.created, fingerprint: admitted.fingerprint };
-        batch.put(admitted.row.clone(), request.encode());
-        let counted = i64::try_from(stored_bytes).unwrap_or(i64::MAX);
-        batch.add(rows::usage(place.tenant, rows::Counter::ContentBytes), counted);
-        batch.add(rows::usage(place.tenant, rows::Counter::Records), 1);
-        Ok(())
-    }
-
-    fn add_index_rows(
-        &self,
-        batch: &mut Batch,
-        customer: &Customer,
-        head: &Head,
-        draft: &Draft,
-    ) -> Result<(), VaultError> {
-        let found_by: Vec<BlindIndex> = [head.case, head.agent].into_iter().flatten().collect();
-        if found_by.is_empty() {
-            return Ok(());
-        }
-        let list_key = self.list_key(customer)?;
-        let entry =
-            IndexEntry { kind: draft.kind, revision: draft.place.revision, started: draft.details.started }.encode();
-        for by in found_by {
-            let key = rows::index(customer.tenant, by, draft.place.record);
-            let mut value = customer.handle.0.to_vec();
-            value.extend_from_slice(&key_wrap::seal(&list_key, &key, &entry));
-            batch.put(key, value);
-        }
-        Ok(())
-    }
-}
-
-impl Draft {
-    fn metadata(&self) -> Metadata {
-        let details = self.details.clone();
-        Metadata {
-            channel: details.channel,
-            language: details.language,
-            agent: details.agent,
-            case_id: details.case_id,
-            team: details.team,
-            started: details.started,
-            ended: details.ended,
-            legal_basis: details.legal_basis,
-            tags: details.tags,
-            content_bytes: self.content_bytes,
-            content_sha256: self.content_sha256,
-            media_type: self.media_type.clone(),
-        }
-    }
-
-    fn into_record(self, customer: CustomerId) -> Record {
-        Record {
-            id: self.place.record,
-            revision: self.place.revision,
-            kind: self.kind,
-            customer,
-            details: self.details,
-            created: self.created,
-            content_bytes: self.content_bytes,
-            content_sha256: self.content_sha256,
-            media_type: self.media_type,
-        }
-    }
-}
-
-fn assemble(
-    head: &Head,
-    metadata: Metadata,
-    facts: &RecordFacts,
-    customer: CustomerId,
-    settings: &TenantSettings,
-) -> Record {
-    Record {
-        id: facts.id,
-        revision: facts.revision,
-        kind: head.kind,
-        customer,
-        details: Details {
-            channel: metadata.channel,
-            language: metadata.language,
-            agent: metadata.agent,
-            case_id: metadata.case_id,
-            team: metadata.team,
-            started: metadata.started,
-            ended: metadata.ended,
-            purposes: purposes_of(head.purposes, settings),
-            legal_basis: metadata.legal_basis,
-            tags: metadata.tags,
-        },
-        created: head.created,
-        content_bytes: metadata.content_bytes,
-        content_sha256: metadata.content_sha256,
-        media_type: metadata.media_type,
+        // Only now may a repeat of the request come in: it finds the request's row.
+        let Storing { draft, customer, .. } = storing;
+        Ok(draft.into_record(customer))
     }
 }
 
 /// A fresh id for a record.
 pub(super) fn new_record_id() -> RecordId {
     RecordId::new(Timestamp::now(), random_bytes())
-}
-
-/// The keyed hash by which an agent's records are found.
-pub(super) fn agent_index(keys: &TenantKeys, agent: &PrincipalName) -> BlindIndex {
-    blinded(keys, "agent", agent.as_str())
-}
-
-fn purposes_of(bits: u64, settings: &TenantSettings) -> Vec<Purpose> {
-    let is_set = |(place, _): &(usize, &Purpose)| bits & (1 << place) != 0;
-    settings.purposes.iter().enumerate().filter(is_set).map(|(_, purpose)| purpose.clone()).collect()
-}
-
-fn purpose_bits(purposes: &[Purpose], settings: &TenantSettings) -> Result<u64, VaultError> {
-    purposes.iter().try_fold(0, |bits, purpose| {
-        let place = settings.purposes.iter().position(|known| known == purpose);
-        let place = place.ok_or_else(|| Invalid::new("details.purposes", Problem::NotConfigured))?;
-        Ok(bits | 1 << place)
-    })
-}
-
-fn check_team(details: &Details, settings: &TenantSettings) -> Result<(), Invalid> {
-    match &details.team {
-        Some(team) if !settings.teams.contains(team) => Err(Invalid::new("details.team", Problem::NotConfigured)),
-        _ => Ok(()),
-    }
-}
-
-fn small_length(length: u64) -> Result<u32, VaultError> {
-    u32::try_from(length).map_err(|_| VaultError::ContentTooLarge { limit_bytes: u64::from(u32::MAX) })
-}
-
-/// Purposes and team are the tenant's; checked before anything is stored.
-pub(super) fn check_details(core: &Core, tenant: TenantId, details: &Details) -> Result<(), VaultError> {
-    let settings = core.tenant_entry(tenant)?.settings;
-    check_team(details, &settings)?;
-    purpose_bits(&details.purposes, &settings).map(|_| ())
 }

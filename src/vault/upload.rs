@@ -9,7 +9,8 @@ use super::core::Core;
 use super::fence::Inside;
 use super::format::{Manifest, Part, Place, UploadRow, Use, use_key};
 use super::quota::Reservation;
-use super::records::{Admitted, Draft, RequestKey, Sealed, check_details, new_record_id};
+use super::record_rows::{Draft, Sealed, Storing, check_details};
+use super::records::{Admitted, RequestKey, new_record_id};
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::crypto::content::{self, Sealer};
@@ -262,8 +263,9 @@ impl Upload {
         let sealed = Sealed::Parts { manifest, stored_bytes: self.stored_bytes };
         let mut batch = Batch::new();
         batch.delete(rows::upload(self.place.tenant, self.place.record));
-        let customer = self.customer.clone();
-        self.vault.store(&self.permit, admitted, draft, customer, &self.secret, sealed, batch).await
+        let (customer, secret) = (self.customer.clone(), self.secret.duplicate());
+        let storing = Storing { admitted, draft, customer, secret, sealed, batch };
+        self.vault.store(&self.permit, storing).await
     }
 
     async fn open_part(&mut self) -> Result<OpenPart, VaultError> {

@@ -2,20 +2,24 @@
 //! slower, the wire or the file, holds the other back.
 //!
 //! An upload counts as complete when its stream ends, so the stream ends only after [`Piece::End`]. When anything else stops it
-//! (the file cannot be read, the caller goes away), the service gets a message that it must refuse, and stores nothing.
+//! (the file cannot be read, the caller goes away), the service gets a message that it must refuse, and stores nothing. A process
+//! that dies cannot send it: there the service itself has to tell a reset from an end.
 
-use std::pin::{Pin, pin};
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::crypto::hash::Sha256;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Client, MAX_MESSAGE_BYTES, STREAM_IDLE};
+use super::{Authorized, Client, MAX_MESSAGE_BYTES, STREAM_IDLE};
+use crate::api::v1::record_service_client::RecordServiceClient;
 use crate::api::v1::{self, download_recording_response as down, upload_recording_request as up};
 use crate::cli::errors::CliError;
 use crate::domain::codec::hex;
@@ -26,6 +30,8 @@ pub const CHUNK_BYTES: usize = 256 * 1024;
 pub const MAX_CHUNK_BYTES: usize = MAX_MESSAGE_BYTES - 1024;
 /// How many chunks may wait for the wire.
 const QUEUED_CHUNKS: usize = 4;
+/// How long the service may take to be told that an upload is broken off.
+const BREAK_OFF: Duration = Duration::from_secs(5);
 
 /// What an upload came to.
 pub struct Uploaded {
@@ -56,22 +62,30 @@ impl Client {
         progress: impl FnMut(u64),
     ) -> Result<Uploaded, CliError> {
         let (sender, receiver) = mpsc::channel(QUEUED_CHUNKS);
-        let mut records = self.records.clone();
-        let mut call = pin!(records.upload_recording(Request::new(Upload { receiver, is_over: false })));
+        let (_present, gone) = oneshot::channel();
+        let mut call = tokio::spawn(send(self.records.clone(), Upload { receiver, is_over: false }, gone));
         let mut feed = Feed { sender, hash: Sha256::new(), sent_bytes: 0 };
         let chunk_bytes = chunk_bytes.clamp(1, MAX_CHUNK_BYTES);
         let fed = tokio::select! {
             // The service may answer before it has all: it refuses, or it knows the request id.
-            answer = &mut call => {
-                return uploaded(answer, feed.sent_bytes);
+            answer = &mut call => return uploaded(answer, feed.sent_bytes),
+            fed = feed.all(metadata, content, chunk_bytes, progress) => fed,
+        };
+        let Feed { sender, hash, sent_bytes } = feed;
+        drop(sender);
+        let fed = match fed {
+            Ok(fed) => fed,
+            Err(error) => {
+                // What the service says to the breaking-off is of no interest, only that it was told.
+                let _ = tokio::time::timeout(BREAK_OFF, call).await;
+                return Err(error);
             }
-            fed = feed.all(metadata, content, chunk_bytes, progress) => fed?,
         };
         let wait = self.call_timeout.max(STREAM_IDLE);
         let answer = tokio::time::timeout(wait, call).await.map_err(|_| CliError::Deadline { waited: wait })?;
-        let done = uploaded(answer, feed.sent_bytes)?;
+        let done = uploaded(answer, sent_bytes)?;
         match fed {
-            Fed::All => compare(&done.record.content_sha256, &feed.hash.finish()).map(|()| done),
+            Fed::All => compare(&done.record.content_sha256, &hash.finish()).map(|()| done),
             Fed::Stopped => Ok(done),
         }
     }
@@ -113,10 +127,27 @@ impl Client {
     }
 }
 
-fn uploaded(
-    answer: Result<Response<v1::UploadRecordingResponse>, Status>,
-    sent_bytes: u64,
-) -> Result<Uploaded, CliError> {
+type Answer = Result<Response<v1::UploadRecordingResponse>, Status>;
+
+/// Makes the call in a task of its own, which outlives the caller by [`BREAK_OFF`] at most: a call that is merely dropped resets
+/// the stream, and tonic shows a reset to a service as if the stream had ended.
+async fn send(
+    mut records: RecordServiceClient<Authorized>,
+    upload: Upload,
+    gone: oneshot::Receiver<Infallible>,
+) -> Answer {
+    let broken_off = async {
+        let _ = gone.await;
+        tokio::time::sleep(BREAK_OFF).await;
+    };
+    tokio::select! {
+        answer = records.upload_recording(Request::new(upload)) => answer,
+        () = broken_off => Err(Status::cancelled("the caller is gone")),
+    }
+}
+
+fn uploaded(answer: Result<Answer, JoinError>, sent_bytes: u64) -> Result<Uploaded, CliError> {
+    let answer = answer.map_err(|error| CliError::Broken { reason: error.to_string() })?;
     let record = answer?.into_inner().record.ok_or(CliError::Protocol { what: "no `record` in it" })?;
     Ok(Uploaded { record, sent_bytes })
 }
