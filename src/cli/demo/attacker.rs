@@ -235,10 +235,7 @@ impl Thief<'_> {
     }
 
     /// Visits every record of the copy of before, its pieces joined.
-    fn each_record(
-        &self,
-        visit: &mut dyn FnMut(StolenRecord) -> Result<(), AttackError>,
-    ) -> Result<(), AttackError> {
+    fn each_record(&self, visit: &mut dyn FnMut(StolenRecord) -> Result<(), AttackError>) -> Result<(), AttackError> {
         let (mut from, to) = rows::all(rows::Kind::Record);
         let mut joined: Option<(Vec<u8>, Vec<u8>)> = None;
         loop {

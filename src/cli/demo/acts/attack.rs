@@ -90,7 +90,9 @@ fn judge(found: &Findings, others: usize, erased: usize) -> Result<(), CliError>
 fn told(found: &Findings) -> String {
     let old = match (&found.wanted_root_key, found.opens_before) {
         (_, true) => "The root key of now opens the old copy's key tree.".to_owned(),
-        (Some(wanted), false) => format!("The root key of now does not open the old copy: it wants {wanted}, which is destroyed."),
+        (Some(wanted), false) => {
+            format!("The root key of now does not open the old copy: it wants {wanted}, which is destroyed.")
+        }
         (None, false) => "The old copy names no root key.".to_owned(),
     };
     format!(
