@@ -52,6 +52,7 @@ pub(super) async fn play(teller: &mut Teller, house: &mut House, material: Mater
     stage.be_refused().await?;
     stage.read_range().await?;
     stage.be_robbed().await?;
+    stage.rehearse_attack().await?;
     let erased = stage.erase().await?;
     stage.stay_erased(&erased).await?;
     let words = stage.be_attacked().await?;
