@@ -69,18 +69,17 @@ impl Stage<'_> {
         let rest = blocking(move || Ok(attacker.try_rest(&handles)?)).await?;
         let words = format!(
             "Every key was tried on each of the {} that lock the erased customer's records, name and list: {} opened. \
-             {} who it was.",
+             {} that opens links a person to them.",
             counted(rest.secrets, "secret"),
             rest.secrets_opened,
-            if rest.links == 0 { "Nothing that opens says" } else { "A page that opens says" },
+            if rest.links == 0 { "No page" } else { "A page" },
         );
         let holds = rest.secrets > found.erased && rest.secrets_opened == 0 && rest.links == 0;
         expect(holds, "that nothing of the erased customer opens", || words.clone())?;
         self.teller.done(&words)?;
         Ok(format!(
-            "of the old copy the thief opened {} of {} of other customers, and {} of {} of the erased customer",
-            found.others_opened,
-            counted(others, "record"),
+            "of the old copy the thief opened all {} of other customers, and {} of {} of the erased customer",
+            counted(found.others_opened, "record"),
             found.erased_opened,
             counted(erased, "record"),
         ))
