@@ -1,6 +1,7 @@
 //! The one gate in front of every method: who calls, may they, and how often. What it refuses is entered into the ledger.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::metadata::MetadataMap;
@@ -29,13 +30,16 @@ pub(super) struct Gate {
     pub metrics: Arc<Metrics>,
     streams: Arc<Semaphore>,
     streams_limit: u64,
+    /// How long a download waits for a reader who takes nothing.
+    pub stream_idle: Duration,
 }
 
 impl Gate {
     pub fn new(vault: Arc<Vault>, access: Access, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         let streams_limit = (limits.bytes_in_flight / STREAM_BYTES).max(1);
         let permits = usize::try_from(streams_limit).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self { vault, access, metrics, streams: Arc::new(Semaphore::new(permits)), streams_limit }
+        let stream_idle = Duration::from_millis(limits.stream_idle_timeout_ms);
+        Self { vault, access, metrics, streams: Arc::new(Semaphore::new(permits)), streams_limit, stream_idle }
     }
 
     /// Who calls. Counts towards the tenant's calls a second.

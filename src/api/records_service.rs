@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -75,7 +76,8 @@ impl Records {
         let length = range.length.map_or(0, std::num::NonZeroU64::get);
         let is_whole = range.offset == 0 && length == 0;
         let span = (!is_whole).then_some(RequestedSpan { offset: range.offset, length });
-        Ok(Chunks::of(self.gate.vault.open_recording(permit, span).await?, room))
+        let download = self.gate.vault.open_recording(permit, span).await?;
+        Ok(Chunks::of(download, room, self.gate.stream_idle))
     }
 
     async fn transcript(
@@ -167,24 +169,25 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    fn of(download: Download, room: OwnedSemaphorePermit) -> Self {
+    fn of(download: Download, room: OwnedSemaphorePermit, idle: Duration) -> Self {
         let (sender, waiting) = mpsc::channel(CHUNKS_WAITING);
         let erased = download.erased();
         let watched = erased.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = watched.cancelled() => {}
-                () = read_ahead(download, sender) => {}
+                () = read_ahead(download, sender, idle) => {}
             }
         });
         Self { waiting, erased, has_ended: false, _room: room }
     }
 }
 
-/// Reads until the end or until nobody listens. The reader stands inside the customer's fence until then.
-async fn read_ahead(mut download: Download, sender: mpsc::Sender<Sent>) {
+/// Reads until the end, until nobody listens, or until nothing was taken for `idle`: then the stream just ends, short of what its
+/// header told. The reader stands inside the customer's fence until then.
+async fn read_ahead(mut download: Download, sender: mpsc::Sender<Sent>, idle: Duration) {
     let header = to_proto::download_header(download.record().clone(), download.span());
-    if sender.send(Ok(header)).await.is_err() {
+    if sender.send_timeout(Ok(header), idle).await.is_err() {
         return;
     }
     loop {
@@ -195,7 +198,7 @@ async fn read_ahead(mut download: Download, sender: mpsc::Sender<Sent>) {
             Err(error) => Err(ApiError::from(error).into()),
         };
         let is_last = message.is_err();
-        if sender.send(message).await.is_err() || is_last {
+        if sender.send_timeout(message, idle).await.is_err() || is_last {
             return;
         }
     }

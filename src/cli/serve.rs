@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +17,7 @@ use crate::access::policy::{Policies, PolicyError};
 use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
 use crate::config::{Config, Limits};
+use crate::domain::clock::Timestamp;
 use crate::telemetry::{self, metrics, metrics::Metrics};
 use crate::vault::{StartError, Vault, VaultLimits, VaultPaths};
 
@@ -163,6 +165,7 @@ async fn serve(
     let ended = CancellationToken::new();
     let beside = [
         tokio::spawn(reclaim(vault.clone(), ended.clone())),
+        tokio::spawn(forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
     ];
     let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
@@ -188,6 +191,23 @@ async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
             tracing::warn!(error = chain(&error), "the space of erased customers was not all given back; the next start tries again");
         },
         () = ended.cancelled() => {}
+    }
+}
+
+/// Forgets, every hour, the requests that are older than their retention.
+async fn forget_requests(vault: Arc<Vault>, retention_hours: u64, ended: CancellationToken) {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut hours = tokio::time::interval(Duration::from_millis(HOUR_MS));
+    loop {
+        tokio::select! {
+            _ = hours.tick() => {}
+            () = ended.cancelled() => return,
+        }
+        let kept_ms = retention_hours.saturating_mul(HOUR_MS);
+        let before = Timestamp::from_ms(Timestamp::now().as_ms().saturating_sub(kept_ms));
+        if let Err(error) = vault.forget_requests(before.unwrap_or(Timestamp::MAX)).await {
+            tracing::warn!(error = chain(&error), "old request ids were not forgotten; tried again in an hour");
+        }
     }
 }
 

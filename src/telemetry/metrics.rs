@@ -37,16 +37,10 @@ pub struct Metrics {
     pub bytes_in: Counter,
     /// Bytes that went out over the network, as TLS sends them.
     pub bytes_out: Counter,
-    /// Batches made durable.
-    pub commits: Counter,
     /// Records stored.
     pub records_stored: Counter,
-    /// Epochs begun: replacements of the root key.
-    pub epochs: Counter,
     /// Erasures acknowledged.
     pub erasures: Counter,
-    /// Entries written to the ledger.
-    pub ledger_entries: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,11 +73,8 @@ impl Default for Metrics {
             open_calls: Level::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
-            commits: Counter::default(),
             records_stored: Counter::default(),
-            epochs: Counter::default(),
             erasures: Counter::default(),
-            ledger_entries: Counter::default(),
         };
         metrics.register();
         metrics
@@ -120,11 +111,8 @@ impl Metrics {
         registry.register("open_calls", "Calls that are open", self.open_calls.clone());
         registry.register_with_unit("received", "Bytes from the network", Unit::Bytes, self.bytes_in.clone());
         registry.register_with_unit("sent", "Bytes to the network", Unit::Bytes, self.bytes_out.clone());
-        registry.register("commits", "Batches made durable", self.commits.clone());
         registry.register("records_stored", "Records stored", self.records_stored.clone());
-        registry.register("epochs", "Replacements of the root key", self.epochs.clone());
         registry.register("erasures", "Erasures acknowledged", self.erasures.clone());
-        registry.register("ledger_entries", "Entries written to the ledger", self.ledger_entries.clone());
     }
 }
 

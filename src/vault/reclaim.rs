@@ -2,13 +2,16 @@
 //! then; nothing here is needed for the erasure to hold.
 
 use super::core::Core;
-use super::format::{Head, ReclaimRow};
+use super::format::{Head, ReclaimRow, RequestRow};
 use super::{Vault, VaultError};
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
 use crate::store::{Batch, rows};
 
 /// Jobs or secrets looked at in one go.
 const AT_ONCE: usize = 64;
+/// Requests looked at in one go.
+const REQUESTS_AT_ONCE: usize = 1024;
 /// Pieces of one record removed in one go.
 const PIECES_AT_ONCE: usize = 2048;
 
@@ -28,6 +31,28 @@ impl Vault {
                 let ReclaimRow { tenant } = ReclaimRow::decode(&row)?;
                 self.core.objects.delete_prefix(handle, None).await?;
                 self.core.blocking(move |core| core.reclaim_rows(tenant, handle)).await?;
+            }
+        }
+    }
+}
+
+impl Vault {
+    /// Forgets requests that stored a record before `before`: from then on a repeat of one is a new request.
+    pub async fn forget_requests(&self, before: Timestamp) -> Result<(), VaultError> {
+        let (mut from, to) = rows::all(rows::Kind::Request);
+        loop {
+            let span = (from.clone(), to.clone());
+            let page = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, REQUESTS_AT_ONCE)?)).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = rows::behind(last.clone());
+            let mut batch = Batch::new();
+            for (key, row) in page {
+                if RequestRow::decode(&row)?.created < before {
+                    batch.delete(key);
+                }
+            }
+            if !batch.is_empty() {
+                self.core.committer.commit(batch).await?;
             }
         }
     }

@@ -41,7 +41,10 @@ impl HttpBody for FromClient {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.waiting = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(|_| ApiError::StreamBroken.into())));
+            // hyper ends the body without an error where the client resets with NO_ERROR; h2 still knows that no end came.
+            let is_cut = frame.is_none() && !this.inner.is_end_stream();
+            let frame = if is_cut { Some(Err(ApiError::StreamBroken.into())) } else { frame.map(whole) };
+            return Poll::Ready(frame);
         }
         let limit_ms = this.idle_ms;
         let waiting = this.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(limit_ms))));
@@ -56,6 +59,10 @@ impl HttpBody for FromClient {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+fn whole(frame: Result<Frame<Bytes>, Status>) -> Result<Frame<Bytes>, Status> {
+    frame.map_err(|_| ApiError::StreamBroken.into())
 }
 
 /// The response's body, and with it the call.
