@@ -65,7 +65,8 @@ impl Reached {
         }
         match page {
             Page::Inner(children) => {
-                let below = children.into_iter().filter_map(|child| Some((below(kind, child.slot)?, child.id, child.key)));
+                let below =
+                    children.into_iter().filter_map(|child| Some((below(kind, child.slot)?, child.id, child.key)));
                 to_try.extend(below);
             }
             Page::Leaf(entries) => {

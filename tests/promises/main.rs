@@ -1,9 +1,14 @@
 //! What Oubliette promises, one module a promise. Each test goes through public doors only, and can fail.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
+mod chance;
 mod fixture;
+mod kill;
+mod model;
 mod operator;
+mod paper;
 mod tamper;
+mod tree;
 mod vectors;
 
 /// Tells the person who runs the tests something, also of a test that passes: `eprintln!` would be held back.
