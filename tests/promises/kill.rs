@@ -37,7 +37,8 @@ async fn what_was_acknowledged_is_there_after_every_sigkill() {
         let attempts = one_life(&mut server, &people, &book, &mut chance, round).await;
         server.restart().await;
         let readers = connect(&server, &people.supervisor, CHECKERS).await;
-        book.settle(&server, &people, &readers[0], attempts).await;
+        let fresh = book.settle(&server, &people, &readers[0], attempts).await;
+        assert_all_there(&readers, fresh).await;
         let look_back = book.sample(&mut chance, LOOK_BACK);
         assert_all_there(&readers, look_back).await;
         book.assert_erased(&readers[0], &mut chance).await;
@@ -178,13 +179,16 @@ struct Book {
 }
 
 impl Book {
-    /// Takes over what was tried in the life before this one, and checks all of it.
-    async fn settle(&mut self, server: &Server, people: &People, reader: &Client, attempts: Attempts) {
+    /// Takes over what was tried in the life before this one, and checks what was erased and what is listed. Returns what is
+    /// new and must open.
+    async fn settle(&mut self, server: &Server, people: &People, reader: &Client, attempts: Attempts) -> Vec<Held> {
+        let mut fresh = Vec::new();
         let touched: BTreeSet<String> = attempts.writes.iter().map(|write| write.customer.clone()).collect();
         let (done, open): (Vec<_>, Vec<_>) = attempts.writes.into_iter().partition(|write| write.record_id.is_some());
         self.counts.acknowledged += done.len();
         for Attempt { customer, paper, record_id, .. } in done {
             let held = Held { customer: customer.clone(), record_id: record_id.unwrap(), paper };
+            fresh.push(held.clone());
             self.live.entry(customer).or_default().push(held);
         }
         for (customer, acknowledged) in attempts.erasures {
@@ -192,11 +196,13 @@ impl Book {
         }
         let ingest = server.client(&people.ingest).await;
         for write in open.into_iter().filter(|write| !write.refused) {
-            self.repeat(&ingest, reader, write).await;
+            fresh.extend(self.repeat(&ingest, reader, write).await);
         }
         for customer in touched.iter().filter(|customer| self.live.contains_key(*customer)) {
             self.assert_listed_whole(reader, customer).await;
         }
+        fresh.retain(|held| self.live.contains_key(&held.customer));
+        fresh
     }
 
     /// An acknowledged erasure holds; one in flight has happened wholly or not at all.
@@ -215,30 +221,28 @@ impl Book {
     }
 
     /// A write in flight is repeated as a client would: it is stored once, whether it was durable or not.
-    async fn repeat(&mut self, ingest: &Client, reader: &Client, write: Attempt) {
+    async fn repeat(&mut self, ingest: &Client, reader: &Client, write: Attempt) -> Option<Held> {
         let Attempt { customer, request_id, paper, .. } = write;
         self.counts.in_flight += 1;
         if self.erased.contains_key(&customer) {
             assert_ne!(code(paper.put(ingest, &customer, request_id).await), Code::Ok);
-            return;
+            return None;
         }
         let before = list(reader, &customer).await.unwrap_or_default();
         let record_id = paper.put(ingest, &customer, request_id).await.unwrap();
         self.counts.durable_in_flight += usize::from(before.iter().any(|record| record.record_id == record_id));
         let held = Held { customer: customer.clone(), record_id, paper };
-        self.live.entry(customer).or_default().push(held);
+        self.live.entry(customer).or_default().push(held.clone());
+        Some(held)
     }
 
-    /// The list of a customer is what the book says, each record once, and each opens.
+    /// The list of a customer is what the book says, each record once.
     async fn assert_listed_whole(&self, reader: &Client, customer: &str) {
         let listed: Vec<String> =
             list(reader, customer).await.unwrap().into_iter().map(|record| record.record_id).collect();
         let held: BTreeSet<&String> = self.live[customer].iter().map(|held| &held.record_id).collect();
         assert_eq!(listed.iter().collect::<BTreeSet<_>>(), held, "the list of {customer}");
         assert_eq!((listed.len(), self.live[customer].len()), (held.len(), held.len()), "something is there twice");
-        for held in &self.live[customer] {
-            held.paper.assert_there(reader, customer, &held.record_id).await;
-        }
     }
 
     async fn assert_erased(&self, reader: &Client, chance: &mut Chance) {

@@ -4,9 +4,11 @@
 mod chance;
 mod fixture;
 mod kill;
+mod loot;
 mod model;
 mod operator;
 mod paper;
+mod raw_scan;
 mod tamper;
 mod tree;
 mod vectors;
