@@ -9,6 +9,7 @@ mod model;
 mod operator;
 mod paper;
 mod raw_scan;
+mod swap;
 mod tamper;
 mod tree;
 mod vectors;
