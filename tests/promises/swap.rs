@@ -153,7 +153,7 @@ async fn every_exchange_of_rows_secrets_and_parts_is_refused() {
 
 /// Puts every part of `of` in the place of every part of `mine`, and changes some bits of each.
 fn exchange_parts(loot: &Loot, (mine, key): (&Found, &Key), of: &Found, chance: &mut Chance) -> usize {
-    let names =
+    let parts =
         |found: &Found| -> Vec<Vec<u8>> { loot.parts(found).iter().map(|file| fs::read(file).unwrap()).collect() };
     let (own, others) = (parts(mine), parts(of));
     assert!(own.len() > 1, "a recording of one part");
