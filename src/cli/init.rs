@@ -2,28 +2,24 @@
 //! byte is written, and every file is created anew or not at all.
 
 mod certificates;
+mod plan;
+mod view;
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use serde::Serialize;
 use zeroize::Zeroizing;
 
-use self::certificates::Certificates;
+use self::plan::{Plan, is_host, write_new};
+use self::view::InitView;
 use super::errors::{CliError, chain};
+use super::files;
 use super::output::Output;
-use super::{files, time};
 use crate::access::identity::BearerToken;
-use crate::config::{Config, TemplateValues};
-use crate::crypto::hash::sha256;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{PrincipalName, TokenId};
-use crate::domain::principal::{PrincipalEntry, Role};
-use crate::vault::{NewToken, StartError, Vault, VaultError, VaultLimits, VaultPaths};
+use crate::domain::ids::TokenId;
+use crate::vault::{StartError, VaultError};
 
 const EXAMPLES: &str =
     "Nothing that exists is touched. The root key belongs on another device than the data, and never into its backups.
@@ -33,13 +29,8 @@ Examples:
   oubliette init --dir vault --root-key ../vault.root --address 0.0.0.0:7743 --name vault.example
   oubliette init --dir vault --root-key ../vault.root --token-file ../admin.token --json";
 
-/// The name of the first principal.
-const ADMIN: &str = "admin";
 /// For how long the first admin's token is good. It makes the others, so it outlives them.
 const ADMIN_TOKEN_MS: u64 = 365 * 24 * 60 * 60 * 1000;
-
-/// The longest host name (RFC 1035, section 2.3.4).
-const MAX_HOST_BYTES: usize = 253;
 
 /// What to make.
 #[derive(clap::Args)]
@@ -188,245 +179,4 @@ pub async fn create(options: &InitOptions) -> Result<Initialised, CliError> {
         admin_token: text,
         token_expires,
     })
-}
-
-/// Which path is for what; all absolute.
-struct Plan {
-    dir: PathBuf,
-    config: PathBuf,
-    profile: PathBuf,
-    tls: PathBuf,
-    ca: PathBuf,
-    ca_key: PathBuf,
-    server: PathBuf,
-    server_key: PathBuf,
-    data: PathBuf,
-    root_key: PathBuf,
-    token_file: Option<PathBuf>,
-}
-
-impl Plan {
-    fn new(options: &InitOptions) -> Result<Self, InitError> {
-        let absolute =
-            |path: &Path| std::path::absolute(path).map_err(|source| InitError::File { path: path.to_owned(), source });
-        let dir = absolute(&options.dir)?;
-        let tls = dir.join("tls");
-        Ok(Self {
-            config: dir.join("oubliette.toml"),
-            profile: dir.join("profile.toml"),
-            ca: tls.join("ca.pem"),
-            ca_key: tls.join("ca.key"),
-            server: tls.join("server.pem"),
-            server_key: tls.join("server.key"),
-            data: dir.join("data"),
-            root_key: absolute(&options.root_key)?,
-            token_file: options.token_file.as_deref().map(absolute).transpose()?,
-            tls,
-            dir,
-        })
-    }
-
-    /// Looks at every path before anything is written.
-    fn refuse_what_cannot_be(&self) -> Result<(), InitError> {
-        let outside = [Some(&self.root_key), self.token_file.as_ref()].into_iter().flatten();
-        let mut wanted = HashSet::from([&self.config, &self.profile, &self.tls, &self.data]);
-        if let Some(path) = outside.clone().find(|path| !wanted.insert(path)) {
-            return Err(InitError::Twice(path.clone()));
-        }
-        let present = self.present();
-        if !present.is_empty() {
-            return Err(InitError::Exists(present));
-        }
-        if self.root_key.starts_with(&self.data) {
-            return Err(InitError::RootKeyInside { root_key: self.root_key.clone(), data: self.data.clone() });
-        }
-        for path in outside {
-            if path.to_str().is_none() {
-                return Err(InitError::NotUtf8(path.clone()));
-            }
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            if !folder.is_dir() && folder != self.dir {
-                return Err(InitError::NoFolder(path.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    /// What stands now of all that is to be written; also where it is a link to nothing.
-    fn present(&self) -> Vec<PathBuf> {
-        let all = [&self.config, &self.profile, &self.tls, &self.data, &self.root_key];
-        let all = all.into_iter().chain(&self.token_file);
-        all.filter(|path| path.symlink_metadata().is_ok()).cloned().collect()
-    }
-
-    fn write_files(&self, options: &InitOptions, certificates: &Certificates) -> Result<(), InitError> {
-        make_folder(&self.dir)?;
-        make_folder(&self.tls)?;
-        write_new(&self.ca, certificates.ca.as_bytes())?;
-        write_new(&self.ca_key, certificates.ca_key.as_bytes())?;
-        write_new(&self.server, certificates.server.as_bytes())?;
-        write_new(&self.server_key, certificates.server_key.as_bytes())?;
-        let config = Config::template(&TemplateValues {
-            data_dir: Path::new("data"),
-            root_key: &self.root_key,
-            address: options.address,
-            certificate: Path::new("tls/server.pem"),
-            key: Path::new("tls/server.key"),
-        });
-        write_new(&self.config, config.as_bytes())?;
-        write_new(&self.profile, self.client_profile(options).as_bytes())
-    }
-
-    fn client_profile(&self, options: &InitOptions) -> String {
-        // A JSON string is a basic string of TOML as well.
-        let quoted = |text: String| serde_json::Value::from(text).to_string();
-        let mut text = format!(
-            "# How clients reach the vault. Relative paths start at the folder of this file.\nendpoint = {}\n\
-             ca = \"tls/ca.pem\"\n",
-            quoted(endpoint(options))
-        );
-        match &self.token_file {
-            Some(path) => text.push_str(&format!("token_file = {}\n", quoted(path.display().to_string()))),
-            None => {
-                text.push_str("# The file of a bearer token; OUBLIETTE_TOKEN comes before it.\n#token_file = \"\"\n")
-            }
-        }
-        text
-    }
-
-    async fn make_vault(&self, token: &BearerToken, expires: Timestamp) -> Result<(), InitError> {
-        let paths = VaultPaths { data: self.data.clone(), root_key: self.root_key.clone() };
-        let vault = Vault::create(paths, VaultLimits::default()).await.map_err(InitError::Vault)?;
-        let name = PrincipalName::parse(ADMIN).expect("the name is constant and well formed");
-        let secret_hash = sha256(token.secret());
-        let new = NewToken { id: token.id(), secret_hash, principal: name.clone(), expires };
-        let admin = PrincipalEntry { name, roles: BTreeSet::from([Role::Admin]), teams: BTreeSet::new() };
-        let made = vault.first_admin(admin, new).await.map_err(InitError::Admin);
-        vault.close().await;
-        made
-    }
-
-    fn sync_folders(&self) -> Result<(), InitError> {
-        let outside = [Some(&self.root_key), self.token_file.as_ref()].into_iter().flatten();
-        let folders =
-            [&*self.tls, &*self.dir].into_iter().chain(self.dir.parent()).chain(outside.flat_map(|p| p.parent()));
-        for path in folders {
-            let synced = File::open(path).and_then(|folder| folder.sync_all());
-            match synced {
-                // A folder that this user may not read was not made here.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-                synced => synced.map_err(|source| InitError::File { path: path.to_owned(), source })?,
-            }
-        }
-        Ok(())
-    }
-
-    fn shares_device(&self) -> bool {
-        let device = |path: &Path| path.metadata().ok().map(|about| about.dev());
-        device(&self.root_key) == device(&self.data)
-    }
-}
-
-/// Where clients find the service: on loopback by its address, as `localhost` may be another; otherwise by the first name.
-fn endpoint(options: &InitOptions) -> String {
-    let (ip, port) = (options.address.ip(), options.address.port());
-    let host = match options.names.first() {
-        Some(name) if !ip.is_loopback() => name.clone(),
-        _ if ip.is_unspecified() => "localhost".to_owned(),
-        _ => ip.to_string(),
-    };
-    if host.contains(':') { format!("https://[{host}]:{port}") } else { format!("https://{host}:{port}") }
-}
-
-fn is_host(name: &str) -> bool {
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-    name.parse::<IpAddr>().is_ok() || (name.len() <= MAX_HOST_BYTES && name.split('.').all(is_label))
-}
-
-fn make_folder(path: &Path) -> Result<(), InitError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| InitError::File { path: path.to_owned(), source })
-}
-
-/// Writes a file that must not exist, readable by its owner only.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), InitError> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let written = opened.and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    written.map_err(|source| InitError::File { path: path.to_owned(), source })
-}
-
-/// What was made, for whoever ran the command.
-#[derive(Serialize)]
-struct InitView<'a> {
-    config: String,
-    profile: String,
-    ca: String,
-    root_key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    token_file: Option<String>,
-    token_expires: String,
-    warnings: Vec<&'static str>,
-    next: Vec<String>,
-}
-
-const SAME_DEVICE: &str = "the root key is on the same device as the data: whoever gets that disk, or a whole image of it, gets both. \
-                           Move it to another device, and set root_key.path in the configuration";
-
-impl<'a> InitView<'a> {
-    fn new(options: &InitOptions, made: &'a Initialised) -> Self {
-        let text = |path: &Path| path.display().to_string();
-        let mut next = vec![format!("oubliette serve --config {}", quoted(&made.config_path))];
-        if options.token_file.is_none() {
-            next.push("read -rs OUBLIETTE_TOKEN && export OUBLIETTE_TOKEN   # paste the token".to_owned());
-        }
-        next.push(format!("oubliette tenant create acme --purpose support --profile {}", quoted(&made.profile_path)));
-        Self {
-            config: text(&made.config_path),
-            profile: text(&made.profile_path),
-            ca: text(&made.ca_path),
-            root_key: text(&options.root_key),
-            token: options.token_file.is_none().then_some(made.admin_token.as_str()),
-            token_file: options.token_file.as_deref().map(text),
-            token_expires: time::format(&prost_types::Timestamp {
-                seconds: i64::try_from(made.token_expires.as_ms() / 1000).expect("no instant is behind the year 9999"),
-                nanos: 0,
-            }),
-            warnings: made.shares_device.then_some(SAME_DEVICE).into_iter().collect(),
-            next,
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = super::output::fields(&[
-            ("configuration", Some(self.config.clone())),
-            ("client profile", Some(self.profile.clone())),
-            ("CA certificate", Some(self.ca.clone())),
-            ("root key", Some(self.root_key.clone())),
-            (
-                "admin's token",
-                self.token_file.clone().or_else(|| self.token.map(|_| "below, shown only now".to_owned())),
-            ),
-            ("good until", Some(self.token_expires.clone())),
-        ]);
-        if let Some(token) = self.token {
-            text.push_str(&format!("\n{token}\n"));
-        }
-        for warning in &self.warnings {
-            text.push_str(&format!("\nWarning: {warning}.\n"));
-        }
-        text.push_str("\nNext:\n");
-        for command in &self.next {
-            text.push_str(&format!("  {command}\n"));
-        }
-        text
-    }
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

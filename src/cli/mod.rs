@@ -11,6 +11,7 @@ mod call;
 mod chat;
 pub mod client;
 mod customer;
+pub mod demo;
 mod details;
 pub mod errors;
 mod files;
@@ -48,6 +49,8 @@ enum Command {
     Init(init::InitArgs),
     /// Serve a vault until told to stop
     Serve(serve::ServeArgs),
+    /// Show on a real server what the vault promises, and check each step
+    Demo(demo::DemoArgs),
     /// Write completions for a shell to standard output
     #[command(after_help = "Example:\n  oubliette completions bash > /etc/bash_completion.d/oubliette")]
     Completions {
@@ -99,7 +102,7 @@ impl Cli {
         match &self.command {
             Command::Client(command) => command.shared().json,
             Command::Init(args) => args.json,
-            Command::Serve(_) | Command::Completions { .. } => false,
+            Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
 }
@@ -124,6 +127,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Client(command) => call_service(*command).await,
         Command::Init(args) => init::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
     }
 }

@@ -98,3 +98,63 @@ fn below(kind: Kind, slot: u8) -> Option<Kind> {
         (trie, _) => Some(trie),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{Draft, PageWrite};
+
+    #[derive(Clone, Default)]
+    struct Copy(HashMap<NodeId, Vec<u8>>);
+
+    impl PageSource for Copy {
+        fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
+            Ok(self.0.get(&id).cloned())
+        }
+    }
+
+    impl Copy {
+        fn store(&mut self, writes: Vec<PageWrite>) {
+            for write in writes {
+                match write.sealed {
+                    Some(sealed) => self.0.insert(write.id, sealed),
+                    None => self.0.remove(&write.id),
+                };
+            }
+        }
+    }
+
+    fn customers(tops: Vec<Key>, copies: &[&dyn PageSource]) -> Vec<u8> {
+        let reached = reach(tops, copies).unwrap();
+        let mut numbers: Vec<u8> = reached.customers.iter().map(|(handle, _)| handle.0[0]).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    #[test]
+    fn from_the_top_of_now_everyone_is_reached_but_the_erased_and_from_the_old_top_all() {
+        const LEAF_LIMIT: usize = 2;
+        let tenant = TenantId([7; 16]);
+        let mut before = Copy::default();
+        let mut draft = Draft::create(&before, LEAF_LIMIT);
+        draft.add_tenant(tenant).unwrap();
+        for number in 0..20 {
+            draft.add_customer(tenant, Pseudonym([number; 16]), Handle([number; 16])).unwrap();
+        }
+        let plan = draft.into_epoch();
+        before.store(plan.writes);
+        let mut now = before.clone();
+        let mut draft = Draft::open(&before, &plan.top, LEAF_LIMIT).unwrap();
+        draft.erase_customer(tenant, Pseudonym([5; 16]), Handle([5; 16])).unwrap();
+        let epoch = draft.into_epoch();
+        now.store(epoch.writes);
+
+        let all: Vec<u8> = (0..20).collect();
+        let others: Vec<u8> = all.iter().copied().filter(|number| *number != 5).collect();
+        assert_eq!(customers(vec![plan.top], &[&before]), all);
+        assert_eq!(customers(vec![epoch.top.duplicate()], &[&before]), Vec::<u8>::new());
+        assert_eq!(customers(vec![epoch.top.duplicate()], &[&before, &now]), others);
+        assert_eq!(reach(vec![epoch.top], &[&before, &now]).unwrap().links.len(), others.len());
+    }
+}

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::content::{Call, Stored};
 use super::copy::copy;
-use super::error::{DemoError, expect};
+use super::error::DemoError;
 use super::house::House;
 use super::material::Material;
 use super::people::People;
@@ -52,6 +52,7 @@ pub(super) async fn play(teller: &mut Teller, house: &mut House, material: Mater
     stage.be_refused().await?;
     stage.read_range().await?;
     stage.be_robbed().await?;
+    stage.rehearse_attack().await?;
     let erased = stage.erase().await?;
     stage.stay_erased(&erased).await?;
     let words = stage.be_attacked().await?;
@@ -129,7 +130,8 @@ impl Stage<'_> {
         self.teller.done("An agent of the other company asked for it: NOT_FOUND, in the same words again.")?;
         self.teller.begin("refuse the one who stores");
         refused(self.people.platform.get_transcript(read_request(&record)).await, Code::PermissionDenied, None)?;
-        self.teller.done("The platform, which stored it, asked for it back: PERMISSION_DENIED. Storing is not reading.")?;
+        self.teller
+            .done("The platform, which stored it, asked for it back: PERMISSION_DENIED. Storing is not reading.")?;
         self.teller.begin("refuse a stranger");
         stranger(self.house.running()?, &record).await?;
         self.teller.done("A stranger without a token asked for it: UNAUTHENTICATED.")

@@ -22,47 +22,58 @@ pub(super) struct Loot {
     /// A copy of the data folder, taken before the erasure.
     pub before: PathBuf,
     /// A copy of the database, taken after it.
-    pub now: PathBuf,
-    /// A copy of the root key's file, taken after it.
+    pub now: Option<PathBuf>,
+    /// A copy of the root key's file.
     pub root_key: PathBuf,
 }
 
 /// Something that was stored, by which the attacker's success is judged. The attacker does not need it.
 pub(super) struct Planted {
     pub hash: ContentHash,
-    /// Whether its customer was erased.
+    /// Whether its customer is the one who is erased.
     pub erased: bool,
 }
 
-/// What the attacker got.
-#[derive(Default)]
-pub(super) struct Findings {
-    /// Whether the root key of now opens the copy of before.
-    pub opens_before: bool,
+/// The attacker, with the databases opened and all keys collected.
+pub(super) struct Attacker {
+    before: SledEngine,
+    now: Option<SledEngine>,
+    objects: PathBuf,
     /// The root key that the copy of before wants.
-    pub wanted_root_key: Option<RootKeyId>,
-    /// Whether the root key of now opens the copy of now.
-    pub opens_now: bool,
-    /// Pages of the key tree that opened.
-    pub pages: usize,
-    /// Customer keys that could be reached.
-    pub customer_keys: usize,
-    /// Records in the copy of before.
-    pub records: usize,
-    /// Records of other customers that opened and are what was stored.
+    pub wanted_root_key: RootKeyId,
+    /// Whether the stolen root key opens the copy of before.
+    pub opens_before: bool,
+    reached: Reached,
+    /// Places in `reached.customers`.
+    by_handle: HashMap<Handle, Vec<usize>>,
+}
+
+/// What the keys did to the records of the copy of before.
+#[derive(Default)]
+pub(super) struct Records {
+    /// How many there are.
+    pub all: usize,
+    /// Of other customers: opened, and what was stored.
     pub others_opened: usize,
-    /// Records of other customers that stayed closed, or are not what was stored.
+    /// Of other customers: stayed closed, or not what was stored.
     pub others_failed: usize,
-    /// Records of the erased customer in the copy of before.
-    pub erased_records: usize,
-    /// Those of them that opened. One is too many.
+    /// Of the erased customer.
+    pub erased: usize,
+    /// Of these: opened, whatever came out.
     pub erased_opened: usize,
-    /// Wrapped secrets of the erased customer in the copy of before: of the records, of the profile with the name, of the list.
-    pub erased_secrets: usize,
-    /// Those of them that opened. One is too many.
-    pub erased_secrets_opened: usize,
-    /// Links from a person to the erased customer's handle that could be read. One is too many.
-    pub erased_links: usize,
+    /// The erased customer's handles.
+    pub handles: HashSet<Handle>,
+}
+
+/// What the keys did to all else that leads to the erased customer.
+#[derive(Default)]
+pub(super) struct Rest {
+    /// Wrapped secrets: of the records, of the profile with the name, of the list.
+    pub secrets: usize,
+    /// Of these: opened.
+    pub secrets_opened: usize,
+    /// Links from a person to the handle that could be read.
+    pub links: usize,
 }
 
 /// Why the attacker could not even try.
@@ -91,90 +102,51 @@ pub(super) fn opens(folder: &Path, root_key: &Path) -> Result<bool, AttackError>
     Ok(root_of(&db)?.top_key(&FileRootKey::open(root_key)?)?.is_some())
 }
 
-/// Tries all of it. `progress` is called after each record. Blocks.
-pub(super) fn attack(
-    loot: &Loot,
-    planted: &HashMap<String, Planted>,
-    progress: &dyn Fn(),
-) -> Result<Findings, AttackError> {
-    let before = SledEngine::open(&loot.before.join("db"))?;
-    let now = SledEngine::open(&loot.now)?;
-    let provider = FileRootKey::open(&loot.root_key)?;
-    let root = root_of(&before)?;
-    let tops = [root.top_key(&provider)?, root_of(&now)?.top_key(&provider)?];
-    let mut found = Findings {
-        opens_before: tops[0].is_some(),
-        opens_now: tops[1].is_some(),
-        wanted_root_key: Some(root.root_key()),
-        ..Findings::default()
-    };
-    let reached = keys::reach(tops.into_iter().flatten().collect(), &[&Pages(&before), &Pages(&now)])?;
-    found.pages = reached.pages_opened;
-    found.customer_keys = reached.customers.len();
-    let thief = Thief { before, now, objects: loot.before.join("objects"), keys: KeyRing::new(&reached) };
-    let erased = thief.try_records(planted, &mut found, progress)?;
-    thief.try_secrets(&erased, &reached.tenants, &mut found)?;
-    found.erased_links = reached.links.iter().filter(|(_, handle)| erased.contains(handle)).count();
-    Ok(found)
-}
-
-fn root_of(db: &SledEngine) -> Result<StolenRoot, AttackError> {
-    Ok(StolenRoot::read(&db.get(&rows::root())?.ok_or(AttackError::NoTree)?)?)
-}
-
-/// Pages of a stolen database.
-struct Pages<'a>(&'a SledEngine);
-
-impl PageSource for Pages<'_> {
-    fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
-        self.0.get(&rows::page(&id.0)).map_err(|error| SourceError(Box::new(error)))
-    }
-}
-
-/// The customer keys that were reached.
-struct KeyRing<'a> {
-    all: Vec<&'a Key>,
-    by_handle: HashMap<Handle, Vec<&'a Key>>,
-}
-
-impl<'a> KeyRing<'a> {
-    fn new(reached: &'a Reached) -> Self {
-        let mut by_handle: HashMap<Handle, Vec<&Key>> = HashMap::new();
-        for (handle, key) in &reached.customers {
-            by_handle.entry(*handle).or_default().push(key);
+impl Attacker {
+    /// Opens what was stolen, and collects every key that can be reached. Blocks.
+    pub fn break_in(loot: &Loot) -> Result<Self, AttackError> {
+        let before = SledEngine::open(&loot.before.join("db"))?;
+        let now = loot.now.as_deref().map(SledEngine::open).transpose()?;
+        let provider = FileRootKey::open(&loot.root_key)?;
+        let old_root = root_of(&before)?;
+        let old_top = old_root.top_key(&provider)?;
+        let opens_before = old_top.is_some();
+        let mut tops: Vec<Key> = old_top.into_iter().collect();
+        let (old_pages, new_pages) = (Pages(&before), now.as_ref().map(Pages));
+        let mut copies: Vec<&dyn PageSource> = vec![&old_pages];
+        if let Some(pages) = &new_pages {
+            tops.extend(root_of(pages.0)?.top_key(&provider)?);
+            copies.push(pages);
         }
-        Self { all: reached.customers.iter().map(|(_, key)| key).collect(), by_handle }
+        let reached = keys::reach(tops, &copies)?;
+        let mut by_handle: HashMap<Handle, Vec<usize>> = HashMap::new();
+        for (place, (handle, _)) in reached.customers.iter().enumerate() {
+            by_handle.entry(*handle).or_default().push(place);
+        }
+        let (objects, wanted_root_key) = (loot.before.join("objects"), old_root.root_key());
+        Ok(Self { before, now, objects, wanted_root_key, opens_before, reached, by_handle })
     }
 
-    /// The keys to try for a handle: those that stood beside it; where there are none, all.
-    fn for_handle(&self, handle: Handle) -> &[&'a Key] {
-        self.by_handle.get(&handle).unwrap_or(&self.all)
+    /// How many customer keys could be reached.
+    pub fn customer_keys(&self) -> usize {
+        self.reached.customers.len()
     }
-}
 
-struct Thief<'a> {
-    before: SledEngine,
-    now: SledEngine,
-    objects: PathBuf,
-    keys: KeyRing<'a>,
-}
+    /// How many pages of the key tree opened.
+    pub fn pages(&self) -> usize {
+        self.reached.pages_opened
+    }
 
-impl Thief<'_> {
-    /// Tries every record of the copy of before; returns the handles of the erased customer's.
-    fn try_records(
-        &self,
-        planted: &HashMap<String, Planted>,
-        found: &mut Findings,
-        progress: &dyn Fn(),
-    ) -> Result<HashSet<Handle>, AttackError> {
-        let mut erased = HashSet::new();
+    /// Tries every record of the copy of before. `progress` is called after each. Blocks.
+    pub fn try_records(&self, planted: &HashMap<String, Planted>, progress: &dyn Fn()) -> Result<Records, AttackError> {
+        let mut found = Records::default();
         self.each_record(&mut |record| {
             let opened = self.open(&record)?;
-            found.records += 1;
+            found.all += 1;
             match planted.get(&record.id().to_string()) {
                 Some(planted) if planted.erased => {
-                    erased.insert(record.handle());
-                    found.erased_records += 1;
+                    found.handles.insert(record.handle());
+                    found.erased += 1;
                     found.erased_opened += usize::from(opened.is_some());
                 }
                 Some(planted) if opened == Some(planted.hash) => found.others_opened += 1,
@@ -183,37 +155,38 @@ impl Thief<'_> {
             progress();
             Ok(())
         })?;
-        Ok(erased)
+        Ok(found)
     }
 
-    /// Tries every key on every wrapped secret of the erased customer, as a record of every tenant.
-    fn try_secrets(
-        &self,
-        erased: &HashSet<Handle>,
-        tenants: &[TenantId],
-        found: &mut Findings,
-    ) -> Result<(), AttackError> {
-        for handle in erased {
+    /// Tries every key, for every tenant, on every wrapped secret under these handles, and looks for links to them. Blocks.
+    pub fn try_rest(&self, handles: &HashSet<Handle>) -> Result<Rest, AttackError> {
+        let mut found = Rest::default();
+        for handle in handles {
             let (from, to) = rows::customer_secrets(*handle);
             for (key, wrapped) in self.before.range(&from, &to, MAX_RANGE_ROWS)? {
                 let Some((handle, record, revision)) = rows::parse_secret(&key) else { continue };
-                let opens = |key: &&Key| {
+                let opens = |(_, key): &(Handle, Key)| {
                     let opened = |tenant| unwrap_secret(tenant, handle, record, revision, key, &wrapped).is_ok();
-                    tenants.iter().copied().any(opened)
+                    self.reached.tenants.iter().copied().any(opened)
                 };
-                found.erased_secrets += 1;
-                found.erased_secrets_opened += usize::from(self.keys.all.iter().any(opens));
+                found.secrets += 1;
+                found.secrets_opened += usize::from(self.reached.customers.iter().any(opens));
             }
         }
-        Ok(())
+        found.links = self.reached.links.iter().filter(|(_, handle)| handles.contains(handle)).count();
+        Ok(found)
     }
 
-    /// The hash of what is in a record, if any key opens it.
+    /// The hash of what is in a record, if any key opens it. The keys that stood beside its handle are tried; where there are
+    /// none, all.
     fn open(&self, record: &StolenRecord) -> Result<Option<ContentHash>, AttackError> {
+        let all = 0..self.reached.customers.len();
+        let keys = self.by_handle.get(&record.handle()).cloned().unwrap_or_else(|| all.collect());
         let row = record.secret_row();
-        for wrapped in [self.before.get(&row)?, self.now.get(&row)?].into_iter().flatten() {
-            for key in self.keys.for_handle(record.handle()) {
-                let Ok(secret) = record.secret(key, &wrapped) else { continue };
+        for database in [Some(&self.before), self.now.as_ref()].into_iter().flatten() {
+            let Some(wrapped) = database.get(&row)? else { continue };
+            for place in &keys {
+                let Ok(secret) = record.secret(&self.reached.customers[*place].1, &wrapped) else { continue };
                 match record.open(&secret, &mut |name| self.object(name)) {
                     Ok(Plaintext::Chat(turns)) => {
                         let turns = turns.iter().map(|turn| (i32::from(turn.speaker as u8), turn.text.as_str()));
@@ -235,10 +208,7 @@ impl Thief<'_> {
     }
 
     /// Visits every record of the copy of before, its pieces joined.
-    fn each_record(
-        &self,
-        visit: &mut dyn FnMut(StolenRecord) -> Result<(), AttackError>,
-    ) -> Result<(), AttackError> {
+    fn each_record(&self, visit: &mut dyn FnMut(StolenRecord) -> Result<(), AttackError>) -> Result<(), AttackError> {
         let (mut from, to) = rows::all(rows::Kind::Record);
         let mut joined: Option<(Vec<u8>, Vec<u8>)> = None;
         loop {
@@ -259,6 +229,19 @@ impl Thief<'_> {
         }
         joined.map_or(Ok(()), |whole| visit(read_record(whole)?))
     }
+}
+
+/// Pages of a stolen database.
+struct Pages<'a>(&'a SledEngine);
+
+impl PageSource for Pages<'_> {
+    fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
+        self.0.get(&rows::page(&id.0)).map_err(|error| SourceError(Box::new(error)))
+    }
+}
+
+fn root_of(db: &SledEngine) -> Result<StolenRoot, AttackError> {
+    Ok(StolenRoot::read(&db.get(&rows::root())?.ok_or(AttackError::NoTree)?)?)
 }
 
 fn read_record((mut key, row): (Vec<u8>, Vec<u8>)) -> Result<StolenRecord, AttackError> {

@@ -1,10 +1,16 @@
 //! What is stored in the demo, and the hash by which it is known again.
 
+use std::io;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::error::DemoError;
 use crate::api::v1;
+use crate::cli::client::CHUNK_BYTES;
+use crate::cli::errors::CliError;
 use crate::crypto::hash::Sha256;
 
 /// One chat of a customer.
@@ -35,6 +41,39 @@ impl Sound {
             Self::Made(sound) => sound.len() as u64,
             Self::File { bytes, .. } => *bytes,
         }
+    }
+
+    /// The octets from the first on.
+    pub async fn open(&self) -> Result<Box<dyn AsyncRead + Unpin + Send>, DemoError> {
+        Ok(match self {
+            Self::Made(bytes) => Box::new(io::Cursor::new(bytes.clone())),
+            Self::File { path, .. } => Box::new(File::open(path).await.map_err(DemoError::io("read", path))?),
+        })
+    }
+
+    /// SHA-256 of all octets.
+    pub async fn hash(&self) -> Result<ContentHash, CliError> {
+        let mut content = self.open().await?;
+        let mut hash = Sha256::new();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let length = content.read(&mut chunk).await.map_err(|source| CliError::Content { source })?;
+            if length == 0 {
+                return Ok(hash.finish());
+            }
+            hash.update(&chunk[..length]);
+        }
+    }
+
+    /// The octets of a range, which lies within them.
+    pub async fn span(&self, range: &v1::ByteRange) -> Result<Vec<u8>, CliError> {
+        let mut content = self.open().await?;
+        let read = async {
+            tokio::io::copy(&mut (&mut content).take(range.offset), &mut tokio::io::sink()).await?;
+            let mut bytes = Vec::new();
+            content.take(range.length).read_to_end(&mut bytes).await.map(|_| bytes)
+        };
+        read.await.map_err(|source| CliError::Content { source })
     }
 }
 

@@ -55,17 +55,12 @@ pub async fn run(args: DemoArgs) -> Result<(), CliError> {
         Some(folder) => corpus::read(folder).await?,
         None => Material::made_up(),
     };
-    let house = House::found(args.dir.as_deref(), args.keep)?;
-    tokio::select! {
-        shown = show(&mut teller, house, material, args.keep) => shown.map_err(|error| teller.in_this_step(error)),
+    let mut house = House::found(args.dir.as_deref(), args.keep)?;
+    let played = tokio::select! {
+        played = acts::play(&mut teller, &mut house, material) => played.map_err(|error| teller.in_this_step(error)),
         () = super::interrupted() => Err(CliError::Interrupted),
-    }
-}
-
-/// All steps in order; the story is in [`acts`].
-async fn show(teller: &mut Teller, mut house: House, material: Material, keep: bool) -> Result<(), CliError> {
-    let played = acts::play(teller, &mut house, material).await;
-    if keep && played.is_ok() {
+    };
+    if args.keep && played.is_ok() {
         teller.say(&house.how_to_connect())?;
         super::interrupted().await;
     }

@@ -63,9 +63,8 @@ pub(super) async fn stranger(running: &Running, record_id: &str) -> Result<(), C
         endpoint: settings.endpoint.to_string(),
         reason: chain(&error),
     };
-    let tls = settings.ca_pem.iter().fold(ClientTlsConfig::new(), |tls, pem| {
-        tls.ca_certificate(Certificate::from_pem(pem))
-    });
+    let tls =
+        settings.ca_pem.iter().fold(ClientTlsConfig::new(), |tls, pem| tls.ca_certificate(Certificate::from_pem(pem)));
     let endpoint = Endpoint::from(settings.endpoint.clone()).timeout(settings.call_timeout);
     let channel = endpoint.tls_config(tls).map_err(failed)?.connect().await.map_err(failed)?;
     let answer = RecordServiceClient::new(channel).get_transcript(read_request(record_id)).await;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::ProgressBar;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::task::JoinSet;
 
 use super::content::{Call, ContentHash, Sound, Stored, hash_of_chat};
@@ -14,7 +13,6 @@ use super::people::{AGENT, PURPOSE, TEAM};
 use crate::api::v1;
 use crate::cli::client::{CHUNK_BYTES, Client};
 use crate::cli::errors::CliError;
-use crate::crypto::hash::Sha256;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::hex;
 
@@ -65,21 +63,16 @@ pub(super) async fn read_chats(client: &Client, stored: &Arc<Vec<Stored>>, bar: 
 
 /// Stores a call.
 pub(super) async fn store_call(client: &Client, call: &Call, bar: &ProgressBar) -> Result<Stored, CliError> {
-    let hash = hash_of_sound(&call.sound).await?;
+    let hash = call.sound.hash().await?;
     let metadata = v1::RecordingMetadata {
         request_id: format!("demo-{}", call.name),
         details: Some(details(&call.customer, v1::Channel::Voice)),
         media_type: WAV.to_owned(),
         content_sha256: hash.to_vec().into(),
     };
-    let done = client.upload_recording(metadata, open(&call.sound).await?, CHUNK_BYTES, |_| {}).await?;
+    let done = client.upload_recording(metadata, call.sound.open().await?, CHUNK_BYTES, |_| {}).await?;
     bar.inc(1);
-    Ok(Stored {
-        record_id: done.record.record_id,
-        customer: call.customer.clone(),
-        hash,
-        bytes: call.sound.bytes(),
-    })
+    Ok(Stored { record_id: done.record.record_id, customer: call.customer.clone(), hash, bytes: call.sound.bytes() })
 }
 
 /// Reads a call back, and compares it with what was stored.
@@ -99,7 +92,7 @@ pub(super) async fn read_span(
     let mut read = Vec::new();
     let request = download_request(&stored.record_id, Some(range));
     client.download_recording(request, &mut read, |_, _| {}).await?;
-    let original = span(sound, &range).await?;
+    let original = sound.span(&range).await?;
     expect(read == original, "the bytes of that range, exactly", || format!("{} other bytes", read.len()))
 }
 
@@ -160,46 +153,4 @@ where
 
 fn same_hash(stored: &ContentHash, read: &ContentHash) -> Result<(), CliError> {
     expect(stored == read, &format!("content with SHA-256 {}, as stored", hex(stored)), || hex(read))
-}
-
-async fn open(sound: &Sound) -> Result<Box<dyn AsyncRead + Unpin + Send>, CliError> {
-    Ok(match sound {
-        Sound::Made(bytes) => Box::new(std::io::Cursor::new(bytes.clone())),
-        Sound::File { path, .. } => {
-            Box::new(tokio::fs::File::open(path).await.map_err(DemoError::io("read", path))?)
-        }
-    })
-}
-
-async fn hash_of_sound(sound: &Sound) -> Result<ContentHash, CliError> {
-    let mut content = open(sound).await?;
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        let length = content.read(&mut chunk).await.map_err(|source| CliError::Content { source })?;
-        if length == 0 {
-            return Ok(hash.finish());
-        }
-        hash.update(&chunk[..length]);
-    }
-}
-
-/// The original bytes of a range, which lies within the sound.
-async fn span(sound: &Sound, range: &v1::ByteRange) -> Result<Vec<u8>, CliError> {
-    match sound {
-        Sound::Made(bytes) => {
-            let bytes = bytes.iter().skip(usize::try_from(range.offset).unwrap_or(usize::MAX));
-            Ok(bytes.take(usize::try_from(range.length).unwrap_or(usize::MAX)).copied().collect())
-        }
-        Sound::File { path, .. } => {
-            let read = async {
-                let mut file = tokio::fs::File::open(path).await?;
-                file.seek(std::io::SeekFrom::Start(range.offset)).await?;
-                let mut bytes = Vec::new();
-                file.take(range.length).read_to_end(&mut bytes).await?;
-                Ok(bytes)
-            };
-            Ok(read.await.map_err(DemoError::io("read", path))?)
-        }
-    }
 }

@@ -1,11 +1,12 @@
-//! The attack, and the judgement on it.
+//! The attack, and the judgement on it. It is rehearsed before the erasure, where it must open everything: so its failure
+//! afterwards means something.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{STOLEN_BEFORE, Stage, blocking};
-use crate::cli::demo::attacker::{Findings, Loot, Planted, attack, opens};
+use crate::cli::demo::attacker::{Attacker, Loot, Planted, Records, opens};
 use crate::cli::demo::copy::copy;
 use crate::cli::demo::error::{DemoError, expect};
 use crate::cli::demo::teller::counted;
@@ -16,13 +17,75 @@ const COPY_ATTEMPTS: u32 = 5;
 const COPY_PAUSE: Duration = Duration::from_millis(200);
 
 impl Stage<'_> {
+    /// The attack before the erasure: everything opens, the customer's records too.
+    pub(super) async fn rehearse_attack(&mut self) -> Result<(), CliError> {
+        self.teller.begin("rehearse the attack");
+        let root_key = self.steal_root_key("stolen-before-erasure.key").await?;
+        let loot = Loot { before: self.house.path(STOLEN_BEFORE), now: None, root_key: root_key.clone() };
+        let attacker = blocking(move || Ok(Attacker::break_in(&loot)?)).await?;
+        let (_, found) = self.try_records(attacker).await?;
+        let (others, erased) = self.counts();
+        let opened_all = found.others_opened == others && found.erased_opened == erased;
+        expect(opened_all, "that the root key of now opens every record before the erasure", || told(&found))?;
+        blocking(move || std::fs::remove_file(&root_key).map_err(DemoError::io("remove", root_key))).await?;
+        self.teller.done(&format!(
+            "To see that the thief knows the trade: with that copy and the root key of the moment, all {} open. \
+             (This copy of the root key is thrown away: who keeps old root keys can read old copies.)",
+            counted(found.all, "record"),
+        ))
+    }
+
     /// Turns attacker, with all that a thief could have by now. Returns the verdict.
     pub(super) async fn be_attacked(&mut self) -> Result<String, CliError> {
         self.teller.begin("steal what is there now");
         let loot = self.steal().await?;
         self.teller.done("The thief is back, and also copied the database and the root key as they are now.")?;
 
-        self.teller.begin("attack");
+        self.teller.begin("break in");
+        let attacker = blocking(move || Ok(Attacker::break_in(&loot)?)).await?;
+        let wanted = attacker.wanted_root_key;
+        expect(!attacker.opens_before, "that the root key of now does not open the old copy", || {
+            format!("it opens the old copy, which wants the root key {wanted}")
+        })?;
+        self.teller.done(&format!(
+            "The root key of now does not open the old copy, which wants the key {wanted}; that one is destroyed. \
+             The copy of now opens, and gives {} from {}.",
+            counted(attacker.customer_keys(), "customer key"),
+            counted(attacker.pages(), "page"),
+        ))?;
+
+        self.teller.begin("attack the records");
+        let (attacker, found) = self.try_records(attacker).await?;
+        let (others, erased) = self.counts();
+        judge(&found, others, erased)?;
+        self.teller.done(&format!(
+            "The thief goes round every check of the vault and tries the keys on all {} of the old copy. {}",
+            counted(found.all, "record"),
+            told(&found),
+        ))?;
+
+        self.teller.begin("attack what is left");
+        let handles = found.handles.clone();
+        let rest = blocking(move || Ok(attacker.try_rest(&handles)?)).await?;
+        let words = format!(
+            "Every key was tried on each of the {} that lock the erased customer's records, name and list: {} opened. \
+             {} that opens links a person to them.",
+            counted(rest.secrets, "secret"),
+            rest.secrets_opened,
+            if rest.links == 0 { "No page" } else { "A page" },
+        );
+        let holds = rest.secrets > found.erased && rest.secrets_opened == 0 && rest.links == 0;
+        expect(holds, "that nothing of the erased customer opens", || words.clone())?;
+        self.teller.done(&words)?;
+        Ok(format!(
+            "of the old copy the thief opened all {} of other customers, and {} of {} of the erased customer",
+            counted(found.others_opened, "record"),
+            found.erased_opened,
+            counted(erased, "record"),
+        ))
+    }
+
+    async fn try_records(&self, attacker: Attacker) -> Result<(Attacker, Records), CliError> {
         let planted: HashMap<String, Planted> = self
             .all()
             .map(|one| {
@@ -30,81 +93,68 @@ impl Stage<'_> {
                 (one.record_id.clone(), Planted { hash: one.hash, erased })
             })
             .collect();
-        let erased = planted.values().filter(|one| one.erased).count();
-        let others = planted.len() - erased;
         let bar = self.teller.bar(planted.len() as u64);
         let ticking = bar.clone();
-        let found = blocking(move || Ok(attack(&loot, &planted, &|| ticking.inc(1))?)).await?;
+        let tried = blocking(move || {
+            let found = attacker.try_records(&planted, &|| ticking.inc(1))?;
+            Ok((attacker, found))
+        })
+        .await?;
         bar.finish_and_clear();
-        judge(&found, others, erased)?;
-        self.teller.done(&told(&found))?;
-        Ok(format!(
-            "{} of other customers opened, {} of {} of the erased customer",
-            counted(found.others_opened, "record"),
-            found.erased_opened,
-            counted(found.erased_records, "record"),
-        ))
+        Ok(tried)
+    }
+
+    /// Records of the other customers, and of the erased one.
+    fn counts(&self) -> (usize, usize) {
+        let erased = self.all().filter(|one| one.customer == self.material.erased).count();
+        (self.all().count() - erased, erased)
     }
 
     /// Copies the database and the root key as they are now.
     async fn steal(&self) -> Result<Loot, CliError> {
-        let config = &self.house.running()?.config;
-        let (database, key) = (config.data.dir.join("db"), config.root_key.path.clone());
-        let root_key = self.house.path("stolen-root.key");
-        let stolen_key = root_key.clone();
-        blocking(move || steal_key(&key, &stolen_key)).await?;
+        let database = self.house.running()?.config.data.dir.join("db");
+        let root_key = self.steal_root_key("stolen-after-erasure.key").await?;
         for attempt in 1..=COPY_ATTEMPTS {
             let now = self.house.path(&format!("stolen-after-erasure-{attempt}"));
             let (from, to, key) = (database.clone(), now.clone(), root_key.clone());
             // A torn copy may end before the epoch that the root key belongs to, or not open at all.
             let is_whole = blocking(move || copy(&from, &to).map(|_| opens(&to, &key).unwrap_or(false))).await?;
             if is_whole {
-                return Ok(Loot { before: self.house.path(STOLEN_BEFORE), now, root_key });
+                return Ok(Loot { before: self.house.path(STOLEN_BEFORE), now: Some(now), root_key });
             }
             tokio::time::sleep(COPY_PAUSE).await;
         }
         Err(DemoError::unexpected("a whole copy of the database", "torn copies only").into())
     }
+
+    async fn steal_root_key(&self, name: &str) -> Result<PathBuf, CliError> {
+        let (from, to) = (self.house.running()?.config.root_key.path.clone(), self.house.path(name));
+        let stolen = to.clone();
+        blocking(move || copy_file(&from, &to)).await?;
+        Ok(stolen)
+    }
 }
 
-fn steal_key(from: &Path, to: &PathBuf) -> Result<(), DemoError> {
+fn copy_file(from: &Path, to: &Path) -> Result<(), DemoError> {
     std::fs::copy(from, to).map(|_| ()).map_err(DemoError::io("copy", to))
 }
 
-/// What the vault promises, against what the attacker got.
-fn judge(found: &Findings, others: usize, erased: usize) -> Result<(), CliError> {
+/// What the vault promises about records, against what the attacker got.
+fn judge(found: &Records, others: usize, erased: usize) -> Result<(), CliError> {
     let seen = || told(found);
-    expect(!found.opens_before, "that the root key of now does not open the copy of before", seen)?;
-    expect(found.opens_now, "that the root key of now opens the copy of now", seen)?;
-    expect(found.records == others + erased, "every stored record in the copy of before", seen)?;
-    expect(
-        found.others_opened == others && found.others_failed == 0,
-        "that every record of the other customers opens and is what was stored",
-        seen,
-    )?;
-    expect(found.erased_records == erased && erased > 0, "the erased customer's records in the copy of before", seen)?;
-    let got_nothing = found.erased_opened == 0 && found.erased_secrets_opened == 0 && found.erased_links == 0;
-    expect(got_nothing && found.erased_secrets > 0, "that nothing of the erased customer opens", seen)
+    expect(found.all == others + erased, "every stored record in the old copy", seen)?;
+    let all_others = found.others_opened == others && found.others_failed == 0;
+    expect(all_others, "that every record of the other customers opens and is what was stored", seen)?;
+    expect(found.erased == erased && erased > 0, "the erased customer's records in the old copy", seen)?;
+    expect(found.erased_opened == 0, "that none of the erased customer's records opens", seen)
 }
 
-fn told(found: &Findings) -> String {
-    let old = match (&found.wanted_root_key, found.opens_before) {
-        (_, true) => "The root key of now opens the old copy's key tree.".to_owned(),
-        (Some(wanted), false) => format!("The root key of now does not open the old copy: it wants {wanted}, which is destroyed."),
-        (None, false) => "The old copy names no root key.".to_owned(),
-    };
+fn told(found: &Records) -> String {
     format!(
-        "{old} From the copy of now the thief got {} from {}, and tried them on all {} of the old copy, going round every check: \
-         {} of other customers opened, each as it was stored, {} did not; of the erased customer's {}, {} opened, \
-         and of the {} that lock them, the name and the list, {}.",
-        counted(found.customer_keys, "customer key"),
-        counted(found.pages, "page"),
-        counted(found.records, "record"),
-        found.others_opened,
+        "Of the other customers, {} opened as they were stored and {} did not; of the erased customer's {}, {} opened.",
+        counted(found.others_opened, "record"),
         found.others_failed,
-        counted(found.erased_records, "record"),
+        counted(found.erased, "record"),
         found.erased_opened,
-        counted(found.erased_secrets, "secret"),
-        found.erased_secrets_opened,
     )
 }

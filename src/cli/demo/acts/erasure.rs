@@ -4,12 +4,12 @@ use tonic::Code;
 
 use super::Stage;
 use crate::api::v1;
+use crate::cli::client::CHUNK_BYTES;
 use crate::cli::demo::error::expect;
 use crate::cli::demo::people::PURPOSE;
 use crate::cli::demo::refusals::{refused, same_as_absent};
 use crate::cli::demo::teller::counted;
 use crate::cli::demo::transfer::{details, download_request, read_request};
-use crate::cli::client::CHUNK_BYTES;
 use crate::cli::errors::CliError;
 use crate::cli::names::Named as _;
 use crate::cli::time;
@@ -47,7 +47,8 @@ impl Stage<'_> {
         ))?;
         self.teller.begin("write after the erasure");
         self.write_erased().await?;
-        self.teller.done("The platform sent a new chat and a new call of that customer: both refused, nothing comes back.")?;
+        self.teller
+            .done("The platform sent a new chat and a new call of that customer: both refused, nothing comes back.")?;
         self.teller.begin("erase again");
         let again = self.people.officer.erase_customer(self.erasure("demo-erasure-2")).await?;
         expect(again.receipt_id == receipt_id, "the same receipt", || format!("receipt {}", again.receipt_id))?;
