@@ -18,6 +18,8 @@ pub struct Reached {
     pub links: Vec<(Pseudonym, Handle)>,
     /// Tenants whose page opened.
     pub tenants: Vec<TenantId>,
+    /// The keys of pages that opened; a page of several copies may have several.
+    pub pages: Vec<(NodeId, Key)>,
     /// Pages that opened, over all copies.
     pub pages_opened: usize,
     /// Pages that stayed closed under every key that was known for them.
@@ -37,7 +39,10 @@ pub fn reach(tops: Vec<Key>, copies: &[&dyn PageSource]) -> Result<Reached, Sour
         known.push(key.duplicate());
         for stored in versions(id, copies)? {
             match Page::open(kind, id, &key, &stored) {
-                Ok(page) => reached.take(kind, id, page, &mut to_try),
+                Ok(page) => {
+                    reached.pages.push((id, key.duplicate()));
+                    reached.take(kind, id, page, &mut to_try);
+                }
                 Err(_) => reached.pages_closed += 1,
             }
         }

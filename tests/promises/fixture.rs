@@ -251,7 +251,8 @@ impl Server {
         }
     }
 
-    async fn try_start(&mut self) -> Result<(), String> {
+    /// Starts it once; where it does not come up, what it said.
+    pub async fn try_start(&mut self) -> Result<(), String> {
         let seen_before = fs::metadata(self.log_file()).map_or(0, |about| about.len());
         let stderr = self.folder.path().join("stderr");
         let mut child = oubliette(&["serve", "--config"])

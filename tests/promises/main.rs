@@ -1,10 +1,18 @@
 //! What Oubliette promises, one module a promise. Each test goes through public doors only, and can fail.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
+mod chance;
 mod demo;
 mod fixture;
+mod kill;
+mod loot;
+mod model;
 mod operator;
+mod paper;
+mod raw_scan;
+mod swap;
 mod tamper;
+mod tree;
 mod vectors;
 
 /// Tells the person who runs the tests something, also of a test that passes: `eprintln!` would be held back.

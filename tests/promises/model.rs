@@ -1,0 +1,235 @@
+//! A vault is what a plain map is, but for what was erased: whatever is put, read, erased and restarted in whatever order, each
+//! record opens byte by byte for its own tenant, and nothing of an erased customer ever does again.
+
+use std::collections::BTreeMap;
+
+use oubliette::api::v1;
+use oubliette::cli::client::Client;
+use tonic::Code;
+
+use crate::chance::Chance;
+use crate::fixture::{PURPOSES, People, Server};
+use crate::paper::{Paper, code, erase, list};
+use crate::tell;
+
+const STEPS: usize = 700;
+const TENANTS: [&str; 2] = ["acme", "globex"];
+/// Customers that a tenant has at a time; who is erased is followed by another.
+const CUSTOMERS: usize = 10;
+/// Around the least part of a recording, so that some recordings have one part and some several.
+const MOST_RECORDING: usize = 200_000;
+/// Above the limit for content in rows, so that some chats are objects.
+const MOST_CHAT: usize = 9_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_order_of_puts_reads_erasures_and_restarts_agrees_with_a_plain_map() {
+    let mut chance = Chance::of_test("model");
+    let settings = [("limits.part_bytes", "65536"), ("limits.inline_content_bytes", "4096")];
+    let mut server = Server::start_with(&settings).await;
+    let mut model = Vec::new();
+    for tenant in TENANTS {
+        let people = server.tenant_with_people(tenant).await;
+        let clients = Clients::connect(&server, &people).await;
+        model.push(Tenant { people, clients, live: BTreeMap::new(), erased: BTreeMap::new(), serial: 0 });
+    }
+    let mut counts = BTreeMap::new();
+    for _ in 0..STEPS {
+        let step = step(&mut server, &mut model, &mut chance).await;
+        *counts.entry(step).or_insert(0_u32) += 1;
+    }
+    for at in 0..model.len() {
+        model[at].check_all(&model[1 - at]).await;
+    }
+    tell(&format!("model: {counts:?}"));
+    assert!(["erase", "restart", "kill"].iter().all(|step| counts.contains_key(step)), "{counts:?}");
+}
+
+async fn step(server: &mut Server, model: &mut [Tenant], chance: &mut Chance) -> &'static str {
+    let at = chance.below(model.len());
+    match chance.below(100) {
+        0..35 => model[at].put(Paper::some_chat(chance, MOST_CHAT), chance).await,
+        35..50 => model[at].put(Paper::some_recording(chance, MOST_RECORDING), chance).await,
+        50..70 => model[at].read(chance).await,
+        70..80 => model[at].read_range(chance).await,
+        80..86 => model[at].list(chance).await,
+        86..90 => model[at].touch_erased(chance).await,
+        90..93 => {
+            let other = &model[1 - at];
+            other.assert_closed_to(&model[at], chance).await;
+            "read another tenant's"
+        }
+        93..98 => model[at].erase(chance).await,
+        _ => {
+            let killed = chance.percent(50);
+            if killed {
+                server.kill9()
+            } else {
+                assert_eq!(server.stop().await.code(), Some(0))
+            }
+            server.restart().await;
+            for tenant in model {
+                tenant.clients = Clients::connect(server, &tenant.people).await;
+            }
+            if killed { "kill" } else { "restart" }
+        }
+    }
+}
+
+struct Clients {
+    ingest: Client,
+    supervisor: Client,
+    privacy_officer: Client,
+}
+
+impl Clients {
+    async fn connect(server: &Server, people: &People) -> Self {
+        Self {
+            ingest: server.client(&people.ingest).await,
+            supervisor: server.client(&people.supervisor).await,
+            privacy_officer: server.client(&people.privacy_officer).await,
+        }
+    }
+}
+
+type Records = Vec<(String, Paper)>;
+
+/// A tenant as it must be.
+struct Tenant {
+    people: People,
+    clients: Clients,
+    live: BTreeMap<String, Records>,
+    erased: BTreeMap<String, Records>,
+    serial: u32,
+}
+
+impl Tenant {
+    async fn put(&mut self, paper: Paper, chance: &mut Chance) -> &'static str {
+        let (customer, request) = (self.someone(chance), self.request());
+        let record_id = paper.put(&self.clients.ingest, &customer, request.clone()).await.unwrap();
+        if chance.percent(20) {
+            let again = paper.put(&self.clients.ingest, &customer, request).await.unwrap();
+            assert_eq!(again, record_id, "a repeat stored it twice");
+        }
+        self.live.entry(customer).or_default().push((record_id, paper));
+        "put"
+    }
+
+    async fn read(&self, chance: &mut Chance) -> &'static str {
+        let Some((customer, (record_id, paper))) = self.some_record(chance) else { return "read of nothing" };
+        paper.assert_there(&self.clients.supervisor, customer, record_id).await;
+        "read"
+    }
+
+    async fn read_range(&self, chance: &mut Chance) -> &'static str {
+        let Some((_, (record_id, Paper::Recording(bytes)))) = self.some_record(chance) else {
+            return "read of no range";
+        };
+        let offset = chance.below(bytes.len());
+        let length = 1 + chance.below(bytes.len() - offset);
+        let range = Some(v1::ByteRange { offset: offset as u64, length: length as u64 });
+        let request =
+            v1::DownloadRecordingRequest { record_id: record_id.clone(), purpose: PURPOSES[1].to_owned(), range };
+        let mut got = Vec::new();
+        self.clients.supervisor.download_recording(request, &mut got, |_, _| {}).await.unwrap();
+        assert!(got == bytes[offset..offset + length], "bytes {offset}, {length} of {record_id}");
+        "read a range"
+    }
+
+    async fn list(&self, chance: &mut Chance) -> &'static str {
+        let customers: Vec<&String> = self.live.keys().collect();
+        if customers.is_empty() {
+            return "list of nobody";
+        }
+        self.check_list(customers[chance.below(customers.len())]).await;
+        "list"
+    }
+
+    async fn check_list(&self, customer: &str) {
+        let listed = list(&self.clients.supervisor, customer).await.unwrap();
+        let mut listed: Vec<String> = listed.into_iter().map(|record| record.record_id).collect();
+        let mut expected: Vec<String> = self.live[customer].iter().map(|(id, _)| id.clone()).collect();
+        listed.sort();
+        expected.sort();
+        assert_eq!(listed, expected, "the list of {customer}");
+    }
+
+    async fn erase(&mut self, chance: &mut Chance) -> &'static str {
+        let customers: Vec<&String> = self.live.keys().collect();
+        if customers.is_empty() {
+            let nobody = erase(&self.clients.privacy_officer, "nobody", "erase-nobody".to_owned()).await;
+            assert_eq!(code(nobody), Code::NotFound);
+            return "erase nobody";
+        }
+        let customer = (*chance.one_of(&customers)).clone();
+        let request = self.request();
+        let receipt = erase(&self.clients.privacy_officer, &customer, request.clone()).await.unwrap();
+        let again = erase(&self.clients.privacy_officer, &customer, request).await.unwrap();
+        assert_eq!(again, receipt, "a repeat gave another receipt");
+        let records = self.live.remove(&customer).unwrap();
+        self.check_erased(&customer, &records).await;
+        self.erased.insert(customer, records);
+        "erase"
+    }
+
+    async fn touch_erased(&mut self, chance: &mut Chance) -> &'static str {
+        let erased: Vec<String> = self.erased.keys().cloned().collect();
+        if erased.is_empty() {
+            return "touch nobody";
+        }
+        let customer = chance.one_of(&erased);
+        let request = self.request();
+        let put = Paper::some_chat(chance, 100).put(&self.clients.ingest, customer, request).await;
+        let reason = put.unwrap_err().refusal().and_then(|refusal| refusal.reason.clone());
+        assert_eq!(reason.as_deref(), Some("CUSTOMER_ERASED"));
+        self.check_erased(customer, &self.erased[customer]).await;
+        "touch erased"
+    }
+
+    /// Nothing of an erased customer opens, and nothing is shown.
+    async fn check_erased(&self, customer: &str, records: &Records) {
+        let reader = &self.clients.supervisor;
+        for (record_id, paper) in records {
+            assert_eq!(code(paper.get(reader, record_id).await), Code::NotFound, "{record_id} of {customer}");
+            let request = v1::GetRecordRequest { record_id: record_id.clone(), purpose: PURPOSES[0].to_owned() };
+            assert_eq!(code(reader.get_record(request).await), Code::NotFound, "{record_id} of {customer}");
+        }
+        let listed = list(reader, customer).await;
+        assert!(listed.is_err() || listed.is_ok_and(|list| list.is_empty()), "{customer} is listed");
+    }
+
+    /// No record of this tenant opens for `stranger`.
+    async fn assert_closed_to(&self, stranger: &Self, chance: &mut Chance) {
+        if let Some((_, (record_id, paper))) = self.some_record(chance) {
+            assert_eq!(code(paper.get(&stranger.clients.supervisor, record_id).await), Code::NotFound);
+        }
+    }
+
+    async fn check_all(&self, stranger: &Self) {
+        for (customer, records) in &self.live {
+            self.check_list(customer).await;
+            for (record_id, paper) in records {
+                paper.assert_there(&self.clients.supervisor, customer, record_id).await;
+                assert_eq!(code(paper.get(&stranger.clients.supervisor, record_id).await), Code::NotFound);
+            }
+        }
+        for (customer, records) in &self.erased {
+            self.check_erased(customer, records).await;
+        }
+    }
+
+    /// A customer who is not erased. Both tenants use the same ids, which say nothing to each other.
+    fn someone(&self, chance: &mut Chance) -> String {
+        let mut ids = (0..).map(|n| format!("Kundin № {n}, 客/../{n}")).filter(|id| !self.erased.contains_key(id));
+        ids.nth(chance.below(CUSTOMERS)).unwrap()
+    }
+
+    fn some_record<'a>(&'a self, chance: &mut Chance) -> Option<(&'a String, &'a (String, Paper))> {
+        let all: Vec<_> = self.live.iter().flat_map(|(id, records)| records.iter().map(move |r| (id, r))).collect();
+        if all.is_empty() { None } else { Some(*chance.one_of(&all)) }
+    }
+
+    fn request(&mut self) -> String {
+        self.serial += 1;
+        format!("request-{}", self.serial)
+    }
+}
