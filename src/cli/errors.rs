@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::bench::BenchError;
 use super::init::InitError;
 use super::serve::RefusedToServe;
 use super::settings::SettingsError;
@@ -71,6 +72,9 @@ pub enum CliError {
     /// The server cannot serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A measurement failed.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// Details that a record must have stand neither in flags nor in the file.
     #[error("the record needs more details: give {}", flags.join(", "))]
     MissingDetails {
@@ -261,6 +265,7 @@ impl CliError {
             | Self::Log(_)
             | Self::Start(_)
             | Self::Serve(_)
+            | Self::Bench(_)
             | Self::File { .. }
             | Self::NotRegular { .. }
             | Self::Streams { .. }
