@@ -12,7 +12,7 @@ use oubliette::api::v1::{self, download_recording_response as down, upload_recor
 use oubliette::cli::client::{CHUNK_BYTES, Client, Connection};
 use oubliette::cli::errors::{CliError, Kind};
 use oubliette::cli::settings::{BearerToken, Settings};
-use sha2::{Digest as _, Sha256};
+use oubliette::crypto::hash::{Sha256, sha256};
 use tokio::io::{AsyncRead, AsyncReadExt as _, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -55,7 +55,7 @@ impl RecordService for Played {
         let (ending, hash) = consume(request.into_inner()).await;
         let bytes = if let Ending::Complete { bytes } = ending { bytes } else { 0 };
         self.endings.send(ending).unwrap();
-        let content_sha256 = hash.finalize().to_vec().into();
+        let content_sha256 = hash.finish().to_vec().into();
         let record = v1::Record { content_bytes: bytes as u64, content_sha256, ..v1::Record::default() };
         Ok(Response::new(v1::UploadRecordingResponse { record: Some(record) }))
     }
@@ -233,7 +233,7 @@ fn download(content: &[u8], says: u64, hash: &[u8]) -> Vec<v1::DownloadRecording
 async fn a_download_is_taken_only_if_length_and_hash_are_right() {
     let scene = scene(Manner::Store).await;
     let content = b"ring ring";
-    let right = Sha256::digest(content);
+    let right = sha256(content);
     let protocol = |error: &CliError| matches!(error, CliError::Protocol { .. });
     let differs = |error: &CliError| matches!(error, CliError::ContentDiffers { .. });
     type Check<'a> = &'a dyn Fn(&CliError) -> bool;

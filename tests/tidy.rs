@@ -39,6 +39,7 @@ const MAY_IMPORT_MORE: &[(&str, &[&str], &str)] = &[
     ("cli/client/transfer", &["crypto"], "checks by SHA-256 what it sends and gets"),
     ("cli/init", &["access", "crypto"], "mints the first admin's token"),
     ("cli/serve", &["access"], "loads the policy"),
+    ("cli/demo/content", &["crypto"], "knows by SHA-256 what it stored"),
     ("cli/demo/attacker", &["keys", "crypto", "store", "root_key"], "an attacker goes round the house by definition"),
 ];
 

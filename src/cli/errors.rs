@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::bench::BenchError;
+use super::demo::DemoError;
 use super::init::InitError;
 use super::serve::RefusedToServe;
 use super::settings::SettingsError;
@@ -75,6 +76,9 @@ pub enum CliError {
     /// A measurement failed.
     #[error(transparent)]
     Bench(#[from] BenchError),
+    /// A step of the demo went otherwise than promised.
+    #[error(transparent)]
+    Demo(Box<DemoError>),
     /// Details that a record must have stand neither in flags nor in the file.
     #[error("the record needs more details: give {}", flags.join(", "))]
     MissingDetails {
@@ -260,7 +264,8 @@ impl CliError {
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Idle { .. } => Kind::Unavailable,
             Self::Answered(refusal) => kind_of(refusal.code),
             Self::Request { source, .. } => source.kind(),
-            Self::Init(_)
+            Self::Demo(_)
+            | Self::Init(_)
             | Self::Config(_)
             | Self::Log(_)
             | Self::Start(_)

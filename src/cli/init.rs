@@ -361,6 +361,7 @@ struct InitView<'a> {
     config: String,
     profile: String,
     ca: String,
+    ca_key: String,
     root_key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
@@ -386,6 +387,7 @@ impl<'a> InitView<'a> {
             config: text(&made.config_path),
             profile: text(&made.profile_path),
             ca: text(&made.ca_path),
+            ca_key: text(&made.ca_path.with_extension("key")),
             root_key: text(&options.root_key),
             token: options.token_file.is_none().then_some(made.admin_token.as_str()),
             token_file: options.token_file.as_deref().map(text),
@@ -403,6 +405,7 @@ impl<'a> InitView<'a> {
             ("configuration", Some(self.config.clone())),
             ("client profile", Some(self.profile.clone())),
             ("CA certificate", Some(self.ca.clone())),
+            ("CA key", Some(format!("{} (only for the next certificate: keep it elsewhere)", self.ca_key))),
             ("root key", Some(self.root_key.clone())),
             (
                 "admin's token",
@@ -429,4 +432,29 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_names_the_service_as_clients_reach_it() {
+        let at = |address: &str, names: &[&str]| {
+            let names = names.iter().map(ToString::to_string).collect();
+            let (dir, root_key) = (PathBuf::new(), PathBuf::new());
+            endpoint(&InitOptions { dir, root_key, address: address.parse().unwrap(), names, token_file: None })
+        };
+        assert_eq!(at("127.0.0.1:1", &["vault.example"]), "https://127.0.0.1:1");
+        assert_eq!(at("[::1]:1", &[]), "https://[::1]:1");
+        assert_eq!(at("0.0.0.0:1", &["vault.example", "b"]), "https://vault.example:1");
+        assert_eq!(at("0.0.0.0:1", &[]), "https://localhost:1");
+        assert_eq!(at("192.0.2.7:1", &[]), "https://192.0.2.7:1");
+    }
+
+    #[test]
+    fn a_printed_command_can_be_pasted_whatever_the_path() {
+        assert_eq!(quoted(Path::new("/a-b/c.d")), "/a-b/c.d");
+        assert_eq!(quoted(Path::new("/it's $(here)")), r"'/it'\''s $(here)'");
+    }
 }

@@ -12,6 +12,7 @@ mod call;
 mod chat;
 pub mod client;
 mod customer;
+pub mod demo;
 mod details;
 pub mod errors;
 mod files;
@@ -51,6 +52,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Measure a service of its own on this machine
     Bench(bench::BenchArgs),
+    /// Show on a real server what the vault promises, and check each step
+    Demo(demo::DemoArgs),
     /// Write completions for a shell to standard output
     #[command(after_help = "Example:\n  oubliette completions bash > /etc/bash_completion.d/oubliette")]
     Completions {
@@ -103,7 +106,7 @@ impl Cli {
             Command::Client(command) => command.shared().json,
             Command::Init(args) => args.json,
             Command::Bench(args) => args.json,
-            Command::Serve(_) | Command::Completions { .. } => false,
+            Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
 }
@@ -129,6 +132,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Init(args) => init::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
     }
 }

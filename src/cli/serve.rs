@@ -107,7 +107,8 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
     keep_memory_off_the_disk()?;
     let told_to_stop = told_to_stop()?;
     let served = start(config, told_to_stop).await?;
-    served.done.await.unwrap_or(Err(CliError::Interrupted))
+    // Nobody cancels the task, so without an outcome it has panicked, and so does this.
+    served.done.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
 /// Opens the vault and serves it until `shutdown`; then drains, and closes the vault. Sets up no log.
@@ -117,8 +118,9 @@ pub async fn start(config: Config, shutdown: impl Future<Output = ()> + Send + '
     let vault = open_vault(&config).await?;
     match Doors::open(&config).await {
         Ok(doors) => {
-            tracing::info!(address = %doors.service.address(), "listening");
             let address = doors.service.address();
+            let metrics = doors.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
+            tracing::info!(%address, metrics = metrics.map(tracing::field::display), "listening");
             let done = tokio::spawn(serve(config.limits, settings, access, vault, doors, shutdown));
             Ok(Served { address, done })
         }

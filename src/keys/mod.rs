@@ -19,11 +19,13 @@
 
 mod draft;
 mod page;
+mod reach;
 mod view;
 
 use std::fmt;
 
 pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite};
+pub use reach::{Reached, reach};
 pub use view::{SystemKeys, TenantKeys, View};
 
 use crate::domain::codec::{self, Decode};

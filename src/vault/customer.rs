@@ -39,6 +39,16 @@ impl Customer {
         secret
     }
 
+    /// Unwraps the secret of a place from its row.
+    pub fn unwrap_secret(&self, place: &Place, row: &[u8]) -> Result<Key, VaultError> {
+        let (mut reader, _) = Reader::versioned("a record's secret", row, SECRET_VERSION)?;
+        let damaged = || VaultError::damaged("a record's secret");
+        if reader.u32()? != NO_SEGMENT {
+            return Err(damaged());
+        }
+        key_wrap::unwrap(&self.key, &secret_context(place), reader.rest()).map_err(|_| damaged())
+    }
+
     /// The key under which what is pending about this customer's erasure is sealed. It ends with the customer key.
     pub fn pending_key(&self) -> Key {
         use_key(&self.key, Use::Pending, &self.place(RecordId::PROFILE, Revision::FIRST))
@@ -64,7 +74,7 @@ impl Core {
     /// Unwraps the secret of a place.
     pub fn secret(&self, customer: &Customer, place: &Place) -> Result<Key, VaultError> {
         let row = self.db.get(&rows::secret(place.handle, place.record, place.revision))?;
-        unwrap_secret(customer, place, &row.ok_or(VaultError::NotFound)?)
+        customer.unwrap_secret(place, &row.ok_or(VaultError::NotFound)?)
     }
 
     /// The platform's id of a customer.
@@ -82,13 +92,4 @@ impl Core {
         let place = customer.place(RecordId::LIST, Revision::FIRST);
         Ok(use_key(&self.secret(customer, &place)?, Use::List, &place))
     }
-}
-
-fn unwrap_secret(customer: &Customer, place: &Place, row: &[u8]) -> Result<Key, VaultError> {
-    let (mut reader, _) = Reader::versioned("a record's secret", row, SECRET_VERSION)?;
-    let damaged = || VaultError::damaged("a record's secret");
-    if reader.u32()? != NO_SEGMENT {
-        return Err(damaged());
-    }
-    key_wrap::unwrap(&customer.key, &secret_context(place), reader.rest()).map_err(|_| damaged())
 }

@@ -20,6 +20,7 @@ mod download;
 mod erasure;
 mod error;
 mod fence;
+pub mod forensics;
 mod format;
 mod listing;
 mod people;

@@ -31,12 +31,12 @@ pub(super) struct RootRow {
 impl RootRow {
     /// Wraps `top` under a root key.
     pub fn wrap(provider: &dyn RootKey, root_key: RootKeyId, epoch: u64, top: &Key) -> Result<Self, VaultError> {
-        let wrapped_top = provider.wrap(root_key, &associated_data(epoch, root_key), top)?;
+        let wrapped_top = provider.wrap(root_key, &root_associated_data(epoch, root_key), top)?;
         Ok(Self { epoch, root_key, wrapped_top })
     }
 
     pub fn unwrap(&self, provider: &dyn RootKey) -> Result<Key, VaultError> {
-        let associated_data = associated_data(self.epoch, self.root_key);
+        let associated_data = root_associated_data(self.epoch, self.root_key);
         Ok(provider.unwrap(self.root_key, &associated_data, &self.wrapped_top)?)
     }
 
@@ -54,7 +54,8 @@ impl RootRow {
     }
 }
 
-fn associated_data(epoch: u64, root_key: RootKeyId) -> Vec<u8> {
+/// What the wrapped top key is bound to.
+pub(super) fn root_associated_data(epoch: u64, root_key: RootKeyId) -> Vec<u8> {
     Writer::default().text("oubliette top key").u64(epoch).fixed(&root_key.0).finish().to_vec()
 }
 

@@ -173,16 +173,29 @@ impl Server {
     /// Asks it to stop by SIGTERM, and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
-        let mut child = self.child.take().expect("the service runs");
+        self.ended().await
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
         let give_up = Instant::now() + PATIENCE;
         while Instant::now() < give_up {
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = self.child.as_mut().expect("the service runs").try_wait().unwrap() {
+                self.child = None;
                 return status;
             }
             tokio::time::sleep(POLL).await;
         }
-        child.kill().unwrap();
         panic!("the service did not stop; its log ends:\n{}", end_of(&self.log_file()));
+    }
+
+    /// Waits until its log has these words, from this start or one before.
+    pub async fn log_says(&self, words: &str) {
+        let give_up = Instant::now() + PATIENCE;
+        while !fs::read_to_string(self.log_file()).unwrap().contains(words) {
+            assert!(Instant::now() < give_up, "no `{words}`; its log ends:\n{}", end_of(&self.log_file()));
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// Sends it a signal.

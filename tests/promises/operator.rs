@@ -7,12 +7,16 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use oubliette::api::v1;
+use oubliette::cli::client::CHUNK_BYTES;
 use oubliette::crypto::hash::sha256;
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt as _;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
-use crate::fixture::{Server, files_below, oubliette, words};
+use crate::fixture::{PURPOSES, Server, files_below, oubliette, words};
 
 /// Every file below a folder, by its hash.
 fn snapshot(folder: &Path) -> BTreeMap<PathBuf, [u8; 32]> {
@@ -78,7 +82,7 @@ fn init_writes_nothing_where_one_thing_is_in_the_way() {
             &init(&dir, &root_key, &["--token-file", token_file.to_str().unwrap()]),
             &["nothing was written", in_the_way],
         );
-        assert_eq!(files_below(folder.path()), [path.clone()]);
+        assert_eq!(files_below(folder.path()), std::slice::from_ref(&path));
         fs::remove_file(path).unwrap();
     }
     let inside = dir.join("data/root.key");
@@ -87,6 +91,12 @@ fn init_writes_nothing_where_one_thing_is_in_the_way() {
     refused(&init(&dir, &dir.join("oubliette.toml"), &[]), &["named for two things"]);
     refused(&init(&dir, &root_key, &["--name", "two words"]), &["two words", "--name"]);
     assert!(files_below(folder.path()).is_empty());
+
+    // Something that no look beforehand finds: the root key's successor cannot be written.
+    fs::create_dir(folder.path().join("root.key.new")).unwrap();
+    let half_way = init(&dir, &root_key, &[]);
+    refused(&half_way, &["writing its successor", "written until then: ", "vault/oubliette.toml", "vault/tls; remove"]);
+    assert!(!words(&half_way).contains("vault/data"), "it names what was not written: {}", words(&half_way));
 }
 
 #[tokio::test]
@@ -108,7 +118,6 @@ async fn a_start_without_its_own_root_key_is_refused_until_it_is_back() {
     refused(&serve(&server), &[name, "is not a root key file", "put the right file back"]);
     assert_eq!(snapshot(&server.data_dir()), at_rest);
 
-    // Another vault's key stands for any that the database does not name, such as an older one.
     let other = Server::make(&[]);
     fs::copy(other.root_key(), &root_key).unwrap();
     refused(&serve(&server), &["the root key at hand is key", name, "put the newest root key file back"]);
@@ -124,6 +133,27 @@ async fn a_start_without_its_own_root_key_is_refused_until_it_is_back() {
     server.set("root_key.path", &format!("{root_key:?}"));
     server.restart().await;
     assert_eq!(server.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_root_key_from_before_an_erasure_is_refused() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let metadata = recording();
+    let customer_id = metadata.details.as_ref().unwrap().customer_id.clone();
+    let ingest = server.client(&people.ingest).await;
+    ingest.upload_recording(metadata, &b"hello"[..], CHUNK_BYTES, |_| ()).await.unwrap();
+    let older = fs::read(server.root_key()).unwrap();
+    let request = v1::EraseCustomerRequest { request_id: "an-erasure".to_owned(), customer_id };
+    server.client(&people.privacy_officer).await.erase_customer(request).await.unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+
+    let newest = fs::read(server.root_key()).unwrap();
+    fs::write(server.root_key(), older).unwrap();
+    let (name, words) = (server.root_key(), ["of epoch 1", "of epoch 2", "put the newest root key file back"]);
+    refused(&serve(&server), &[name.to_str().unwrap(), words[0], words[1], words[2]]);
+    fs::write(server.root_key(), newest).unwrap();
+    server.restart().await;
 }
 
 fn owner_only(path: &Path) {
@@ -180,11 +210,57 @@ async fn a_service_is_healthy_over_tls_until_it_is_told_to_stop() {
     let stranger = endpoint_without_ca(&server).connect().await;
     assert!(stranger.is_err(), "a client that does not know the CA was connected");
 
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let core_dumps = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core_dumps.split_whitespace().nth(4), Some("0"), "{core_dumps}");
+
     assert_eq!(server.stop().await.code(), Some(0));
     let log = fs::read_to_string(server.log_file()).unwrap();
     assert!(log.contains("listening") && log.contains("stopped"), "{log}");
     server.restart().await;
-    assert_eq!(server.stop().await.code(), Some(0));
+    server.signal(Signal::INT);
+    assert_eq!(server.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_was_being_stored_when_the_service_was_told_to_stop_is_stored() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let content: Vec<u8> = (0..4_000_000_u32).map(|n| (n % 251) as u8).collect();
+    let (mut mouth, ear) = tokio::io::duplex(64 * 1024);
+    let ingest = server.client(&people.ingest).await;
+    let upload = tokio::spawn(async move { ingest.upload_recording(recording(), ear, CHUNK_BYTES, |_| ()).await });
+    // More than all buffers and windows on the way hold: the service has begun to store it.
+    let (first, rest) = content.split_at(3_000_000);
+    mouth.write_all(first).await.unwrap();
+
+    server.signal(Signal::TERM);
+    server.log_says("told to stop").await;
+    // Where the upload was cut, its own words tell more than those of the pipe.
+    let _ = mouth.write_all(rest).await;
+    drop(mouth);
+    let stored = upload.await.unwrap().unwrap().record;
+    assert_eq!(server.ended().await.code(), Some(0));
+
+    server.restart().await;
+    let mut read = Vec::new();
+    let purpose = PURPOSES[0].to_owned();
+    let request = v1::DownloadRecordingRequest { record_id: stored.record_id, purpose, range: None };
+    server.client(&people.supervisor).await.download_recording(request, &mut read, |_, _| ()).await.unwrap();
+    assert!(read == content, "{} bytes came back of {}", read.len(), content.len());
+}
+
+fn recording() -> v1::RecordingMetadata {
+    let details = v1::RecordDetails {
+        customer_id: "customer-1".to_owned(),
+        channel: v1::Channel::Voice.into(),
+        started_at: Some("2026-01-01T10:00:00Z".parse().unwrap()),
+        purposes: vec![PURPOSES[0].to_owned()],
+        legal_basis: v1::LegalBasis::Contract.into(),
+        ..Default::default()
+    };
+    let (request_id, media_type) = ("drained-upload".to_owned(), "audio/wav".to_owned());
+    v1::RecordingMetadata { request_id, details: Some(details), media_type, content_sha256: Default::default() }
 }
 
 fn endpoint_without_ca(server: &Server) -> Endpoint {

@@ -1,0 +1,55 @@
+//! # Architecture
+//!
+//! One process, one data directory, one root key outside of it.
+//!
+//! ```text
+//! api ── access ── vault ── keys ── crypto
+//!                    ├───── store (rows in sled, objects in a folder)
+//!                    ├───── audit (entries of the ledger)
+//!                    └───── root_key
+//! ```
+//!
+//! | room | does | never does |
+//! |---|---|---|
+//! | [`domain`](crate::domain) | parses names, records, instants into types | I/O, ciphers |
+//! | [`crypto`](crate::crypto) | seals, opens, derives, blinds | knows what it seals |
+//! | [`keys`](crate::keys) | plans changes of the key tree, looks keys up | reads a disk, sees a root key |
+//! | [`root_key`](crate::root_key) | holds the one key outside | decides which key counts: the database names it |
+//! | [`access`](crate::access) | tells who calls and what they may | looks at records |
+//! | [`audit`](crate::audit) | writes and reads the bytes of ledger entries | holds anything personal |
+//! | [`store`](crate::store) | makes rows and objects durable | sees a secret |
+//! | [`vault`](crate::vault) | knows the order of steps | names a cipher, sled or gRPC |
+//! | [`api`](crate::api) | speaks gRPC | decides |
+//! | [`cli`](crate::cli) | speaks to people | opens the data of a running service |
+//!
+//! `tests/tidy.rs` holds the sources to this table.
+//!
+//! ## Three ideas
+//!
+//! **Proof before power.** A function that reads or writes for a caller takes a [`Permit`](crate::access::permit::Permit), which
+//! only `access` can make, and takes tenant and record out of it, never out of the request.
+//!
+//! **One committer.** All batches go through one thread, which applies as many as wait as one, syncs once, and answers all. A batch
+//! has preconditions; "no tombstone for this customer" is one of every record's. After a failed write or sync the store is
+//! closed to writes until a restart, because nobody knows then what is on the disk.
+//!
+//! **One writer of the key tree.** New customers and erasures go through one thread, so nothing changes between a plan and its
+//! batch. A new customer is durable before its first record; a record that then fails leaves a customer without records, and
+//! nothing else.
+//!
+//! ## Deciding without keys
+//!
+//! Who may read a record is decided from its *head*, the part of its row that is not sealed: kind, handle, instant, purposes as
+//! bits, keyed hashes of team, agent and case. No key is opened for someone who is refused. The head is the context under
+//! which the metadata is sealed: a changed head opens nothing.
+//!
+//! The policy is asked twice. The *door* asks whether the principal may do this in this tenant at all; its refusal is
+//! `PERMISSION_DENIED` and depends on nothing stored. The *record* asks about this record; its refusal looks like a record that
+//! is not there.
+//!
+//! ## What one might expect otherwise
+//!
+//! - Erasures of one round share one epoch; lookups wait while its batch is written, some milliseconds.
+//! - Opened keys are not cached, but for the keys of tenants, which go with their epoch.
+//! - tonic's own time-outs and concurrency limits are not used: they answer without an `ErrorInfo`, or cut streams that go on
+//!   well. [`api::manners`](crate::api::manners) has them instead.

@@ -1,0 +1,58 @@
+//! # Formats
+//!
+//! Integers are big-endian. `text` and `framed` have their length in front (4 bytes). `option` is a byte 0, or a byte 1 and the
+//! value. A list has its number of items in front (4 bytes). Every stored thing that is not sealed as a whole begins with a version byte; a
+//! newer one than this program knows is refused with words ([`Decode::NewerVersion`](crate::domain::codec::Decode)).
+//!
+//! ## The data directory
+//!
+//! `db/` is sled's; `objects/<handle>/<record>/<object>` holds parts of content, all three in hexadecimal. The keys of rows stand in
+//! one table: [`store::rows`](crate::store::rows).
+//!
+//! ## Sealing
+//!
+//! | what | how |
+//! |---|---|
+//! | page of the key tree | AES-256-GCM (nonce, ciphertext, tag) under the node's key; bound to `text("oubliette page")`, kind (1), node id (16) |
+//! | top key | the same, under the root key; bound to `text("oubliette top key")`, epoch (8), root key id (16) |
+//! | record secret | the same, under the customer key; bound to `text("oubliette secret")`, tenant, handle, record, revision |
+//! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
+//! | tenant, principal, tombstone | AES-256-GCM under the tenant's settings key; bound to the row's key |
+//! | token | the same, under the system's settings key; bound to tenant and the row's key |
+//!
+//! Contexts of Cobblestone: of metadata the record's head, of a part its number (4 bytes), otherwise none.
+//!
+//! ## Rows
+//!
+//! **root**: version, epoch (8), root key id (16), framed wrapped top key.
+//!
+//! **page**, opened: version, shape (1 inner, 2 leaf), count (2), entries, zeros up to 512, 1,024, 2,560 or 3,584 bytes. An entry of
+//! an inner page: slot (1), page id (16), key (32). Of a leaf page: label (16), payload (32); in the directory the payload is the
+//! handle and 16 zero bytes.
+//!
+//! **record**: head, sealed metadata, sealed content or manifest, together cut into pieces of 4,096 bytes. Head: version, kind (1
+//! transcript, 2 recording), form (1 inline, 2 parts), handle (16), created in ms (8), purposes as bits (8), options of the blinded
+//! team, agent and case (16 each), length of metadata (4) and of content (4), bytes of sealed content (8).
+//!
+//! **secret**: version, segment (4, always 0 so far), wrapped secret (60). Two reserved record ids of a customer hold the profile
+//! secret (all zero) and the list secret (1).
+//!
+//! **index**: handle (16), then, sealed under the customer's list key: version, kind, revision (4), started in ms (8).
+//!
+//! **transcript**, before sealing: zstd of version, list of turns: speaker (1), option of ms (8), text.
+//!
+//! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
+//!
+//! ## The root key's file
+//!
+//! ```text
+//! oubliette-root-key 1
+//! key <id, 32 hexadecimal digits> <epoch> <key, 64 hexadecimal digits>
+//! ```
+//!
+//! One line a key; two only while an epoch runs. Lines that begin with `#` are passed over.
+//!
+//! ## The ledger
+//!
+//! Entry *n* stands under position *n*, from 0, without gaps: version, instant in ms (8), tenant (16), option of the caller's alias
+//! and token id (16 each), kind of event (1), its fields ([`audit`](crate::audit)).

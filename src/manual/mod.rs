@@ -1,0 +1,11 @@
+//! # The manual
+//!
+//! - [`architecture`]: the rooms, and three ideas that hold them together.
+//! - [`formats`]: what stands on the disk, byte by byte.
+//! - [`threats`]: against whom it holds, why, and what it does not promise.
+//! - [`operations`]: running it, and not losing the root key.
+
+pub mod architecture;
+pub mod formats;
+pub mod operations;
+pub mod threats;
