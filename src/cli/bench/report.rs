@@ -1,6 +1,5 @@
 //! What was measured: one document, or a small table.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -130,51 +129,59 @@ impl Transfer {
 }
 
 impl Report {
-    /// The table.
+    /// The table, in the order of the measurement.
     pub fn text(&self) -> String {
         let Machine { cores, build, folder } = &self.machine;
         let mut text =
             format!("{cores} cores for client and service together, {build} build, {}\n\n", folder.display());
-        let mut line = |cells: [&str; 7]| {
-            let [what, rate, p50, p99, seconds, cpu, memory] = cells;
-            let written = writeln!(text, "{what:<26}{rate:>16}{p50:>11}{p99:>11}{seconds:>10}{cpu:>13}  {memory}");
-            written.expect("writing to a string cannot fail");
-        };
-        line(["", "rate", "p50", "p99", "seconds", "service CPU", "resident now / peak"]);
-        line(["start", "", "", "", "", "", &memory(self.memory_at_start)]);
-        let mut calls = |what: &str, unit: &str, calls: &Option<Calls>| {
-            let Some(calls) = calls else { return };
-            line([
-                what,
-                &format!("{:.0} {unit}/s", calls.per_second),
-                &format!("{:.2} ms", calls.p50_ms),
-                &format!("{:.2} ms", calls.p99_ms),
-                &format!("{:.2}", calls.seconds),
-                &cpu(calls.service_cpu_seconds),
-                &memory(calls.memory),
-            ]);
-        };
-        let name = |what: &str, part: &Option<Calls>| {
-            part.as_ref().map_or(String::new(), |part| format!("{what}, {} callers", part.callers))
-        };
-        calls(&name("store 3 KB chats", &self.chats), "chats", &self.chats);
-        calls(&name("read chats", &self.reads), "reads", &self.reads);
-        calls(&name("erase customers", &self.erasure), "customers", &self.erasure);
+        let head = ["", "rate", "p50", "p99", "seconds", "service CPU", "resident now / peak"].map(str::to_owned);
+        let mut rows = vec![head, start_row(self.memory_at_start)];
+        rows.extend(self.chats.as_ref().map(|calls| calls_row("store 3 KB chats", "chats", calls)));
+        rows.extend(self.reads.as_ref().map(|calls| calls_row("read chats", "chats", calls)));
         if let Some(Recording { bytes, up, down }) = &self.recording {
-            for (what, transfer) in [("up", up), ("down", down)] {
-                line([
-                    &format!("recording, {} MiB {what}", bytes / 1024 / 1024),
-                    &format!("{:.0} MB/s", transfer.mb_per_second),
-                    "",
-                    "",
-                    &format!("{:.2}", transfer.seconds),
-                    &cpu(transfer.service_cpu_seconds),
-                    &memory(transfer.memory),
-                ]);
-            }
+            let mib = bytes / 1024 / 1024;
+            rows.push(transfer_row(&format!("recording, {mib} MiB up"), up));
+            rows.push(transfer_row(&format!("recording, {mib} MiB down"), down));
+        }
+        rows.extend(self.erasure.as_ref().map(|calls| calls_row("erase customers", "customers", calls)));
+        for [what, rate, p50, p99, seconds, cpu, memory] in rows {
+            text.push_str(&format!("{what:<30}{rate:>14}{p50:>11}{p99:>11}{seconds:>9}{cpu:>13}  {memory}\n"));
         }
         text
     }
+}
+
+type Row = [String; 7];
+
+fn start_row(at_start: Option<Memory>) -> Row {
+    let mut row = Row::default();
+    row[0] = "start".to_owned();
+    row[6] = memory(at_start);
+    row
+}
+
+fn calls_row(what: &str, unit: &str, calls: &Calls) -> Row {
+    [
+        format!("{what}, {} at once", calls.callers),
+        format!("{:.0} {unit}/s", calls.per_second),
+        format!("{:.2} ms", calls.p50_ms),
+        format!("{:.2} ms", calls.p99_ms),
+        format!("{:.2}", calls.seconds),
+        cpu(calls.service_cpu_seconds),
+        memory(calls.memory),
+    ]
+}
+
+fn transfer_row(what: &str, transfer: &Transfer) -> Row {
+    [
+        what.to_owned(),
+        format!("{:.0} MB/s", transfer.mb_per_second),
+        String::new(),
+        String::new(),
+        format!("{:.2}", transfer.seconds),
+        cpu(transfer.service_cpu_seconds),
+        memory(transfer.memory),
+    ]
 }
 
 fn cpu(seconds: Option<f64>) -> String {
