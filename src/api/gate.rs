@@ -44,12 +44,12 @@ impl Gate {
 
     /// Who calls. Counts towards the tenant's calls a second.
     pub async fn caller(&self, metadata: &MetadataMap) -> Result<Principal, ApiError> {
-        let principal = self.authenticate(metadata).await.inspect_err(|error| {
+        let (principal, calls_per_second) = self.authenticate(metadata).await.inspect_err(|error| {
             if let GateError::Refused(Refused::Unauthenticated(why)) = error {
                 self.metrics.authentication_failed(why.reason().name());
             }
         })?;
-        self.vault.count_call(principal.tenant).await?;
+        self.vault.count_call(principal.tenant, calls_per_second)?;
         Ok(principal)
     }
 
@@ -93,11 +93,14 @@ impl Gate {
         })
     }
 
-    async fn authenticate(&self, metadata: &MetadataMap) -> Result<Principal, GateError> {
+    /// The caller, and how many calls a second its tenant may make.
+    async fn authenticate(&self, metadata: &MetadataMap) -> Result<(Principal, Option<u32>), GateError> {
         let header = metadata.get("authorization").ok_or(Unauthenticated::MISSING).map_err(Refused::from)?;
         let token = BearerToken::parse_header(header.to_str().unwrap_or_default()).map_err(Refused::from)?;
         let stored = self.vault.identity(token.id()).await.map_err(|error| GateError::Failed(error.into()))?;
-        Ok(authenticate(&token, sha256(token.secret()), stored, Timestamp::now())?)
+        let (stored, calls_per_second) = stored.unzip();
+        let principal = authenticate(&token, sha256(token.secret()), stored, Timestamp::now())?;
+        Ok((principal, calls_per_second.flatten()))
     }
 
     async fn noted<R>(

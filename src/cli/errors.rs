@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::bench::BenchError;
 use super::demo::DemoError;
 use super::init::InitError;
 use super::serve::RefusedToServe;
@@ -72,6 +73,9 @@ pub enum CliError {
     /// The server cannot serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
+    /// A measurement failed.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     /// A step of the demo went otherwise than promised.
     #[error(transparent)]
     Demo(Box<DemoError>),
@@ -266,6 +270,7 @@ impl CliError {
             | Self::Log(_)
             | Self::Start(_)
             | Self::Serve(_)
+            | Self::Bench(_)
             | Self::File { .. }
             | Self::NotRegular { .. }
             | Self::Streams { .. }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use clap::CommandFactory as _;
 
 mod admin;
+pub mod bench;
 mod call;
 mod chat;
 pub mod client;
@@ -49,6 +50,8 @@ enum Command {
     Init(init::InitArgs),
     /// Serve a vault until told to stop
     Serve(serve::ServeArgs),
+    /// Measure a service of its own on this machine
+    Bench(bench::BenchArgs),
     /// Show on a real server what the vault promises, and check each step
     Demo(demo::DemoArgs),
     /// Write completions for a shell to standard output
@@ -102,6 +105,7 @@ impl Cli {
         match &self.command {
             Command::Client(command) => command.shared().json,
             Command::Init(args) => args.json,
+            Command::Bench(args) => args.json,
             Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
@@ -127,6 +131,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Client(command) => call_service(*command).await,
         Command::Init(args) => init::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
     }

@@ -182,8 +182,9 @@ impl Vault {
             .await
     }
 
-    /// What stands behind a token, for the one who checks identities. Whether the token is worth anything is decided there.
-    pub async fn identity(&self, token: TokenId) -> Result<Option<StoredIdentity>, VaultError> {
+    /// What stands behind a token, for the one who checks identities, and how many calls a second its tenant may make (no limit:
+    /// `None`). Whether the token is worth anything is decided there.
+    pub async fn identity(&self, token: TokenId) -> Result<Option<(StoredIdentity, Option<u32>)>, VaultError> {
         self.core.blocking(move |core| core.identity(token)).await
     }
 
@@ -405,13 +406,15 @@ impl Core {
         batch.put(key, value);
     }
 
-    fn identity(&self, id: TokenId) -> Result<Option<StoredIdentity>, VaultError> {
+    fn identity(&self, id: TokenId) -> Result<Option<(StoredIdentity, Option<u32>)>, VaultError> {
         let Some((tenant, token)) = self.token(id)? else { return Ok(None) };
         let Some(principal) = self.principal(tenant, &token.principal)? else { return Ok(None) };
         let entry = self.tenant_entry(tenant)?;
         let alias = blinded(&*self.tenant_keys(tenant)?, "alias", principal.name.as_str());
+        let calls_per_second = entry.settings.quotas.requests_per_second;
         let (tenant_name, suspended) = (entry.name, entry.suspended);
-        Ok(Some(StoredIdentity { token, principal, tenant, tenant_name, alias, suspended }))
+        let identity = StoredIdentity { token, principal, tenant, tenant_name, alias, suspended };
+        Ok(Some((identity, calls_per_second)))
     }
 }
 

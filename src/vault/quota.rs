@@ -52,19 +52,12 @@ impl Drop for Reservation {
 impl Vault {
     /// Takes room for one record of so many sealed bytes.
     pub(super) async fn reserve(&self, tenant: TenantId, bytes: u64) -> Result<Reservation, VaultError> {
-        self.core
-            .blocking(move |core| {
-                core.reserve_bytes(tenant, bytes, 1)?;
-                Ok(Reservation { core: Arc::clone(core), tenant, bytes })
-            })
-            .await
+        self.core.blocking(move |core| core.reserve(tenant, bytes)).await
     }
 
-    /// Counts one call of a tenant; refused when it makes more a second than it may.
-    pub async fn count_call(&self, tenant: TenantId) -> Result<(), VaultError> {
-        let allowed =
-            self.core.blocking(move |core| Ok(core.tenant_entry(tenant)?.settings.quotas.requests_per_second));
-        let Some(allowed) = allowed.await?.and_then(NonZeroU32::new) else { return Ok(()) };
+    /// Counts one call of a tenant that may make `allowed` calls a second; refused when it makes more.
+    pub fn count_call(&self, tenant: TenantId, allowed: Option<u32>) -> Result<(), VaultError> {
+        let Some(allowed) = allowed.and_then(NonZeroU32::new) else { return Ok(()) };
         let limiter = {
             let mut rates = self.core.rates.0.lock().unwrap_or_else(PoisonError::into_inner);
             let fresh = || (allowed, Arc::new(RateLimiter::direct(Quota::per_second(allowed))));
@@ -88,6 +81,12 @@ impl Core {
             Ok(bytes.transpose()?.map_or(0, u64::from_be_bytes))
         };
         Ok(Usage { content_bytes: counter(rows::Counter::ContentBytes)?, records: counter(rows::Counter::Records)? })
+    }
+
+    /// Takes room for one record of so many sealed bytes. Blocks.
+    pub fn reserve(self: &Arc<Self>, tenant: TenantId, bytes: u64) -> Result<Reservation, VaultError> {
+        self.reserve_bytes(tenant, bytes, 1)?;
+        Ok(Reservation { core: Arc::clone(self), tenant, bytes })
     }
 
     fn reserve_bytes(&self, tenant: TenantId, bytes: u64, records: u64) -> Result<(), VaultError> {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::core::{Core, entry};
 use super::format::{
     Manifest, Part, Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key,
 };
+use super::quota::Reservation;
 use super::record_rows::{Draft, Sealed, Storing, check_details};
 use super::{InFlightGuard, Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
-use crate::audit::Event;
+use crate::audit::{Entry, Event};
 use crate::crypto::content;
 use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::{Key, random_bytes};
@@ -36,6 +39,16 @@ pub(super) struct Admitted {
     _guard: InFlightGuard,
 }
 
+/// A chat that was taken in, and not yet sealed.
+struct BegunTranscript {
+    admitted: Admitted,
+    new: NewTranscript,
+    packed: Zeroizing<Vec<u8>>,
+    reservation: Reservation,
+    /// The customer's, if known.
+    handle: Option<Handle>,
+}
+
 impl Vault {
     /// Stores a chat. A repeat of the request gets the record that it stored first.
     pub async fn create_transcript(
@@ -45,15 +58,15 @@ impl Vault {
         request: RequestKey,
     ) -> Result<Record, VaultError> {
         let tenant = permit.resource().tenant;
-        let admitted = match self.admit(&permit, request).await? {
-            Ok(admitted) => admitted,
+        let begun = self.begin_transcript(&permit, new, request).await?;
+        let BegunTranscript { admitted, new, packed, reservation, handle } = match begun {
+            Ok(begun) => begun,
             Err(record) => return Ok(record),
         };
-        let details = new.details.clone();
-        self.core.blocking(move |core| check_details(core, tenant, &details)).await?;
-        let packed = encode_transcript(&new.turns);
-        let reservation = self.reserve(tenant, content::sealed_len(packed.len() as u64)).await?;
-        let handle = self.customer_handle(tenant, &new.customer).await?;
+        let handle = match handle {
+            Some(handle) => handle,
+            None => self.writer.ensure_customer(tenant, new.customer.clone()).await?,
+        };
         let _inside = self.core.fences.enter(handle)?;
         let draft = Draft {
             place: Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST },
@@ -64,21 +77,66 @@ impl Vault {
             media_type: None,
             details: new.details,
         };
-        let mut batch = Batch::new();
-        let place = draft.place;
-        let (secret, batch) = self
-            .core
-            .blocking(move |core| {
-                let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
-                Ok((secret, batch))
-            })
-            .await?;
-        let sealed = self.seal_transcript(&secret, &place, &packed).await?;
-        let customer = new.customer;
-        let storing = Storing { admitted, draft, customer, secret, sealed, batch };
-        let record = self.store(&permit, storing).await?;
+        let record = self.store_transcript(&permit, admitted, draft, new.customer, packed).await?;
         drop(reservation);
         Ok(record)
+    }
+
+    /// Takes the request in, checks it, packs the chat, takes room for it and looks for the customer. In one piece of blocking work:
+    /// each costs two changes of thread, which is more than most of these steps.
+    async fn begin_transcript(
+        &self,
+        permit: &Permit<TenantScope>,
+        new: NewTranscript,
+        request: RequestKey,
+    ) -> Result<Result<BegunTranscript, Record>, VaultError> {
+        let tenant = permit.resource().tenant;
+        let admit = self.admission(permit, request);
+        let begin = move |core: &Arc<Core>| {
+            let admitted = match admit(core)? {
+                Ok(admitted) => admitted,
+                Err(record) => return Ok(Err(record)),
+            };
+            check_details(core, tenant, &new.details)?;
+            let packed = encode_transcript(&new.turns);
+            let reservation = core.reserve(tenant, content::sealed_len(packed.len() as u64))?;
+            let handle = core.known_customer(tenant, &new.customer)?;
+            Ok(Ok(BegunTranscript { admitted, new, packed, reservation, handle }))
+        };
+        self.core.blocking(begin).await
+    }
+
+    async fn store_transcript(
+        &self,
+        permit: &Permit<TenantScope>,
+        admitted: Admitted,
+        draft: Draft,
+        customer: CustomerId,
+        packed: Zeroizing<Vec<u8>>,
+    ) -> Result<Record, VaultError> {
+        let place = draft.place;
+        let is_inline = content::sealed_len(packed.len() as u64) <= self.core.limits.inline_content_bytes;
+        let entry = stored(permit, &place);
+        let with_secret = move |core: &Arc<Core>| {
+            let mut batch = Batch::new();
+            let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
+            Ok((secret, batch))
+        };
+        let (batch, storing) = if is_inline {
+            let build = move |core: &Arc<Core>| {
+                let (secret, batch) = with_secret(core)?;
+                let sealed = content::seal(&use_key(&secret, Use::Content, &place), b"", &packed);
+                let sealed = Sealed::Inline(sealed);
+                core.build(entry, Storing { admitted, draft, customer, secret, sealed, batch })
+            };
+            self.core.blocking(build).await?
+        } else {
+            let (secret, batch) = self.core.blocking(with_secret).await?;
+            let sealed = self.seal_as_object(&secret, &place, &packed).await?;
+            let storing = Storing { admitted, draft, customer, secret, sealed, batch };
+            self.core.blocking(move |core| core.build(entry, storing)).await?
+        };
+        self.commit(batch, storing).await
     }
 
     /// What can be known of a record without opening keys, seen by the caller of `door`. `None` if there is none.
@@ -132,11 +190,20 @@ impl Vault {
         permit: &Permit<TenantScope>,
         request: RequestKey,
     ) -> Result<Result<Admitted, Record>, VaultError> {
+        self.core.blocking(self.admission(permit, request)).await
+    }
+
+    /// The blocking work of [`Vault::admit`].
+    fn admission(
+        &self,
+        permit: &Permit<TenantScope>,
+        request: RequestKey,
+    ) -> impl FnOnce(&Arc<Core>) -> Result<Result<Admitted, Record>, VaultError> + Send + 'static + use<> {
         let tenant = permit.resource().tenant;
         let principal = permit.principal().clone();
         let action = permit.action();
         let in_flight = Arc::clone(&self.in_flight);
-        let admitted = move |core: &Arc<Core>| {
+        move |core: &Arc<Core>| {
             let keys = core.tenant_keys(tenant)?;
             let code = [action.code()];
             let index = blind(&keys.index, "request", &[&code, &principal.alias.0, request.id.as_str().as_bytes()]);
@@ -155,30 +222,19 @@ impl Vault {
             // What was seen may not be durable yet: an empty batch waits until it is.
             core.committer.commit_blocking(Batch::new())?;
             Ok(Err(core.open_record(&facts)?.record))
-        };
-        self.core.blocking(admitted).await
+        }
     }
 
     /// The handle of a customer, who is created if unknown.
     pub(super) async fn customer_handle(&self, tenant: TenantId, customer: &CustomerId) -> Result<Handle, VaultError> {
         let known = customer.clone();
-        let found = self
-            .core
-            .blocking(move |core| {
-                let pseudonym = super::tree::pseudonym(&*core.tenant_keys(tenant)?, &known);
-                core.tree.handle(tenant, pseudonym)
-            })
-            .await?;
-        match found {
+        match self.core.blocking(move |core| core.known_customer(tenant, &known)).await? {
             Some(handle) => Ok(handle),
             None => self.writer.ensure_customer(tenant, customer.clone()).await,
         }
     }
 
-    async fn seal_transcript(&self, secret: &Key, place: &Place, packed: &[u8]) -> Result<Sealed, VaultError> {
-        if content::sealed_len(packed.len() as u64) <= self.core.limits.inline_content_bytes {
-            return Ok(Sealed::Inline(content::seal(&use_key(secret, Use::Content, place), b"", packed)));
-        }
+    async fn seal_as_object(&self, secret: &Key, place: &Place, packed: &[u8]) -> Result<Sealed, VaultError> {
         let object = random_bytes();
         let mut writer = self.core.objects.create(ObjectName::new(place.handle, place.record, object)).await?;
         let key = use_key(secret, Use::Part, place);
@@ -196,22 +252,39 @@ impl Vault {
 
     /// Stores a record with all that belongs to it, in one batch.
     pub(super) async fn store(&self, permit: &Permit<TenantScope>, storing: Storing) -> Result<Record, VaultError> {
-        let place = storing.draft.place;
-        let event = Event::Stored { action: permit.action(), handle: place.handle, record: place.record };
-        let entry = entry(permit.principal(), place.tenant, event);
-        let built = self.core.blocking(move |core| {
-            let mut storing = storing;
-            let mut batch = std::mem::take(&mut storing.batch);
-            batch.append(entry.encode().to_vec());
-            core.add_record(&mut batch, &storing)?;
-            Ok((batch, storing))
-        });
-        let (batch, storing) = built.await?;
+        let entry = stored(permit, &storing.draft.place);
+        let (batch, storing) = self.core.blocking(move |core| core.build(entry, storing)).await?;
+        self.commit(batch, storing).await
+    }
+
+    async fn commit(&self, batch: Batch, storing: Storing) -> Result<Record, VaultError> {
         self.core.committer.commit(batch).await?;
         // Only now may a repeat of the request come in: it finds the request's row.
         let Storing { draft, customer, .. } = storing;
         Ok(draft.into_record(customer))
     }
+}
+
+impl Core {
+    /// The one batch of a record: its ledger entry, what goes with it, its rows.
+    fn build(&self, entry: Entry, mut storing: Storing) -> Result<(Batch, Storing), VaultError> {
+        let mut batch = std::mem::take(&mut storing.batch);
+        batch.append(entry.encode().to_vec());
+        self.add_record(&mut batch, &storing)?;
+        Ok((batch, storing))
+    }
+
+    /// The handle of a customer who is known.
+    fn known_customer(&self, tenant: TenantId, customer: &CustomerId) -> Result<Option<Handle>, VaultError> {
+        let pseudonym = super::tree::pseudonym(&*self.tenant_keys(tenant)?, customer);
+        self.tree.handle(tenant, pseudonym)
+    }
+}
+
+/// The ledger's entry about a record that `permit` stores.
+fn stored(permit: &Permit<TenantScope>, place: &Place) -> Entry {
+    let event = Event::Stored { action: permit.action(), handle: place.handle, record: place.record };
+    entry(permit.principal(), place.tenant, event)
 }
 
 /// A fresh id for a record.
