@@ -203,7 +203,7 @@ impl Vault {
             let mut storing = storing;
             let mut batch = std::mem::take(&mut storing.batch);
             batch.append(entry.encode().to_vec());
-            core.add_record(&mut batch, &storing)?;
+            core.add_record(&mut batch, &mut storing)?;
             Ok((batch, storing))
         });
         let (batch, storing) = built.await?;

@@ -1,10 +1,15 @@
 //! What Oubliette promises, one module a promise. Each test goes through public doors only, and can fail.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
+mod admin;
 mod fixture;
+mod gate;
+mod idempotency;
 mod operator;
+mod streams;
 mod tamper;
 mod vectors;
+mod wire;
 
 /// Tells the person who runs the tests something, also of a test that passes: `eprintln!` would be held back.
 fn tell(line: &str) {
