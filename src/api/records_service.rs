@@ -60,7 +60,7 @@ impl Records {
         let hash = first.as_ref().map_or([0; 32], hash_of);
         let (id, new) = from_proto::upload_metadata(first, Timestamp::now()).map_err(ApiError::from)?;
         let begun = self.gate.vault.begin_upload(permit, new, RequestKey { id, hash }).await;
-        let record = match begun.map_err(ApiError::from)? {
+        let record = match begun.map_err(of_metadata)? {
             Begun::Done(record) => *record,
             Begun::Started(upload) => take_all(*upload, stream).await?,
         };
@@ -126,6 +126,14 @@ impl Records {
     ) -> Result<Permit, ApiError> {
         let door = self.gate.door(caller, action, None, Some(purpose)).await?;
         self.gate.record(&door, record).await
+    }
+}
+
+/// What the vault says about a request stands, in an upload, in its metadata.
+fn of_metadata(error: VaultError) -> ApiError {
+    match error {
+        VaultError::Invalid(invalid) => invalid.within("metadata").into(),
+        other => other.into(),
     }
 }
 

@@ -373,7 +373,14 @@ impl Core {
 
     /// Up to `limit` rows of a span behind a key.
     fn page(&self, (from, to): (Vec<u8>, Vec<u8>), behind: Option<Vec<u8>>, limit: usize) -> Result<Page, VaultError> {
-        let from = behind.filter(|key| *key >= from).map_or(from, rows::behind);
+        let from = match behind {
+            None => from,
+            Some(key) if (&from..&to).contains(&&key) => rows::behind(key),
+            Some(_) => {
+                let expected = "next_page_token of the page before, with all other fields as they were";
+                return Err(Invalid::new("page_token", Problem::Malformed { expected }).into());
+            }
+        };
         Ok(self.db.range(&from, &to, limit)?)
     }
 

@@ -151,8 +151,9 @@ impl Core {
         Ok(pieces.into_iter().flat_map(|(_, value)| value).collect())
     }
 
-    /// Adds a record's rows, its request and its counters to a batch, behind the fence against erased customers.
-    pub fn add_record(&self, batch: &mut Batch, storing: &Storing) -> Result<(), VaultError> {
+    /// Adds a record's rows, its request and its counters to a batch, behind the fence against erased customers. Brings the
+    /// purposes into the order in which they are read back, so that the answer to a write is that to its repeat.
+    pub fn add_record(&self, batch: &mut Batch, storing: &mut Storing) -> Result<(), VaultError> {
         let Storing { admitted, draft, customer, secret, sealed, .. } = storing;
         let settings = self.tenant_entry(admitted.tenant)?.settings;
         let place = draft.place;
@@ -180,6 +181,7 @@ impl Core {
             content_bytes: small_length(content.len() as u64)?,
             stored_bytes,
         };
+        draft.details.purposes = purposes_of(head.purposes, &settings);
         let mut bytes = head.encode();
         let sealed = content::seal(&use_key(secret, Use::Metadata, &place), &bytes, &metadata);
         bytes.extend_from_slice(&sealed);

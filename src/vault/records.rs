@@ -270,7 +270,7 @@ impl Core {
     fn build(&self, entry: Entry, mut storing: Storing) -> Result<(Batch, Storing), VaultError> {
         let mut batch = std::mem::take(&mut storing.batch);
         batch.append(entry.encode().to_vec());
-        self.add_record(&mut batch, &storing)?;
+        self.add_record(&mut batch, &mut storing)?;
         Ok((batch, storing))
     }
 

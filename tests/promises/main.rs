@@ -1,19 +1,24 @@
 //! What Oubliette promises, one module a promise. Each test goes through public doors only, and can fail.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
+mod admin;
 mod chance;
 mod demo;
 mod fixture;
+mod gate;
+mod idempotency;
 mod kill;
 mod loot;
 mod model;
 mod operator;
 mod paper;
 mod raw_scan;
+mod streams;
 mod swap;
 mod tamper;
 mod tree;
 mod vectors;
+mod wire;
 
 /// Tells the person who runs the tests something, also of a test that passes: `eprintln!` would be held back.
 fn tell(line: &str) {

@@ -1,0 +1,289 @@
+//! Recordings go up and down in streams, and a stream can stop anywhere. What was not finished is not there, what is read is what
+//! was stored, and nothing of a customer comes out after the erasure began.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use oubliette::api::v1::download_recording_response::Payload;
+use oubliette::api::v1;
+use oubliette::crypto::hash::sha256;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use crate::fixture::{PURPOSES, People, Server};
+use crate::wire::{
+    Caller, Seeded, assert_refused, chat, chunk, chunk_of, connect, first, info, metadata, objects, reason, until,
+};
+
+/// A part of a recording here: the least that may be set. Four chunks.
+const PART: u64 = 64 * 1024;
+const CHUNK: u64 = 16 * 1024;
+const PURPOSE: &str = PURPOSES[0];
+
+async fn start() -> (Server, People) {
+    let server = Server::start_with(&[("limits.part_bytes", &PART.to_string())]).await;
+    let people = server.tenant_with_people("acme").await;
+    (server, people)
+}
+
+/// That nothing is stored: not a file, not a record, not a byte that counts.
+async fn assert_empty(server: &Server, people: &People) {
+    until("no object is left", async || objects(server).is_empty()).await;
+    let tenant = Caller::of(server, &server.admin_token()).await.tenant(&people.tenant).await.unwrap();
+    assert_eq!((tenant.used_records, tenant.used_content_bytes), (0, 0));
+    let asked = v1::ListRecordsRequest { purpose: PURPOSE.to_owned(), ..Default::default() };
+    let records = Caller::of(server, &people.supervisor).await.list(asked).await.unwrap();
+    assert!(records.is_empty());
+}
+
+/// An upload under way.
+struct Sending {
+    messages: mpsc::Sender<v1::UploadRecordingRequest>,
+    answer: tokio::task::JoinHandle<Result<v1::Record, Status>>,
+}
+
+impl Sending {
+    /// Begins, and waits until some of it is on the disk.
+    async fn begin(server: &Server, caller: Caller, metadata: v1::RecordingMetadata, content: &[u8]) -> Self {
+        let (messages, receiver) = mpsc::channel(4);
+        let answer = tokio::spawn(async move {
+            let answer = caller.records.clone().upload_recording(ReceiverStream::new(receiver)).await?;
+            Ok(answer.into_inner().record.unwrap())
+        });
+        messages.send(first(metadata)).await.unwrap();
+        for piece in content.chunks(50_000) {
+            messages.send(chunk(piece)).await.unwrap();
+        }
+        until("some of the upload is on the disk", async || objects(server).len() > 1).await;
+        Self { messages, answer }
+    }
+
+    async fn answer(self) -> Result<v1::Record, Status> {
+        drop(self.messages);
+        self.answer.await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_stores_nothing_and_can_be_made_again() {
+    let (server, people) = start().await;
+    let content = Seeded::new(21).bytes(300_000);
+
+    // The call is given up; the connection is lost; the process on the other side goes on all the while.
+    for given_up in [true, false] {
+        let caller = Caller::of(&server, &people.ingest).await;
+        let sending = Sending::begin(&server, caller, metadata("call-0001", "ada"), &content[..200_000]).await;
+        if given_up {
+            sending.answer.abort();
+            assert!(sending.answer.await.err().unwrap().is_cancelled());
+            drop(sending.messages);
+        } else {
+            let Sending { messages, answer } = sending;
+            answer.abort();
+            drop((messages, answer));
+        }
+        assert_empty(&server, &people).await;
+    }
+
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let mut stored = ingest.store_call(metadata("call-0001", "ada"), &content).await;
+    while let Err(status) = &stored
+        && reason(status) == "REQUEST_IN_PROGRESS"
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        stored = ingest.store_call(metadata("call-0001", "ada"), &content).await;
+    }
+    let stored = stored.unwrap();
+    assert_eq!(stored.content_sha256, sha256(&content).to_vec());
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    assert!(supervisor.call(&stored.record_id, PURPOSE, None).await.unwrap().1 == content);
+}
+
+#[tokio::test]
+async fn an_upload_cut_by_a_crash_of_the_service_leaves_nothing() {
+    let (mut server, people) = start().await;
+    let content = Seeded::new(22).bytes(300_000);
+    let caller = Caller::of(&server, &people.ingest).await;
+    let sending = Sending::begin(&server, caller, metadata("call-0001", "ada"), &content).await;
+    server.kill9();
+    assert!(sending.answer().await.is_err(), "nobody can have acknowledged it");
+    assert!(!objects(&server).is_empty(), "the crash left nothing to be swept: the test shows nothing");
+    server.restart().await;
+    assert_empty(&server, &people).await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap();
+}
+
+#[tokio::test]
+async fn content_of_another_hash_is_refused_and_not_kept() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let content = Seeded::new(23).bytes(200_000);
+    let with_hash = |hash: [u8; 32]| {
+        let mut stated = metadata("call-0001", "ada");
+        stated.content_sha256 = hash.to_vec().into();
+        stated
+    };
+    let mut wrong = sha256(&content);
+    wrong[31] ^= 1;
+    let refused = ingest.store_call(with_hash(wrong), &content).await;
+    let status = assert_refused(refused, Code::InvalidArgument, "HASH_MISMATCH");
+    assert_eq!(info(&status, "field").as_deref(), Some("metadata.content_sha256"));
+    // One byte less, and one that is another: a hash of the beginning would not do.
+    for other in [content[..content.len() - 1].to_vec(), [&content[..content.len() - 1], &[!content[199_999]]].concat()]
+    {
+        let refused = ingest.store_call(with_hash(sha256(&content)), &other).await;
+        assert_refused(refused, Code::InvalidArgument, "HASH_MISMATCH");
+    }
+    assert_empty(&server, &people).await;
+    let stored = ingest.store_call(with_hash(sha256(&content)), &content).await.unwrap();
+    assert_eq!((stored.content_bytes, stored.content_sha256), (200_000, Bytes::from(sha256(&content).to_vec())));
+}
+
+#[tokio::test]
+async fn any_range_of_a_recording_is_what_was_stored() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    let mut seeded = Seeded::new(24);
+    for size in [1, CHUNK - 1, CHUNK, PART - 1, PART, PART + 1, 2 * PART, 5 * PART + 12_345] {
+        let content = seeded.bytes(usize::try_from(size).unwrap());
+        let stored = ingest.store_call(metadata(&format!("call-of-{size}"), "ada"), &content).await.unwrap();
+        let id = &stored.record_id;
+        let (header, whole) = supervisor.call(id, PURPOSE, None).await.unwrap();
+        assert!(whole == content, "the whole of {size} bytes");
+        assert!(header.record.as_ref() == Some(&stored));
+
+        for (offset, length) in ranges(size, &mut seeded) {
+            let (header, read) = supervisor.call(id, PURPOSE, Some((offset, length))).await.unwrap();
+            let length = if length == 0 { size - offset } else { length };
+            let said = header.range.map(|range| (range.offset, range.length));
+            assert_eq!(said, Some((offset, length)));
+            let (from, to) = (usize::try_from(offset).unwrap(), usize::try_from(offset + length).unwrap());
+            assert!(read == content[from..to], "{offset}..{} of {size} bytes", offset + length);
+        }
+        let outside =
+            [(size, 0), (size, 1), (0, size + 1), (size - 1, 2), (1, u64::MAX), (u64::MAX, 0), (u64::MAX, u64::MAX)];
+        for range in outside {
+            let refused = supervisor.call(id, PURPOSE, Some(range)).await;
+            let status = assert_refused(refused, Code::OutOfRange, "RANGE_NOT_SATISFIABLE");
+            assert_eq!(info(&status, "limit"), Some(size.to_string()), "{range:?}");
+        }
+    }
+}
+
+/// Ranges around every border of chunks and parts, and some at random.
+fn ranges(size: u64, seeded: &mut Seeded) -> Vec<(u64, u64)> {
+    let borders: Vec<u64> = (0..=size / CHUNK).map(|chunk| chunk * CHUNK).chain([size]).collect();
+    let near = |border: &u64| [border.saturating_sub(1), *border, border + 1];
+    let mut ranges = vec![(0, 0), (0, size), (size - 1, 0), (size - 1, 1)];
+    for from in borders.iter().flat_map(near).filter(|from| *from < size) {
+        ranges.push((from, 1));
+        let to = borders[usize::try_from(seeded.below(borders.len() as u64)).unwrap()];
+        ranges.push((from, to.saturating_sub(from)));
+    }
+    for _ in 0..if size > PART { 40 } else { 4 } {
+        let from = seeded.below(size);
+        ranges.push((from, 1 + seeded.below(size - from)));
+    }
+    ranges
+}
+
+#[tokio::test]
+async fn an_erasure_ends_a_download_in_the_middle() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let officer = Caller::of(&server, &people.privacy_officer).await;
+    let content = Seeded::new(25).bytes(6 * 1024 * 1024);
+    let stored = ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap();
+    let other = ingest.store_call(metadata("call-0002", "bob"), &content).await.unwrap();
+
+    // A reader that is not asked for more than it takes: what it has not taken waits in the service.
+    let small = |endpoint: tonic::transport::Endpoint| {
+        endpoint.initial_stream_window_size(65_535).initial_connection_window_size(65_535)
+    };
+    let header = format!("Bearer {}", people.supervisor);
+    let mut readers = Vec::new();
+    for record in [&stored, &other] {
+        let slow = Caller::over(connect(&server, small).await, Some(&header));
+        let request = v1::DownloadRecordingRequest {
+            record_id: record.record_id.clone(),
+            purpose: PURPOSE.to_owned(),
+            range: None,
+        };
+        let mut stream = slow.records.clone().download_recording(request).await.unwrap().into_inner();
+        assert!(matches!(stream.message().await.unwrap().unwrap().payload, Some(Payload::Header(_))));
+        let received = chunk_of(stream.message().await.unwrap().unwrap()).to_vec();
+        readers.push((stream, received));
+    }
+
+    // The reader of the erased customer does not read meanwhile, and must not keep the erasure waiting.
+    let erased = tokio::time::timeout(Duration::from_secs(15), officer.erase("erase-0001", "ada")).await;
+    erased.expect("an erasure does not wait for a slow reader").unwrap();
+    let mut outcomes = Vec::new();
+    for (mut stream, mut received) in readers {
+        let end = loop {
+            match stream.message().await {
+                Ok(Some(message)) => received.extend_from_slice(&chunk_of(message)),
+                Ok(None) => break Ok(()),
+                Err(status) => break Err(status),
+            }
+        };
+        assert!(content.starts_with(&received), "what came is not what was stored");
+        outcomes.push((end, received.len()));
+    }
+    let (others_end, others_length) = outcomes.pop().unwrap();
+    assert!(others_end.is_ok() && others_length == content.len(), "another customer's download was harmed");
+    let (end, length) = outcomes.pop().unwrap();
+    assert_refused(end, Code::Aborted, "ERASED_WHILE_READING");
+    assert!(length < content.len() / 2, "{length} bytes came: the erasure stopped nothing");
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    assert_refused(supervisor.call(&stored.record_id, PURPOSE, None).await, Code::NotFound, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn an_erasure_ends_an_upload_in_the_middle_and_nothing_comes_after() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let officer = Caller::of(&server, &people.privacy_officer).await;
+    let content = Seeded::new(26).bytes(300_000);
+    let sending = Sending::begin(&server, ingest.clone(), metadata("call-0001", "ada"), &content).await;
+    let erased = tokio::time::timeout(Duration::from_secs(15), officer.erase("erase-0001", "ada")).await;
+    erased.expect("an erasure does not wait for an upload that stands still").unwrap();
+    // The sender hears of it although it has not ended its stream.
+    let answer = tokio::time::timeout(Duration::from_secs(15), sending.answer).await.unwrap().unwrap();
+    assert_refused(answer, Code::FailedPrecondition, "CUSTOMER_ERASED");
+
+    for number in 0..3 {
+        let refused = ingest.store_chat(chat(&format!("chat-{number:04}"), "ada")).await;
+        assert_refused(refused, Code::FailedPrecondition, "CUSTOMER_ERASED");
+        let refused = ingest.store_call(metadata(&format!("call-{number:04}"), "ada"), &content).await;
+        assert_refused(refused, Code::FailedPrecondition, "CUSTOMER_ERASED");
+    }
+    assert_empty(&server, &people).await;
+    ingest.store_chat(chat("chat-of-bob", "bob")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_large_chat_comes_back_as_it_was() {
+    let (mut server, people) = start().await;
+    let mut seeded = Seeded::new(27);
+    let mut large = chat("chat-0001", "ada");
+    large.turns = (0..14)
+        .map(|number| v1::Turn {
+            speaker: if number % 2 == 0 { v1::Speaker::Customer } else { v1::Speaker::Bot }.into(),
+            said_at: None,
+            text: seeded.text(50_000 + number),
+        })
+        .collect();
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let stored = ingest.store_chat(large.clone()).await.unwrap();
+    assert_eq!(stored.content_bytes, (0..14).map(|number| 50_000 + number).sum::<u64>());
+    assert_eq!(objects(&server).len(), 1, "content of this size belongs into the object store");
+    server.kill9();
+    server.restart().await;
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    let read = supervisor.chat(&stored.record_id, PURPOSE).await.unwrap();
+    assert!(read.turns == large.turns && read.record == Some(stored));
+}

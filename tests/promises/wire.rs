@@ -1,0 +1,351 @@
+//! Callers without the manners of the real client: they send whatever they are told to, also bytes that are no message, and hand
+//! back the bare status.
+#![allow(dead_code, reason = "each promise uses another part of it")]
+
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf as _, BufMut as _};
+use oubliette::api::v1;
+use oubliette::api::v1::admin_service_client::AdminServiceClient;
+use oubliette::api::v1::privacy_service_client::PrivacyServiceClient;
+use oubliette::api::v1::record_service_client::RecordServiceClient;
+use oubliette::api::v1::{download_recording_response as down, upload_recording_request as up};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::{Interceptor, interceptor::InterceptedService};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt as _;
+
+use crate::fixture::{AGENT, PURPOSES, Server, TEAMS, files_below};
+
+/// Patience with what happens behind an answer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Puts a header into every call, or none.
+#[derive(Clone)]
+pub struct Header(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Header {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+type Service = InterceptedService<Channel, Header>;
+
+/// A connected caller.
+#[derive(Clone)]
+pub struct Caller {
+    pub records: RecordServiceClient<Service>,
+    pub privacy: PrivacyServiceClient<Service>,
+    pub admin: AdminServiceClient<Service>,
+    service: Service,
+}
+
+impl Caller {
+    /// One with a bearer token.
+    pub async fn of(server: &Server, token: &str) -> Self {
+        Self::over(connect(server, |endpoint| endpoint).await, Some(&format!("Bearer {}", token.trim())))
+    }
+
+    /// One on this connection with this `authorization` header.
+    pub fn over(channel: Channel, header: Option<&str>) -> Self {
+        let header = Header(header.map(|value| MetadataValue::try_from(value).unwrap()));
+        let service = InterceptedService::new(channel, header);
+        Self {
+            records: RecordServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
+            privacy: PrivacyServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
+            admin: AdminServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
+            service,
+        }
+    }
+
+    /// Sends bytes as the one message of a call.
+    pub async fn raw(&self, path: &str, message: Vec<u8>) -> Result<(), Status> {
+        let mut client = tonic::client::Grpc::new(self.service.clone()).max_encoding_message_size(usize::MAX);
+        client.ready().await.unwrap();
+        let request = Request::new(tokio_stream::once(message));
+        client.client_streaming(request, PathAndQuery::try_from(path).unwrap(), Bare).await.map(|_| ())
+    }
+
+    /// Uploads these messages.
+    pub async fn upload(&self, messages: Vec<v1::UploadRecordingRequest>) -> Result<v1::Record, Status> {
+        let answer = self.records.clone().upload_recording(tokio_stream::iter(messages)).await?;
+        Ok(answer.into_inner().record.unwrap())
+    }
+
+    /// Uploads content in chunks of 60,000 bytes, which fit no border of the vault's.
+    pub async fn store_call(&self, metadata: v1::RecordingMetadata, content: &[u8]) -> Result<v1::Record, Status> {
+        let chunks = content.chunks(60_000).map(chunk);
+        self.upload(std::iter::once(first(metadata)).chain(chunks).collect()).await
+    }
+
+    /// Stores a chat.
+    pub async fn store_chat(&self, chat: v1::CreateTranscriptRequest) -> Result<v1::Record, Status> {
+        Ok(self.records.clone().create_transcript(chat).await?.into_inner().record.unwrap())
+    }
+
+    /// Reads a chat.
+    pub async fn chat(&self, record_id: &str, purpose: &str) -> Result<v1::GetTranscriptResponse, Status> {
+        let (record_id, purpose) = (record_id.to_owned(), purpose.to_owned());
+        let request = v1::GetTranscriptRequest { record_id, purpose };
+        Ok(self.records.clone().get_transcript(request).await?.into_inner())
+    }
+
+    /// Reads what is known about a record.
+    pub async fn record(&self, record_id: &str, purpose: &str) -> Result<v1::Record, Status> {
+        let (record_id, purpose) = (record_id.to_owned(), purpose.to_owned());
+        let request = v1::GetRecordRequest { record_id, purpose };
+        Ok(self.records.clone().get_record(request).await?.into_inner().record.unwrap())
+    }
+
+    /// Reads a recording, or a range of it.
+    pub async fn call(
+        &self,
+        record_id: &str,
+        purpose: &str,
+        range: Option<(u64, u64)>,
+    ) -> Result<(v1::DownloadHeader, Vec<u8>), Status> {
+        let range = range.map(|(offset, length)| v1::ByteRange { offset, length });
+        let request =
+            v1::DownloadRecordingRequest { record_id: record_id.to_owned(), purpose: purpose.to_owned(), range };
+        let mut stream = self.records.clone().download_recording(request).await?.into_inner();
+        let Some(down::Payload::Header(header)) = stream.message().await?.and_then(|message| message.payload) else {
+            panic!("a download begins with its header");
+        };
+        let mut content = Vec::new();
+        while let Some(message) = stream.message().await? {
+            content.extend_from_slice(&chunk_of(message));
+        }
+        Ok((header, content))
+    }
+
+    /// All records of a list, a page of `page_size` at a time.
+    pub async fn list(&self, asked: v1::ListRecordsRequest) -> Result<Vec<v1::Record>, Status> {
+        let mut asked = asked;
+        let mut records = Vec::new();
+        for _ in 0..10_000 {
+            let page = self.records.clone().list_records(asked.clone()).await?.into_inner();
+            assert!(asked.page_size == 0 || page.records.len() <= usize::try_from(asked.page_size).unwrap());
+            records.extend(page.records);
+            if page.next_page_token.is_empty() {
+                return Ok(records);
+            }
+            asked.page_token = page.next_page_token;
+        }
+        panic!("the list never ends");
+    }
+
+    /// Erases a customer.
+    pub async fn erase(&self, request_id: &str, customer_id: &str) -> Result<v1::ErasureReceipt, Status> {
+        let (request_id, customer_id) = (request_id.to_owned(), customer_id.to_owned());
+        let request = v1::EraseCustomerRequest { request_id, customer_id };
+        Ok(self.privacy.clone().erase_customer(request).await?.into_inner().receipt.unwrap())
+    }
+
+    /// A tenant's settings and usage.
+    pub async fn tenant(&self, name: &str) -> Result<v1::Tenant, Status> {
+        let request = v1::GetTenantRequest { name: name.to_owned() };
+        Ok(self.admin.clone().get_tenant(request).await?.into_inner().tenant.unwrap())
+    }
+}
+
+/// A connection of its own.
+pub async fn connect(server: &Server, set: impl FnOnce(Endpoint) -> Endpoint) -> Channel {
+    let ca = Certificate::from_pem(fs::read(server.dir().join("tls/ca.pem")).unwrap());
+    let endpoint = Endpoint::from_shared(server.endpoint()).unwrap();
+    set(endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca)).unwrap()).connect().await.unwrap()
+}
+
+/// Messages that are bytes, and answers that nobody reads.
+struct Bare;
+
+impl Codec for Bare {
+    type Encode = Vec<u8>;
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Bare {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Bare {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        buffer.advance(buffer.remaining());
+        Ok(Some(()))
+    }
+}
+
+/// The `reason` of a refusal.
+#[track_caller]
+pub fn reason(status: &Status) -> String {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+    assert_eq!(info.domain, "oubliette", "{status:?}");
+    assert!(status.message().len() > 20, "no words in {status:?}");
+    info.reason.clone()
+}
+
+/// Something that `ErrorInfo` says besides, such as `field` or `limit`.
+pub fn info(status: &Status, key: &str) -> Option<String> {
+    status.get_error_details().error_info()?.metadata.get(key).cloned()
+}
+
+/// That a call was refused with this code and reason.
+#[track_caller]
+pub fn assert_refused<T>(outcome: Result<T, Status>, code: Code, expected: &str) -> Status {
+    let Err(status) = outcome else { panic!("it was let through; expected {code:?} {expected}") };
+    assert_eq!((status.code(), reason(&status).as_str()), (code, expected), "{status:?}");
+    status
+}
+
+/// All of a refusal that a caller sees.
+pub fn seen(status: &Status) -> (Code, String, Vec<u8>) {
+    (status.code(), status.message().to_owned(), status.details().to_vec())
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let give_up = tokio::time::Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < give_up, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// The files of the object store.
+pub fn objects(server: &Server) -> Vec<std::path::PathBuf> {
+    files_below(&server.data_dir().join("objects"))
+}
+
+/// What the platform says about a contact of a customer: all that can be said, for all purposes.
+pub fn details(customer: &str) -> v1::RecordDetails {
+    v1::RecordDetails {
+        customer_id: customer.to_owned(),
+        channel: v1::Channel::Chat.into(),
+        language: "en".to_owned(),
+        agent: AGENT.to_owned(),
+        case_id: "case-7".to_owned(),
+        team: TEAMS[0].to_owned(),
+        started_at: Some(at(1_700_000_000)),
+        ended_at: Some(at(1_700_000_600)),
+        purposes: PURPOSES.map(str::to_owned).to_vec(),
+        legal_basis: v1::LegalBasis::Contract.into(),
+        tags: vec!["refund".to_owned()],
+    }
+}
+
+/// A small chat.
+pub fn chat(request_id: &str, customer: &str) -> v1::CreateTranscriptRequest {
+    let turn = |speaker: v1::Speaker, text: &str| v1::Turn {
+        speaker: speaker.into(),
+        said_at: Some(at(1_700_000_010)),
+        text: text.to_owned(),
+    };
+    v1::CreateTranscriptRequest {
+        request_id: request_id.to_owned(),
+        details: Some(details(customer)),
+        turns: vec![
+            turn(v1::Speaker::Customer, "My card was charged twice."),
+            turn(v1::Speaker::Agent, "I am looking at it now."),
+        ],
+    }
+}
+
+/// The metadata of a call.
+pub fn metadata(request_id: &str, customer: &str) -> v1::RecordingMetadata {
+    v1::RecordingMetadata {
+        request_id: request_id.to_owned(),
+        details: Some(v1::RecordDetails { channel: v1::Channel::Voice.into(), ..details(customer) }),
+        media_type: "audio/wav".to_owned(),
+        content_sha256: Default::default(),
+    }
+}
+
+/// The first message of an upload.
+pub fn first(metadata: v1::RecordingMetadata) -> v1::UploadRecordingRequest {
+    v1::UploadRecordingRequest { payload: Some(up::Payload::Metadata(metadata)) }
+}
+
+/// Any other message of an upload.
+pub fn chunk(content: &[u8]) -> v1::UploadRecordingRequest {
+    v1::UploadRecordingRequest { payload: Some(up::Payload::Chunk(content.to_vec().into())) }
+}
+
+/// The bytes of a download's message.
+pub fn chunk_of(message: v1::DownloadRecordingResponse) -> bytes::Bytes {
+    let Some(down::Payload::Chunk(chunk)) = message.payload else { panic!("no chunk behind the header") };
+    chunk
+}
+
+/// An instant of so many seconds.
+pub fn at(seconds: i64) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds, nanos: 0 }
+}
+
+/// So many seconds from now.
+pub fn from_now(seconds: i64) -> prost_types::Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    at(i64::try_from(now).unwrap() + seconds)
+}
+
+/// Numbers that a seed decides (SplitMix64).
+pub struct Seeded(u64);
+
+impl Seeded {
+    /// From a fixed seed, which is told.
+    pub fn new(seed: u64) -> Self {
+        crate::tell(&format!("seed {seed}"));
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    /// Bytes that cannot be compressed.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(length).collect()
+    }
+
+    /// Text that can hardly be compressed: six random bits a byte.
+    pub fn text(&mut self, length: usize) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        self.bytes(length).into_iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
+    }
+}
