@@ -8,9 +8,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::fixture::{PURPOSES, People, Server, TEAMS, token_for};
-use crate::wire::{
-    Caller, Seeded, assert_refused, chat, chunk, first, from_now, info, metadata, objects, seen, until,
-};
+use crate::wire::{Caller, Seeded, assert_refused, chat, chunk, first, from_now, info, metadata, objects, seen, until};
 
 struct House {
     server: Server,
@@ -103,7 +101,9 @@ async fn an_admin_of_a_tenant_rules_that_tenant_and_no_other() {
             boss.suspend_tenant(v1::SuspendTenantRequest { name: tenant.clone() }).await.map(drop),
             boss.resume_tenant(v1::ResumeTenantRequest { name: tenant.clone() }).await.map(drop),
             boss.set_principal(v1::SetPrincipalRequest { tenant: tenant.clone(), principal }).await.map(drop),
-            boss.list_principals(v1::ListPrincipalsRequest { tenant: tenant.clone(), ..Default::default() }).await.map(drop),
+            boss.list_principals(v1::ListPrincipalsRequest { tenant: tenant.clone(), ..Default::default() })
+                .await
+                .map(drop),
             boss.create_token(mole).await.map(drop),
             boss.revoke_token(revoke).await.map(drop),
             boss.list_tokens(v1::ListTokensRequest { tenant, ..Default::default() }).await.map(drop),
@@ -189,13 +189,12 @@ async fn a_quota_of_records_holds_also_against_many_at_once() {
     for record in &stored {
         supervisor.record(&record.record_id, PURPOSES[0]).await.unwrap();
     }
-    let refused = (0..16).map(|writer| format!("customer-{writer}")).find(|one| !stored.iter().any(|r| customer(r) == *one));
+    let refused =
+        (0..16).map(|writer| format!("customer-{writer}")).find(|one| !stored.iter().any(|r| customer(r) == *one));
     assert_refused(officer.erase("erase-0001", &refused.unwrap()).await, Code::NotFound, "NOT_FOUND");
     officer.erase("erase-0002", &customer(&stored[0])).await.unwrap();
-    until("the erased record is not counted", async || {
-        house.system.tenant("acme").await.unwrap().used_records == 2
-    })
-    .await;
+    until("the erased record is not counted", async || house.system.tenant("acme").await.unwrap().used_records == 2)
+        .await;
     let ingest = Caller::of(&house.server, &house.people.ingest).await;
     ingest.store_chat(chat("chat-anew", "new")).await.unwrap();
 }
@@ -261,11 +260,8 @@ async fn a_tenant_that_calls_too_often_is_told_to_wait_and_the_others_are_not() 
 #[tokio::test]
 async fn tenants_principals_and_tokens_are_listed_page_by_page() {
     let house = House::start(&[]).await;
-    let settings = v1::TenantSettings {
-        purposes: vec!["support".to_owned()],
-        rule_set: "gdpr".to_owned(),
-        ..Default::default()
-    };
+    let settings =
+        v1::TenantSettings { purposes: vec!["support".to_owned()], rule_set: "gdpr".to_owned(), ..Default::default() };
     let mut system = house.system.admin.clone();
     let mut boss = house.boss.admin.clone();
     for number in 0..7 {
@@ -285,7 +281,8 @@ async fn tenants_principals_and_tokens_are_listed_page_by_page() {
         let (mut tenants, mut principals, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
         let mut page_token = String::new();
         loop {
-            let page = system.list_tenants(v1::ListTenantsRequest { page_size, page_token }).await.unwrap().into_inner();
+            let page =
+                system.list_tenants(v1::ListTenantsRequest { page_size, page_token }).await.unwrap().into_inner();
             tenants.extend(page.tenants.into_iter().map(|tenant| tenant.name));
             page_token = page.next_page_token;
             if page_token.is_empty() {

@@ -88,7 +88,8 @@ fn asked() -> v1::ListRecordsRequest {
 /// What the committed table says of an action, role by role.
 fn cells(section: &str, action: Action) -> Vec<&'static str> {
     let from = MATRIX.lines().skip_while(|line| !line.starts_with(section));
-    let row = from.take_while(|line| !line.is_empty()).find(|line| line.split_whitespace().next() == Some(action.name()));
+    let row =
+        from.take_while(|line| !line.is_empty()).find(|line| line.split_whitespace().next() == Some(action.name()));
     row.unwrap_or_else(|| panic!("no {} in the table", action.name())).split_whitespace().skip(1).collect()
 }
 
@@ -165,11 +166,15 @@ async fn what_may_not_be_seen_looks_like_what_is_not_there() {
     // Two records each, a chat and a call, that this agent may not see, each for a reason of its own.
     let mut hidden = Vec::new();
     for (name, change) in HIDDEN {
-        let (mut new_chat, mut new_call) = (chat(&format!("{name}-chat"), name), metadata(&format!("{name}-call"), name));
+        let (mut new_chat, mut new_call) =
+            (chat(&format!("{name}-chat"), name), metadata(&format!("{name}-call"), name));
         new_chat.details.as_mut().map(change).unwrap();
         new_call.details.as_mut().map(change).unwrap();
         let store = if *name == "other-tenant" { &elsewhere } else { &ingest };
-        let ids = (store.store_chat(new_chat).await.unwrap().record_id, store.store_call(new_call, &[1; 9]).await.unwrap().record_id);
+        let ids = (
+            store.store_chat(new_chat).await.unwrap().record_id,
+            store.store_call(new_call, &[1; 9]).await.unwrap().record_id,
+        );
         hidden.push((*name, ids));
     }
     officer.erase("erase-0001", "erased").await.unwrap();
@@ -337,7 +342,10 @@ async fn many(ingest: &Caller, seeded: &mut Seeded) -> Vec<v1::Record> {
             team: pick(["", TEAMS[0], TEAMS[1]], seeded.next()),
             started_at: Some(at(1_700_000_000 + i64::try_from(seeded.below(1_000)).unwrap())),
             ended_at: None,
-            purposes: PURPOSES[..1 + usize::try_from(seeded.below(2)).unwrap()].iter().map(|p| (*p).to_owned()).collect(),
+            purposes: PURPOSES[..1 + usize::try_from(seeded.below(2)).unwrap()]
+                .iter()
+                .map(|p| (*p).to_owned())
+                .collect(),
             ..details(&pick(["ada", "bob", "cyd"], seeded.next()))
         };
         let new = v1::CreateTranscriptRequest { details: Some(told), ..chat(&format!("chat-{number:04}"), "any") };

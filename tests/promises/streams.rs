@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use oubliette::api::v1::download_recording_response::Payload;
 use oubliette::api::v1;
+use oubliette::api::v1::download_recording_response::Payload;
 use oubliette::crypto::hash::sha256;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
