@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
 mod admin;
+mod bad_input;
 mod chance;
 mod demo;
 mod fixture;
