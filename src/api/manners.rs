@@ -25,12 +25,12 @@ use tower::Layer;
 
 use super::listener::Peer;
 use super::methods::{Flow, Method, SERVICES};
-use super::status::ApiError;
+use super::status::{ApiError, code_name};
 use crate::config::Limits;
 use crate::telemetry::metrics::{Counted, Metrics};
 
 pub use amend::amend;
-use amend::{amend_headers, code_name};
+use amend::amend_headers;
 use body::{FromClient, ToClient};
 
 /// Puts [`Manners`] around the routes.

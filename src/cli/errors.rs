@@ -18,6 +18,7 @@ use super::init::InitError;
 use super::serve::RefusedToServe;
 use super::settings::SettingsError;
 use crate::api::server::ServeError;
+use crate::api::status::code_name;
 use crate::config::ConfigError;
 use crate::telemetry::TelemetryError;
 
@@ -365,28 +366,6 @@ fn as_json(error: &CliError) -> Value {
         body["request_id"] = id.into();
     }
     json!({ "error": body })
-}
-
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 /// An error's own words and those of all its sources, without repeats.

@@ -21,6 +21,7 @@ const ROW_OVERHEAD_BYTES: usize = 64;
 pub struct Batch {
     ops: Vec<Op>,
     requirements: Vec<Requirement>,
+    held: Vec<Box<dyn Send>>,
     bytes: usize,
 }
 
@@ -123,6 +124,12 @@ impl Batch {
         self.require(key.into(), Some(value.into()))
     }
 
+    /// Keeps `held` until the batch is in the database, or is given up. What stands for the batch until its rows do, such as room in
+    /// a quota, ends there: also when the caller has gone away.
+    pub fn hold(&mut self, held: impl Send + 'static) {
+        self.held.push(Box::new(held));
+    }
+
     /// Whether nothing would be written.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
@@ -131,6 +138,11 @@ impl Batch {
     /// The bytes it takes in the queue, about.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// What is held. It stays with the caller, so that it outlives the writes.
+    pub(super) fn take_held(&mut self) -> Vec<Box<dyn Send>> {
+        std::mem::take(&mut self.held)
     }
 
     pub(super) fn into_parts(self) -> (Vec<Op>, Vec<Requirement>) {

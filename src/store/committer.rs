@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle, Thread};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Batch, BatchError, Database, MAX_BATCH_BYTES, StoreError};
+use super::{Batch, BatchError, Database, MAX_BATCH_BYTES, StoreError, Write};
 use group::Group;
 
 /// The most batches that wait.
@@ -183,15 +183,20 @@ impl Writer {
     fn write(&mut self, jobs: Vec<Job>) -> bool {
         let mut group = Group::new(&*self.db, self.ledger_prefix, self.next_position);
         let mut accepted = Vec::with_capacity(jobs.len());
-        for Job { batch, answer, _room: room } in jobs {
+        let mut held = Vec::new();
+        for Job { mut batch, answer, _room: room } in jobs {
+            let with_it = batch.take_held();
             match group.add(batch) {
-                Ok(committed) => accepted.push((answer, committed, room)),
+                Ok(committed) => {
+                    held.extend(with_it);
+                    accepted.push((answer, committed, room));
+                }
                 Err(refused) => tell(answer, Err(refused)),
             }
         }
         let (writes, next_position) = group.finish();
         // Earlier groups are durable already, so a group of fences has nothing to wait for.
-        let written = if writes.is_empty() { Ok(()) } else { self.db.apply(&writes).and_then(|()| self.db.sync()) };
+        let written = if writes.is_empty() { Ok(()) } else { self.apply(&writes, held) };
         let Err(error) = written else {
             self.next_position = next_position;
             accepted.into_iter().for_each(|(answer, committed, _room)| tell(answer, Ok(committed)));
@@ -203,6 +208,13 @@ impl Writer {
             tell(answer, Err(if full { StoreError::Full } else { StoreError::Closed }.into()));
         }
         false
+    }
+
+    /// Writes and syncs. What was held ends between the two: from then on the rows can be seen.
+    fn apply(&self, writes: &[Write], held: Vec<Box<dyn Send>>) -> Result<(), StoreError> {
+        self.db.apply(writes)?;
+        drop(held);
+        self.db.sync()
     }
 
     /// Answers what still waits, and all that comes, with an error.

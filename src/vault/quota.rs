@@ -101,13 +101,14 @@ impl Core {
             content_bytes: used.content_bytes + mine.content_bytes + bytes,
             records: used.records + mine.records + records,
         };
-        let over = |limit: Option<u64>, wanted: u64| limit.filter(|limit| wanted > *limit);
-        let refused = over(quotas.content_bytes, wanted.content_bytes)
-            .map(|limit| VaultError::QuotaExceeded { which: QuotaKind::ContentBytes, limit })
-            .or_else(|| {
-                over(quotas.records, wanted.records)
-                    .map(|limit| VaultError::QuotaExceeded { which: QuotaKind::Records, limit })
-            });
+        // Only what is asked for is held against its quota: a write that has its place keeps it. While a batch is being applied, its
+        // record may count twice, which can refuse another for that moment, and never admits one too many.
+        let over = |which, asked: u64, wanted: u64, limit: Option<u64>| {
+            let limit = limit.filter(|limit| asked > 0 && wanted > *limit)?;
+            Some(VaultError::QuotaExceeded { which, limit })
+        };
+        let refused = over(QuotaKind::ContentBytes, bytes, wanted.content_bytes, quotas.content_bytes)
+            .or_else(|| over(QuotaKind::Records, records, wanted.records, quotas.records));
         if let Some(refused) = refused {
             if mine.records == 0 {
                 pending.remove(&tenant);

@@ -49,6 +49,14 @@ struct BegunTranscript {
     handle: Option<Handle>,
 }
 
+/// A chat whose customer is known by now.
+struct Taken {
+    admitted: Admitted,
+    reservation: Reservation,
+    customer: CustomerId,
+    packed: Zeroizing<Vec<u8>>,
+}
+
 impl Vault {
     /// Stores a chat. A repeat of the request gets the record that it stored first.
     pub async fn create_transcript(
@@ -77,9 +85,8 @@ impl Vault {
             media_type: None,
             details: new.details,
         };
-        let record = self.store_transcript(&permit, admitted, draft, new.customer, packed).await?;
-        drop(reservation);
-        Ok(record)
+        let taken = Taken { admitted, reservation, customer: new.customer, packed };
+        self.store_transcript(&permit, draft, taken).await
     }
 
     /// Takes the request in, checks it, packs the chat, takes room for it and looks for the customer. In one piece of blocking work:
@@ -109,16 +116,16 @@ impl Vault {
     async fn store_transcript(
         &self,
         permit: &Permit<TenantScope>,
-        admitted: Admitted,
         draft: Draft,
-        customer: CustomerId,
-        packed: Zeroizing<Vec<u8>>,
+        taken: Taken,
     ) -> Result<Record, VaultError> {
+        let Taken { admitted, reservation, customer, packed } = taken;
         let place = draft.place;
         let is_inline = content::sealed_len(packed.len() as u64) <= self.core.limits.inline_content_bytes;
         let entry = stored(permit, &place);
         let with_secret = move |core: &Arc<Core>| {
             let mut batch = Batch::new();
+            batch.hold(reservation);
             let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
             Ok((secret, batch))
         };

@@ -49,7 +49,8 @@ pub struct Upload {
     part: Option<OpenPart>,
     parts: Vec<Part>,
     stored_bytes: u64,
-    reservation: Reservation,
+    /// Until the batch of the record has it.
+    reservation: Option<Reservation>,
     inside: Inside,
     remains: Remains,
 }
@@ -124,7 +125,7 @@ impl Vault {
             part: None,
             parts: Vec::new(),
             stored_bytes: 0,
-            reservation,
+            reservation: Some(reservation),
             inside,
             remains,
         })))
@@ -262,6 +263,7 @@ impl Upload {
         let manifest = Manifest { parts: std::mem::take(&mut self.parts) };
         let sealed = Sealed::Parts { manifest, stored_bytes: self.stored_bytes };
         let mut batch = Batch::new();
+        batch.hold(self.reservation.take());
         batch.delete(rows::upload(self.place.tenant, self.place.record));
         let (customer, secret) = (self.customer.clone(), self.secret.duplicate());
         let storing = Storing { admitted, draft, customer, secret, sealed, batch };
@@ -273,7 +275,8 @@ impl Upload {
             let limit_bytes = self.vault.core.limits.part_bytes.saturating_mul(MAX_PARTS as u64);
             return Err(VaultError::ContentTooLarge { limit_bytes });
         }
-        self.reservation.grow(content::sealed_len(self.vault.core.limits.part_bytes))?;
+        let Some(reservation) = &mut self.reservation else { return Err(VaultError::Stopping) };
+        reservation.grow(content::sealed_len(self.vault.core.limits.part_bytes))?;
         let object = random_bytes();
         let number = u32::try_from(self.parts.len()).expect("parts are bounded");
         let key = use_key(&self.secret, Use::Part, &self.place);

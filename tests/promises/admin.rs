@@ -7,8 +7,9 @@ use oubliette::api::v1;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use crate::chance::Chance;
 use crate::fixture::{PURPOSES, People, Server, TEAMS, token_for};
-use crate::wire::{Caller, Seeded, assert_refused, chat, chunk, first, from_now, info, metadata, objects, seen, until};
+use crate::wire::{Caller, assert_refused, chat, chunk, first, from_now, info, metadata, objects, seen, until};
 
 struct House {
     server: Server,
@@ -204,7 +205,7 @@ async fn a_quota_of_bytes_holds_and_a_refused_upload_leaves_nothing() {
     let house = House::start(&[("limits.part_bytes", "65536")]).await;
     house.set_quotas(v1::Quotas { content_bytes: 300_000, ..Default::default() }).await;
     let ingest = Caller::of(&house.server, &house.people.ingest).await;
-    let mut seeded = Seeded::new(41);
+    let mut seeded = Chance::of_test("admin, 41");
     let content = seeded.bytes(150_000);
     let stored = ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap();
     let before = (objects(&house.server), house.system.tenant("acme").await.unwrap());

@@ -5,8 +5,9 @@ use oubliette::api::v1;
 use prost::Message as _;
 use tonic::{Code, Status};
 
+use crate::chance::Chance;
 use crate::fixture::{PURPOSES, People, Server};
-use crate::wire::{Caller, Seeded, chat, chunk, first, from_now, info, metadata, objects, reason, until};
+use crate::wire::{Caller, chat, chunk, first, from_now, info, metadata, objects, reason, until};
 
 const PURPOSE: &str = PURPOSES[0];
 const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -154,9 +155,9 @@ async fn bytes_that_are_no_message_are_refused_and_nothing_of_them_stays() {
     for length in (1..good.len()).filter(|length| v1::CreateTranscriptRequest::decode(&good[..*length]).is_err()) {
         assert_said(&format!("the first {length} bytes"), ingest.raw(CREATE, good[..length].to_vec()).await, malformed);
     }
-    let mut random = Seeded::new(51);
+    let mut random = Chance::of_test("bad_input, 51");
     for round in 0..300 {
-        let length = 1 + usize::try_from(random.below(400)).unwrap();
+        let length = 1 + random.below(400);
         let noise = random.bytes(length);
         for path in [CREATE, UPLOAD] {
             let Err(status) = ingest.raw(path, noise.clone()).await else { panic!("noise {round} was let through") };
@@ -238,7 +239,7 @@ async fn a_bad_upload_is_refused_and_nothing_of_it_stays() {
 async fn a_bad_read_is_refused_by_its_field() {
     let server = Server::start_with(&[]).await;
     let people = server.tenant_with_people("acme").await;
-    let content = Seeded::new(52).bytes(100_000);
+    let content = Chance::of_test("bad_input, 52").bytes(100_000);
     let ingest = Caller::of(&server, &people.ingest).await;
     let call = ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap().record_id;
     let agent = Caller::of(&server, &people.agent).await;

@@ -26,7 +26,12 @@ impl Chance {
 
     /// A number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
+        usize::try_from(self.below_u64(end as u64)).unwrap()
+    }
+
+    /// A number below `end`.
+    pub fn below_u64(&mut self, end: u64) -> u64 {
+        self.next() % end
     }
 
     /// Whether something of this chance happens.
@@ -42,6 +47,12 @@ impl Chance {
     /// So many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(count).collect()
+    }
+
+    /// Text that can hardly be compressed: six random bits a byte.
+    pub fn text(&mut self, length: usize) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        self.bytes(length).into_iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
     }
 
     /// Sixteen bytes, as ids have.

@@ -8,10 +8,9 @@ use oubliette::api::v1;
 use oubliette::domain::action::Action;
 use tonic::{Code, Status};
 
+use crate::chance::Chance;
 use crate::fixture::{AGENT, PURPOSES, Server, TEAMS, token_for};
-use crate::wire::{
-    Caller, Seeded, assert_refused, at, chat, connect, details, first, from_now, metadata, reason, seen, until,
-};
+use crate::wire::{Caller, assert_refused, at, chat, connect, details, first, from_now, metadata, reason, seen, until};
 
 const PURPOSE: &str = PURPOSES[0];
 const MATRIX: &str = include_str!("../../src/access/policy/matrix.txt");
@@ -332,7 +331,7 @@ async fn a_suspended_tenant_is_refused_until_it_is_resumed() {
 }
 
 /// Stores records of three customers, cases, agents and both teams, at different times; gives them in the order of their ids.
-async fn many(ingest: &Caller, seeded: &mut Seeded) -> Vec<v1::Record> {
+async fn many(ingest: &Caller, seeded: &mut Chance) -> Vec<v1::Record> {
     let mut records = Vec::new();
     for number in 0..60 {
         let pick = |names: [&str; 3], at: u64| names[usize::try_from(at % 3).unwrap()].to_owned();
@@ -340,12 +339,9 @@ async fn many(ingest: &Caller, seeded: &mut Seeded) -> Vec<v1::Record> {
             case_id: pick(["", "case-1", "case-2"], seeded.next()),
             agent: pick([AGENT, "bert", "cleo"], seeded.next()),
             team: pick(["", TEAMS[0], TEAMS[1]], seeded.next()),
-            started_at: Some(at(1_700_000_000 + i64::try_from(seeded.below(1_000)).unwrap())),
+            started_at: Some(at(1_700_000_000 + i64::try_from(seeded.below_u64(1_000)).unwrap())),
             ended_at: None,
-            purposes: PURPOSES[..1 + usize::try_from(seeded.below(2)).unwrap()]
-                .iter()
-                .map(|p| (*p).to_owned())
-                .collect(),
+            purposes: PURPOSES[..1 + seeded.below(2)].iter().map(|p| (*p).to_owned()).collect(),
             ..details(&pick(["ada", "bob", "cyd"], seeded.next()))
         };
         let new = v1::CreateTranscriptRequest { details: Some(told), ..chat(&format!("chat-{number:04}"), "any") };
@@ -361,7 +357,7 @@ async fn lists_show_all_that_may_be_seen_once_and_nothing_else() {
     let people = server.tenant_with_people("acme").await;
     let strangers = server.tenant_with_people("globex").await;
     Caller::of(&server, &strangers.ingest).await.store_chat(chat("chat-0001", "ada")).await.unwrap();
-    let mut seeded = Seeded::new(31);
+    let mut seeded = Chance::of_test("gate, 31");
     let all = many(&Caller::of(&server, &people.ingest).await, &mut seeded).await;
     let supervisor = Caller::of(&server, &people.supervisor).await;
     let agent = Caller::of(&server, &people.agent).await;

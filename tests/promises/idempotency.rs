@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use oubliette::api::v1;
 use tonic::{Code, Status};
 
+use crate::chance::Chance;
 use crate::fixture::{PURPOSES, People, Server};
-use crate::wire::{Caller, Seeded, assert_refused, chat, first, info, metadata, objects, until};
+use crate::wire::{Caller, assert_refused, chat, first, info, metadata, objects, until};
 
 const WRITERS: usize = 32;
 
@@ -52,7 +53,7 @@ async fn a_repeated_write_gets_the_first_answer_also_after_a_crash() {
     let mut asked = chat("chat-0001", "ada");
     // In another order than the tenant's: the answer must not depend on who is asked, the write or a read.
     asked.details.as_mut().unwrap().purposes.reverse();
-    let content = Seeded::new(11).bytes(300_000);
+    let content = Chance::of_test("idempotency, 11").bytes(300_000);
     let stored = callers.ingest.store_chat(asked.clone()).await.unwrap();
     let call = callers.ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap();
     let before = objects(&server);

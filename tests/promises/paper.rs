@@ -6,12 +6,11 @@ use oubliette::cli::errors::CliError;
 use tonic::Code;
 
 use crate::chance::Chance;
-use crate::fixture::{AGENT, PURPOSES, TEAMS};
+use crate::fixture::PURPOSES;
+use crate::wire;
 
 /// Small, so that an upload has many messages and can be cut between them.
 const CHUNK: usize = 16 * 1024;
-/// In November 2023; the same in a repeat, or it would be another request.
-const THEN: prost_types::Timestamp = prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 };
 
 /// What a record holds.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,19 +88,8 @@ impl Paper {
 
 /// The details that a record of this customer gets.
 pub fn details(customer: &str) -> v1::RecordDetails {
-    v1::RecordDetails {
-        customer_id: customer.to_owned(),
-        channel: v1::Channel::Chat.into(),
-        language: "en".to_owned(),
-        agent: AGENT.to_owned(),
-        case_id: format!("case of {customer}"),
-        team: TEAMS[0].to_owned(),
-        started_at: Some(THEN),
-        ended_at: None,
-        purposes: PURPOSES.map(str::to_owned).to_vec(),
-        legal_basis: v1::LegalBasis::Contract.into(),
-        tags: vec!["test".to_owned()],
-    }
+    let case_id = format!("case of {customer}");
+    v1::RecordDetails { case_id, tags: vec!["test".to_owned()], ..wire::details(customer) }
 }
 
 /// Turns with these texts, customer and agent in turn.
@@ -109,7 +97,7 @@ pub fn turns(texts: &[String]) -> Vec<v1::Turn> {
     let speakers = [v1::Speaker::Customer, v1::Speaker::Agent].into_iter().cycle();
     let turn = |(text, speaker): (&String, v1::Speaker)| v1::Turn {
         speaker: speaker.into(),
-        said_at: Some(THEN),
+        said_at: Some(wire::at(1_700_000_000)),
         text: text.clone(),
     };
     texts.iter().zip(speakers).map(turn).collect()

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use crate::chance::Chance;
 use crate::fixture::{PURPOSES, People, Server};
 use crate::wire::{
-    Caller, Seeded, assert_refused, chat, chunk, chunk_of, connect, first, info, metadata, objects, reason, until,
+    Caller, assert_refused, chat, chunk, chunk_of, connect, first, info, metadata, objects, reason, until,
 };
 
 /// A part of a recording here: the least that may be set. Four chunks.
@@ -68,7 +69,7 @@ impl Sending {
 #[tokio::test]
 async fn an_upload_that_breaks_off_stores_nothing_and_can_be_made_again() {
     let (server, people) = start().await;
-    let content = Seeded::new(21).bytes(300_000);
+    let content = Chance::of_test("streams, 21").bytes(300_000);
 
     // The call is given up; the connection is lost; the process on the other side goes on all the while.
     for given_up in [true, false] {
@@ -103,7 +104,7 @@ async fn an_upload_that_breaks_off_stores_nothing_and_can_be_made_again() {
 #[tokio::test]
 async fn an_upload_cut_by_a_crash_of_the_service_leaves_nothing() {
     let (mut server, people) = start().await;
-    let content = Seeded::new(22).bytes(300_000);
+    let content = Chance::of_test("streams, 22").bytes(300_000);
     let caller = Caller::of(&server, &people.ingest).await;
     let sending = Sending::begin(&server, caller, metadata("call-0001", "ada"), &content).await;
     server.kill9();
@@ -119,7 +120,7 @@ async fn an_upload_cut_by_a_crash_of_the_service_leaves_nothing() {
 async fn content_of_another_hash_is_refused_and_not_kept() {
     let (server, people) = start().await;
     let ingest = Caller::of(&server, &people.ingest).await;
-    let content = Seeded::new(23).bytes(200_000);
+    let content = Chance::of_test("streams, 23").bytes(200_000);
     let with_hash = |hash: [u8; 32]| {
         let mut stated = metadata("call-0001", "ada");
         stated.content_sha256 = hash.to_vec().into();
@@ -146,7 +147,7 @@ async fn any_range_of_a_recording_is_what_was_stored() {
     let (server, people) = start().await;
     let ingest = Caller::of(&server, &people.ingest).await;
     let supervisor = Caller::of(&server, &people.supervisor).await;
-    let mut seeded = Seeded::new(24);
+    let mut seeded = Chance::of_test("streams, 24");
     for size in [1, CHUNK - 1, CHUNK, PART - 1, PART, PART + 1, 2 * PART, 5 * PART + 12_345] {
         let content = seeded.bytes(usize::try_from(size).unwrap());
         let stored = ingest.store_call(metadata(&format!("call-of-{size}"), "ada"), &content).await.unwrap();
@@ -174,18 +175,18 @@ async fn any_range_of_a_recording_is_what_was_stored() {
 }
 
 /// Ranges around every border of chunks and parts, and some at random.
-fn ranges(size: u64, seeded: &mut Seeded) -> Vec<(u64, u64)> {
+fn ranges(size: u64, seeded: &mut Chance) -> Vec<(u64, u64)> {
     let borders: Vec<u64> = (0..=size / CHUNK).map(|chunk| chunk * CHUNK).chain([size]).collect();
     let near = |border: &u64| [border.saturating_sub(1), *border, border + 1];
     let mut ranges = vec![(0, 0), (0, size), (size - 1, 0), (size - 1, 1)];
     for from in borders.iter().flat_map(near).filter(|from| *from < size) {
         ranges.push((from, 1));
-        let to = borders[usize::try_from(seeded.below(borders.len() as u64)).unwrap()];
+        let to = *seeded.one_of(&borders);
         ranges.push((from, to.saturating_sub(from)));
     }
     for _ in 0..if size > PART { 40 } else { 4 } {
-        let from = seeded.below(size);
-        ranges.push((from, 1 + seeded.below(size - from)));
+        let from = seeded.below_u64(size);
+        ranges.push((from, 1 + seeded.below_u64(size - from)));
     }
     ranges
 }
@@ -195,7 +196,7 @@ async fn an_erasure_ends_a_download_in_the_middle() {
     let (server, people) = start().await;
     let ingest = Caller::of(&server, &people.ingest).await;
     let officer = Caller::of(&server, &people.privacy_officer).await;
-    let content = Seeded::new(25).bytes(6 * 1024 * 1024);
+    let content = Chance::of_test("streams, 25").bytes(6 * 1024 * 1024);
     let stored = ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap();
     let other = ingest.store_call(metadata("call-0002", "bob"), &content).await.unwrap();
 
@@ -247,7 +248,7 @@ async fn an_erasure_ends_an_upload_in_the_middle_and_nothing_comes_after() {
     let (server, people) = start().await;
     let ingest = Caller::of(&server, &people.ingest).await;
     let officer = Caller::of(&server, &people.privacy_officer).await;
-    let content = Seeded::new(26).bytes(300_000);
+    let content = Chance::of_test("streams, 26").bytes(300_000);
     let sending = Sending::begin(&server, ingest.clone(), metadata("call-0001", "ada"), &content).await;
     let erased = tokio::time::timeout(Duration::from_secs(15), officer.erase("erase-0001", "ada")).await;
     erased.expect("an erasure does not wait for an upload that stands still").unwrap();
@@ -268,7 +269,7 @@ async fn an_erasure_ends_an_upload_in_the_middle_and_nothing_comes_after() {
 #[tokio::test]
 async fn a_large_chat_comes_back_as_it_was() {
     let (mut server, people) = start().await;
-    let mut seeded = Seeded::new(27);
+    let mut seeded = Chance::of_test("streams, 27");
     let mut large = chat("chat-0001", "ada");
     large.turns = (0..14)
         .map(|number| v1::Turn {

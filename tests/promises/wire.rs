@@ -314,38 +314,3 @@ pub fn from_now(seconds: i64) -> prost_types::Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     at(i64::try_from(now).unwrap() + seconds)
 }
-
-/// Numbers that a seed decides (SplitMix64).
-pub struct Seeded(u64);
-
-impl Seeded {
-    /// From a fixed seed, which is told.
-    pub fn new(seed: u64) -> Self {
-        crate::tell(&format!("seed {seed}"));
-        Self(seed)
-    }
-
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    /// Bytes that cannot be compressed.
-    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        (0..length.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).take(length).collect()
-    }
-
-    /// Text that can hardly be compressed: six random bits a byte.
-    pub fn text(&mut self, length: usize) -> String {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        self.bytes(length).into_iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect()
-    }
-}

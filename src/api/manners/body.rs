@@ -15,8 +15,9 @@ use tonic::codegen::Body as HttpBody;
 use tonic::codegen::http::HeaderMap;
 
 use super::Call;
-use super::amend::{amend_headers, code_name};
+use super::amend::amend_headers;
 use crate::api::status::ApiError;
+use crate::api::status::code_name;
 
 /// The request's body. It turns whatever breaks the stream into [`ApiError::StreamBroken`]: tonic takes a client's reset for
 /// the end of the stream, and the half of an upload that came before it would be stored as the whole.
