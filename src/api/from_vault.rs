@@ -29,8 +29,8 @@ impl From<VaultError> for ApiError {
                 tracing::error!(%error, "something stored does not verify");
                 Self::RecordDamaged
             }
-            // The fence: the customer was erased, or the request stored, between the look and the batch.
-            VaultError::Commit(CommitError::Conflict { .. }) => Self::CustomerErased,
+            // Something changed between the look and the batch: the next look sees it.
+            VaultError::Commit(CommitError::Conflict { .. }) => Self::RequestInProgress,
             error => Self::internal(&error),
         }
     }

@@ -170,14 +170,17 @@ type Sent = Result<v1::DownloadRecordingResponse, Status>;
 /// The messages of a download. A task reads ahead by one; once the customer is being erased, nothing more comes out of here, not
 /// even what was read already.
 pub(super) struct Chunks {
-    waiting: mpsc::Receiver<Sent>,
+    /// `None` says that all was sent. A channel that closes without it broke off.
+    waiting: mpsc::Receiver<Option<Sent>>,
     erased: CancellationToken,
+    limit_ms: u64,
     has_ended: bool,
     _room: OwnedSemaphorePermit,
 }
 
 impl Chunks {
     fn of(download: Download, room: OwnedSemaphorePermit, idle: Duration) -> Self {
+        let limit_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let (sender, waiting) = mpsc::channel(CHUNKS_WAITING);
         let erased = download.erased();
         let watched = erased.clone();
@@ -187,26 +190,25 @@ impl Chunks {
                 () = read_ahead(download, sender, idle) => {}
             }
         });
-        Self { waiting, erased, has_ended: false, _room: room }
+        Self { waiting, erased, limit_ms, has_ended: false, _room: room }
     }
 }
 
-/// Reads until the end, until nobody listens, or until nothing was taken for `idle`: then the stream just ends, short of what its
-/// header told. The reader stands inside the customer's fence until then.
-async fn read_ahead(mut download: Download, sender: mpsc::Sender<Sent>, idle: Duration) {
+/// Reads until the end, until nobody listens, or until nothing was taken for `idle`: then the stream ends with an error. The reader stands inside the customer's fence until then.
+async fn read_ahead(mut download: Download, sender: mpsc::Sender<Option<Sent>>, idle: Duration) {
     let header = to_proto::download_header(download.record().clone(), download.span());
-    if sender.send_timeout(Ok(header), idle).await.is_err() {
+    if sender.send_timeout(Some(Ok(header)), idle).await.is_err() {
         return;
     }
     loop {
         let message = match download.next().await {
-            Ok(None) => return,
+            Ok(None) => return drop(sender.send_timeout(None, idle).await),
             Ok(Some(mut chunk)) => Ok(to_proto::download_chunk(Bytes::from(std::mem::take(&mut *chunk)))),
             Err(VaultError::CustomerErased) => Err(ApiError::ErasedWhileReading.into()),
             Err(error) => Err(ApiError::from(error).into()),
         };
         let is_last = message.is_err();
-        if sender.send_timeout(message, idle).await.is_err() || is_last {
+        if sender.send_timeout(Some(message), idle).await.is_err() || is_last {
             return;
         }
     }
@@ -225,7 +227,17 @@ impl Stream for Chunks {
             self.has_ended = true;
             return Poll::Ready(Some(Err(ApiError::ErasedWhileReading.into())));
         }
-        Poll::Ready(next)
+        match next {
+            Some(Some(message)) => Poll::Ready(Some(message)),
+            Some(None) => {
+                self.has_ended = true;
+                Poll::Ready(None)
+            }
+            None => {
+                self.has_ended = true;
+                Poll::Ready(Some(Err(ApiError::StreamIdle { limit_ms: self.limit_ms }.into())))
+            }
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RecordId, Req
 use crate::domain::principal::Principal;
 use crate::keys::{Draft, EpochPlan};
 use crate::root_key::RootKeyId;
-use crate::store::{Batch, rows};
+use crate::store::{Batch, CommitError, StoreError, rows};
 
 /// How long an erasure waits for those who read the customer's records to stop. They are told at once, and look at it with every
 /// message.
@@ -201,9 +201,12 @@ fn carry_out(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
     settle(core)?;
     let epoch = core.tree.top().row.epoch + 1;
     let staged = core.provider.stage(epoch)?;
-    if let Err(error) = write_epoch(core, epoch, staged, &asked) {
+    match write_epoch(core, epoch, staged, &asked) {
+        Ok(()) => {}
+        // The batch may be on the disk or not: both keys stay until a restart reads which one it names.
+        Err(error @ VaultError::Commit(CommitError::Store(_))) => return Err(error),
         // Never used again: what failed before the batch leaves the staged key unnamed, and settling destroys it.
-        return settle(core).and(Err(error));
+        Err(error) => return settle(core).and(Err(error)),
     }
     settle(core)?;
     asked.iter().for_each(|one| core.fences.forget(one.handle));
@@ -236,8 +239,22 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
 }
 
 /// Steps 5 and 6: the provider is left with exactly the root key that the database names, and owed receipts are written.
+///
+/// Destroys nothing while it is open what the database names: after a failed write, or when this process works with another root row
+/// than stands there. A restart reads it anew.
 pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
-    let current = core.tree.top().row.root_key;
+    if !core.committer.is_open() {
+        return Err(StoreError::Closed.into());
+    }
+    let (current, row) = {
+        let top = core.tree.top();
+        (top.row.root_key, top.row.encode().to_vec())
+    };
+    if core.db.get(&rows::root())? != Some(row) {
+        return Err(VaultError::ErasureNotFinal {
+            why: "the database names another root key than the service works with",
+        });
+    }
     for held in core.provider.held()?.into_iter().filter(|held| held.id != current) {
         core.provider.destroy(held.id)?;
         if !core.provider.is_gone(held.id)? {

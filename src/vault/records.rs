@@ -20,7 +20,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, CustomerId, Handle, RecordId, RequestId, Revision, TenantId};
 use crate::domain::record::{NewTranscript, Record, RecordFacts, RecordKind, Turn};
 use crate::keys::TenantKeys;
-use crate::store::{Batch, ObjectName, rows};
+use crate::store::{Batch, CommitError, ObjectName, rows};
 
 /// A caller's name for a request, and a hash of all that it asks.
 pub struct RequestKey {
@@ -265,7 +265,16 @@ impl Vault {
     }
 
     async fn commit(&self, batch: Batch, storing: Storing) -> Result<Record, VaultError> {
-        self.core.committer.commit(batch).await?;
+        match self.core.committer.commit(batch).await {
+            Ok(_) => {}
+            Err(CommitError::Conflict { .. }) => {
+                // Between the look and the batch the customer was erased, or a forgotten twin of this request was stored.
+                let (tenant, customer) = (storing.draft.place.tenant, storing.customer.clone());
+                let is_erased = self.core.blocking(move |core| core.is_erased(tenant, &customer)).await?;
+                return Err(if is_erased { VaultError::CustomerErased } else { VaultError::RequestInProgress });
+            }
+            Err(error) => return Err(error.into()),
+        }
         // Only now may a repeat of the request come in: it finds the request's row.
         let Storing { draft, customer, .. } = storing;
         Ok(draft.into_record(customer))
@@ -279,6 +288,11 @@ impl Core {
         batch.append(entry.encode().to_vec());
         self.add_record(&mut batch, &mut storing)?;
         Ok((batch, storing))
+    }
+
+    fn is_erased(&self, tenant: TenantId, customer: &CustomerId) -> Result<bool, VaultError> {
+        let pseudonym = super::tree::pseudonym(&*self.tenant_keys(tenant)?, customer);
+        Ok(self.db.get(&rows::tombstone(tenant, pseudonym))?.is_some())
     }
 
     /// The handle of a customer who is known.

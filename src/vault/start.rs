@@ -156,10 +156,9 @@ fn database_folder(data: &Path) -> PathBuf {
 fn refuse_root_key_inside(paths: &VaultPaths) -> Result<(), StartError> {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let folder = paths.root_key.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let is_inside = match (real(folder), real(&paths.data)) {
-        (Ok(folder), Ok(data)) => folder.starts_with(data),
-        _ => false,
-    };
+    // The folder, where the key is replaced; and the key itself, which may be a link into the data.
+    let places = [real(folder), real(&paths.root_key)];
+    let is_inside = real(&paths.data).is_ok_and(|data| places.iter().flatten().any(|place| place.starts_with(&data)));
     let inside = || StartError::RootKeyInside {
         root_key: paths.root_key.display().to_string(),
         data: paths.data.display().to_string(),

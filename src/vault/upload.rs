@@ -222,7 +222,14 @@ impl Upload {
     }
 
     /// Ends the recording: everything is durable and visible when this returns.
-    pub async fn finish(mut self) -> Result<Record, VaultError> {
+    ///
+    /// Runs to its end also when the caller goes away: a batch that is on its way cannot be taken back, so nothing may remove the
+    /// parts that it names.
+    pub async fn finish(self) -> Result<Record, VaultError> {
+        tokio::spawn(self.finish_or_abort()).await.unwrap_or(Err(VaultError::Stopping))
+    }
+
+    async fn finish_or_abort(mut self) -> Result<Record, VaultError> {
         match self.complete().await {
             Ok(record) => {
                 self.remains.is_left = false;
