@@ -22,9 +22,9 @@ impl Privacy {
 
     async fn erase(&self, request: Request<v1::EraseCustomerRequest>) -> Result<v1::EraseCustomerResponse, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
-        let (request_id, customer) = from_proto::erase_customer(request.into_inner())?;
+        let (_, customer) = from_proto::erase_customer(request.into_inner())?;
         let permit = self.gate.door(&caller, Action::EraseCustomer, None, None).await?;
-        let receipt = self.gate.vault.erase_customer(permit, customer, request_id).await?;
+        let receipt = self.gate.vault.erase_customer(permit, customer).await?;
         self.gate.metrics.erasures.inc();
         // Rows and objects are noise by now; giving their space back is not waited for.
         let vault = Arc::clone(&self.gate.vault);

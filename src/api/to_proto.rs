@@ -102,7 +102,6 @@ pub fn receipt(receipt: &Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
     v1::ErasureReceipt {
         receipt_id: receipt.id.to_string(),
         tenant: tenant.as_str().to_owned(),
-        request_id: receipt.request.as_str().to_owned(),
         epoch: receipt.epoch,
         final_at: Some(timestamp(receipt.final_at)),
         provider: provider.to_owned(),

@@ -134,7 +134,6 @@ impl StoredView {
             ("stored", Some(self.record.record_id.clone())),
             ("bytes", Some(self.record.content_bytes.to_string())),
             ("sha256", self.record.content_sha256.clone()),
-            ("request id", Some(self.request_id.clone())),
         ])
     }
 }
@@ -218,7 +217,6 @@ impl FetchedView {
 pub struct ReceiptView {
     receipt_id: String,
     tenant: String,
-    request_id: String,
     epoch: u64,
     final_at: Option<String>,
     provider: String,
@@ -231,7 +229,6 @@ impl From<v1::ErasureReceipt> for ReceiptView {
             medium_class: v1::MediumClass::name_of(receipt.medium_class),
             receipt_id: receipt.receipt_id,
             tenant: receipt.tenant,
-            request_id: receipt.request_id,
             epoch: receipt.epoch,
             final_at: time::format_optional(receipt.final_at.as_ref()),
             provider: receipt.provider,
@@ -246,7 +243,6 @@ impl ReceiptView {
             ("erased", self.final_at.clone()),
             ("receipt", Some(self.receipt_id.clone())),
             ("tenant", Some(self.tenant.clone())),
-            ("request id", Some(self.request_id.clone())),
             ("epoch", Some(self.epoch.to_string())),
             ("root key", Some(format!("{} ({})", self.provider, self.medium_class))),
         ])

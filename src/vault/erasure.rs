@@ -30,7 +30,7 @@ use crate::crypto::key_wrap;
 use crate::crypto::secret::random_bytes;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, TenantId};
+use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RecordId, TenantId};
 use crate::domain::principal::Principal;
 use crate::keys::{Draft, EpochPlan};
 use crate::root_key::RootKeyId;
@@ -43,16 +43,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const DUTIES_AT_ONCE: usize = 256;
 
 impl Vault {
-    /// Erases a customer. Answered when it is final; a repeat gets the same receipt. `NotFound` for a customer who was never there.
+    /// Erases a customer. Answered when it is final; a repeat, under whatever request id, gets the same
+    /// receipt. Nothing of the request id is kept: it is a caller's text, and may name the person. `NotFound` for a customer who was never there.
     pub async fn erase_customer(
         &self,
         permit: Permit<TenantScope>,
         customer: CustomerId,
-        request: RequestId,
     ) -> Result<Receipt, VaultError> {
         let tenant = permit.resource().tenant;
         let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
-        self.writer.erase(|answer| ErasureJob { tenant, customer, request, caller, answer }).await
+        self.writer.erase(|answer| ErasureJob { tenant, customer, caller, answer }).await
     }
 
     /// Enters a refusal into the ledger; durable when it returns.
@@ -70,7 +70,6 @@ impl Vault {
 pub(super) struct ErasureJob {
     pub tenant: TenantId,
     pub customer: CustomerId,
-    pub request: RequestId,
     pub caller: Caller,
     pub answer: oneshot::Sender<Result<Receipt, VaultError>>,
 }
@@ -152,12 +151,8 @@ fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
     }
     let handle = core.tree.handle(job.tenant, pseudonym)?.ok_or(VaultError::NotFound)?;
     let customer = core.customer(job.tenant, handle)?;
-    let pending = Pending {
-        customer: job.customer.clone(),
-        receipt: ReceiptId(random_bytes()),
-        request: job.request.clone(),
-        caller: job.caller.alias,
-    };
+    let pending =
+        Pending { customer: job.customer.clone(), receipt: ReceiptId(random_bytes()), caller: job.caller.alias };
     let asked = Asked { id: random_bytes(), tenant: job.tenant, handle, pseudonym, pending };
     let fence = TombstoneRow { receipt: asked.pending.receipt }.encode();
     let row = rows::erasing(asked.id);
@@ -227,8 +222,7 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
     batch.put(rows::root(), row.encode());
     add_pages(&mut batch, writes);
     for one in asked {
-        let Pending { request, caller, .. } = &one.pending;
-        let duty = DutyRow { tenant: one.tenant, request: request.clone(), caller: *caller, epoch };
+        let duty = DutyRow { tenant: one.tenant, caller: one.pending.caller, epoch };
         batch.delete(rows::erasing(one.id));
         batch.put(rows::duty(one.pending.receipt), duty.encode());
         batch.put(rows::reclaim(one.handle), ReclaimRow { tenant: one.tenant }.encode());
@@ -280,14 +274,7 @@ fn add_receipt(core: &Core, batch: &mut Batch, key: &[u8], row: &[u8]) -> Result
     let id = ReceiptId(key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?);
     let duty = DutyRow::decode(row)?;
     let at = Timestamp::now();
-    let receipt = Receipt {
-        id,
-        request: duty.request,
-        caller: duty.caller,
-        epoch: duty.epoch,
-        final_at: at,
-        medium: core.provider.medium(),
-    };
+    let receipt = Receipt { id, caller: duty.caller, epoch: duty.epoch, final_at: at, medium: core.provider.medium() };
     let event = Event::ErasureFinal { receipt: id, epoch: duty.epoch };
     batch.require_value(key, row);
     batch.delete(key);

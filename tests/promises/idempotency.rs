@@ -192,7 +192,6 @@ async fn an_erasure_is_done_once_and_its_receipt_is_the_same_for_ever() {
         tokio::join!(callers.officer.erase("erase-0001", "ada"), callers.officer.erase("erase-0002", "ada"));
     let receipt = one.unwrap();
     assert!(receipt == other.unwrap());
-    assert!(["erase-0001", "erase-0002"].contains(&receipt.request_id.as_str()));
     let again = callers.officer.erase("erase-0003", "ada").await.unwrap();
     assert!(again == receipt);
 

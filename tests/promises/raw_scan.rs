@@ -44,7 +44,10 @@ async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_o
     let keys_before = needles.keys;
 
     server.restart().await;
-    erase(&server.client(&tokens[2]).await, &goes.customer, "erase-him".to_owned()).await.unwrap();
+    // Callers name requests as they like, also after the person.
+    let request_id = "erase-Allwissend-1970-01-01";
+    needles.add_text(request_id);
+    erase(&server.client(&tokens[2]).await, &goes.customer, request_id.to_owned()).await.unwrap();
     stays.read(&server, &tokens[1]).await;
     shown.push(get_metrics(port));
     assert_eq!(server.stop().await.code(), Some(0));

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
-use crate::domain::ids::{BlindIndex, CustomerId, Handle, ReceiptId, RecordId, RequestId, Revision, TenantId};
+use crate::domain::ids::{BlindIndex, CustomerId, Handle, ReceiptId, RecordId, Revision, TenantId};
 use crate::domain::record::RecordKind;
 use crate::root_key::MediumClass;
 
@@ -166,8 +166,6 @@ impl ReclaimRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct DutyRow {
     pub tenant: TenantId,
-    /// The request that asked first.
-    pub request: RequestId,
     /// Who asked.
     pub caller: BlindIndex,
     pub epoch: u64,
@@ -175,18 +173,13 @@ pub(in super::super) struct DutyRow {
 
 impl DutyRow {
     pub fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(VERSION).fixed(&self.tenant.0).text(self.request.as_str());
+        let row = Writer::versioned(VERSION).fixed(&self.tenant.0);
         row.fixed(&self.caller.0).u64(self.epoch).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
         let mut r = begin("a receipt that is owed", stored)?;
-        let row = Self {
-            tenant: TenantId(r.array()?),
-            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
-            caller: BlindIndex(r.array()?),
-            epoch: r.u64()?,
-        };
+        let row = Self { tenant: TenantId(r.array()?), caller: BlindIndex(r.array()?), epoch: r.u64()? };
         r.end()?;
         Ok(row)
     }
@@ -197,8 +190,6 @@ impl DutyRow {
 pub struct Receipt {
     /// Its id.
     pub id: ReceiptId,
-    /// The request that asked first.
-    pub request: RequestId,
     /// Who asked.
     pub caller: BlindIndex,
     /// The epoch that began with the erasure.
@@ -211,7 +202,7 @@ pub struct Receipt {
 
 impl Receipt {
     pub(in super::super) fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(VERSION).text(self.request.as_str()).fixed(&self.caller.0).u64(self.epoch);
+        let row = Writer::versioned(VERSION).fixed(&self.caller.0).u64(self.epoch);
         row.u64(self.final_at.as_ms()).u8(self.medium as u8).finish().to_vec()
     }
 
@@ -219,7 +210,6 @@ impl Receipt {
         let mut r = begin("a receipt", stored)?;
         let receipt = Self {
             id,
-            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
             caller: BlindIndex(r.array()?),
             epoch: r.u64()?,
             final_at: instant(&mut r)?,
@@ -237,18 +227,12 @@ impl Receipt {
 pub(in super::super) struct Pending {
     pub customer: CustomerId,
     pub receipt: ReceiptId,
-    pub request: RequestId,
     pub caller: BlindIndex,
 }
 
 impl Pending {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        Writer::versioned(VERSION)
-            .text(self.customer.as_str())
-            .fixed(&self.receipt.0)
-            .text(self.request.as_str())
-            .fixed(&self.caller.0)
-            .finish()
+        Writer::versioned(VERSION).text(self.customer.as_str()).fixed(&self.receipt.0).fixed(&self.caller.0).finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
@@ -256,7 +240,6 @@ impl Pending {
         let pending = Self {
             customer: CustomerId::parse(r.text()?).map_err(|_| r.damaged())?,
             receipt: ReceiptId(r.array()?),
-            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
             caller: BlindIndex(r.array()?),
         };
         r.end()?;
