@@ -16,7 +16,7 @@ use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{TenantId, TenantName, TokenId};
 use crate::domain::tenant::TenantEntry;
-use crate::vault::NewToken;
+use crate::vault::{NewToken, VaultError};
 
 /// The service.
 pub(super) struct Admin {
@@ -54,38 +54,47 @@ impl Admin {
     async fn change(
         &self,
         permit: Permit<TenantScope>,
-        change: impl FnOnce(TenantEntry) -> TenantEntry + Send + 'static,
+        change: impl FnOnce(TenantEntry) -> Result<TenantEntry, VaultError> + Send + 'static,
     ) -> Result<v1::Tenant, ApiError> {
-        let (entry, usage) = self.gate.vault.change_tenant(permit, |entry| Ok(change(entry))).await?;
+        let (caller, action) = (permit.principal().clone(), permit.action());
+        let changed = self.gate.vault.change_tenant(permit, change).await;
+        if let Err(VaultError::QuotasNotYours) = changed {
+            self.gate.vault.note_refusal(&caller, action, None).await?;
+        }
+        let (entry, usage) = changed?;
         Ok(to_proto::tenant(entry, usage))
     }
 
     async fn update(&self, request: Request<v1::UpdateTenantSettingsRequest>) -> Result<v1::Tenant, ApiError> {
         let named = |m: &v1::UpdateTenantSettingsRequest| from_proto::tenant_or_own("name", &m.name);
         let (permit, message) = self.door(request, Action::UpdateTenantSettings, named).await?;
+        let leaves_quotas_out = message.settings.as_ref().is_none_or(|settings| settings.quotas.is_none());
         let (_, mut settings) = from_proto::update_settings(message)?;
         let may_set_quotas = permit.principal().is_of_system();
         self.change(permit, move |entry| {
-            if !may_set_quotas {
+            if !may_set_quotas && leaves_quotas_out {
                 settings.quotas = entry.settings.quotas;
             }
-            TenantEntry { settings, ..entry }
+            if !may_set_quotas && settings.quotas != entry.settings.quotas {
+                return Err(VaultError::QuotasNotYours);
+            }
+            Ok(TenantEntry { settings, ..entry })
         })
         .await
     }
 
     async fn suspend(&self, permit: Permit<TenantScope>, suspended: bool) -> Result<v1::Tenant, ApiError> {
-        self.change(permit, move |entry| TenantEntry { suspended, ..entry }).await
+        self.change(permit, move |entry| Ok(TenantEntry { suspended, ..entry })).await
     }
 
     async fn tenants(&self, request: Request<v1::ListTenantsRequest>) -> Result<v1::ListTenantsResponse, ApiError> {
         let (permit, message) = self.door(request, Action::ListTenants, |_| Ok(None)).await?;
         let page = from_proto::page(message.page_size, message.page_token)?;
-        let behind = page.token.as_deref().map(page_token::read_key).transpose()?.map(TenantId);
+        let behind = page.token.as_deref().map(page_token::read).transpose()?.map(TenantId);
         let (tenants, next) = self.gate.vault.list_tenants(permit, behind, page.size).await?;
         Ok(v1::ListTenantsResponse {
             tenants: tenants.into_iter().map(|(entry, usage)| to_proto::tenant(entry, usage)).collect(),
-            next_page_token: next.map(|next| page_token::write_key(&next.0)).unwrap_or_default(),
+            next_page_token: next.map(|next| page_token::write(&next.0)).unwrap_or_default(),
         })
     }
 
@@ -96,12 +105,12 @@ impl Admin {
         let named = |m: &v1::ListPrincipalsRequest| from_proto::tenant_or_own("tenant", &m.tenant);
         let (permit, message) = self.door(request, Action::ListPrincipals, named).await?;
         let page = from_proto::page(message.page_size, message.page_token)?;
-        let behind = page.token.as_deref().map(page_token::read_key::<ROW_KEY>).transpose()?;
+        let behind = page.token.as_deref().map(page_token::read::<ROW_KEY>).transpose()?;
         let (principals, next) =
             self.gate.vault.list_principals(permit, behind.map(|key| key.to_vec()), page.size).await?;
         Ok(v1::ListPrincipalsResponse {
             principals: principals.into_iter().map(to_proto::principal).collect(),
-            next_page_token: next.map(|next| page_token::write_key(&next)).unwrap_or_default(),
+            next_page_token: next.map(|next| page_token::write(&next)).unwrap_or_default(),
         })
     }
 
@@ -109,11 +118,11 @@ impl Admin {
         let named = |m: &v1::ListTokensRequest| from_proto::tenant_or_own("tenant", &m.tenant);
         let (permit, message) = self.door(request, Action::ListTokens, named).await?;
         let page = from_proto::page(message.page_size, message.page_token)?;
-        let behind = page.token.as_deref().map(page_token::read_key::<ROW_KEY>).transpose()?;
+        let behind = page.token.as_deref().map(page_token::read::<ROW_KEY>).transpose()?;
         let (tokens, next) = self.gate.vault.list_tokens(permit, behind.map(|key| key.to_vec()), page.size).await?;
         Ok(v1::ListTokensResponse {
             tokens: tokens.iter().map(to_proto::token).collect(),
-            next_page_token: next.map(|next| page_token::write_key(&next)).unwrap_or_default(),
+            next_page_token: next.map(|next| page_token::write(&next)).unwrap_or_default(),
         })
     }
 

@@ -7,32 +7,47 @@ use crate::vault::{CommitError, QuotaKind, StoreError, VaultError};
 
 impl From<VaultError> for ApiError {
     fn from(error: VaultError) -> Self {
-        match error {
-            VaultError::Invalid(invalid) => Self::Invalid(invalid),
-            VaultError::NotFound => Self::NotFound,
-            VaultError::CustomerErased => Self::CustomerErased,
-            VaultError::RequestIdReused => Self::RequestIdReused,
-            VaultError::RequestInProgress => Self::RequestInProgress,
-            VaultError::HashMismatch => Self::HashMismatch,
-            VaultError::ContentTooLarge { limit_bytes } => {
-                Self::Invalid(Invalid::new("chunk", Problem::TooLong { limit_bytes }))
-            }
-            VaultError::ContentEmpty => Self::Invalid(Invalid::new("chunk", Problem::Missing)),
-            VaultError::RangeNotSatisfiable { size_bytes } => Self::RangeNotSatisfiable { size_bytes },
-            VaultError::QuotaExceeded { which, limit } => Self::QuotaExceeded { which: which.into(), limit },
-            VaultError::TooManyCalls { limit_per_second } => Self::RateLimited { limit_per_second, retry_ms: 1_000 },
-            VaultError::DiskReserve => Self::DiskReserve,
-            VaultError::TenantExists => Self::AlreadyExists,
-            VaultError::Stopping => Self::ShuttingDown,
-            VaultError::Store(error) | VaultError::Commit(CommitError::Store(error)) => of_store(&error),
-            VaultError::Damaged { .. } | VaultError::Decode(_) => {
-                tracing::error!(%error, "something stored does not verify");
-                Self::RecordDamaged
-            }
-            // Something changed between the look and the batch: the next look sees it.
-            VaultError::Commit(CommitError::Conflict { .. }) => Self::RequestInProgress,
-            error => Self::internal(&error),
+        of_vault(&error)
+    }
+}
+
+fn of_vault(error: &VaultError) -> ApiError {
+    match error {
+        VaultError::Shared(error) => of_vault(error),
+        VaultError::Invalid(invalid) => ApiError::Invalid(invalid.clone()),
+        VaultError::NotFound => ApiError::NotFound,
+        VaultError::CustomerErased => ApiError::CustomerErased,
+        VaultError::RequestIdReused => ApiError::RequestIdReused,
+        VaultError::RequestInProgress => ApiError::RequestInProgress,
+        VaultError::HashMismatch => ApiError::HashMismatch,
+        VaultError::ContentTooLarge { limit_bytes } => {
+            ApiError::Invalid(Invalid::new("chunk", Problem::TooLong { limit_bytes: *limit_bytes }))
         }
+        VaultError::ContentEmpty => ApiError::Invalid(Invalid::new("chunk", Problem::Missing)),
+        VaultError::RangeNotSatisfiable { size_bytes } => ApiError::RangeNotSatisfiable { size_bytes: *size_bytes },
+        VaultError::QuotaExceeded { which, limit } => {
+            ApiError::QuotaExceeded { which: (*which).into(), limit: *limit }
+        }
+        VaultError::QuotasNotYours => ApiError::QuotasNotYours,
+        VaultError::TooManyCalls { limit_per_second } => {
+            ApiError::RateLimited { limit_per_second: *limit_per_second, retry_ms: 1_000 }
+        }
+        VaultError::DiskReserve => ApiError::DiskReserve,
+        VaultError::TenantExists => ApiError::AlreadyExists,
+        VaultError::Stopping => ApiError::ShuttingDown,
+        VaultError::Store(error) | VaultError::Commit(CommitError::Store(error)) => of_store(error),
+        VaultError::Damaged { .. } | VaultError::Decode(_) => {
+            tracing::error!(%error, "something stored does not verify");
+            ApiError::RecordDamaged
+        }
+        // The root key is used while the service runs by erasures only.
+        VaultError::ErasureNotFinal { .. } | VaultError::RootKey(_) => {
+            tracing::error!(%error, "an erasure is not final");
+            ApiError::ErasureNotFinal
+        }
+        // Something changed between the look and the batch: the next look sees it.
+        VaultError::Commit(CommitError::Conflict { .. }) => ApiError::RequestInProgress,
+        error => ApiError::internal(error),
     }
 }
 

@@ -26,7 +26,7 @@ const STREAM_BYTES: u64 = 2 * 1024 * 1024;
 /// The gate.
 pub(super) struct Gate {
     pub vault: Arc<Vault>,
-    access: Access,
+    access: Arc<Access>,
     pub metrics: Arc<Metrics>,
     streams: Arc<Semaphore>,
     streams_limit: u64,
@@ -39,6 +39,7 @@ impl Gate {
         let streams_limit = (limits.bytes_in_flight / STREAM_BYTES).max(1);
         let permits = usize::try_from(streams_limit).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         let stream_idle = Duration::from_millis(limits.stream_idle_timeout_ms);
+        let access = Arc::new(access);
         Self { vault, access, metrics, streams: Arc::new(Semaphore::new(permits)), streams_limit, stream_idle }
     }
 
@@ -78,9 +79,13 @@ impl Gate {
         self.noted(door.principal(), door.action(), Some(record), permit).await
     }
 
-    /// Which of these records the caller may see in a list.
-    pub fn visible(&self, door: &Permit<TenantScope>, facts: Vec<RecordFacts>) -> Vec<Permit<RecordFacts>> {
-        facts.into_iter().filter_map(|facts| self.access.record(door, facts).ok()).collect()
+    /// Which records the caller may see in a list.
+    pub fn visible(
+        &self,
+        door: &Arc<Permit<TenantScope>>,
+    ) -> impl Fn(RecordFacts) -> Option<Permit<RecordFacts>> + Send + 'static {
+        let (access, door) = (Arc::clone(&self.access), Arc::clone(door));
+        move |facts| access.record(&door, facts).ok()
     }
 
     /// Room for one more stream; refused when too many bytes could be in flight.

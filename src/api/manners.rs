@@ -31,6 +31,7 @@ use crate::telemetry::metrics::{Counted, Metrics};
 
 pub use amend::amend;
 use amend::amend_headers;
+pub use body::Watches;
 use body::{FromClient, ToClient};
 
 /// Puts [`Manners`] around the routes.
@@ -123,9 +124,10 @@ impl Rules {
             return Ok(call.refuse(ApiError::Deadline { limit_ms }));
         };
         let mut response = answer.unwrap_or_else(|never| match never {});
+        let watches = response.extensions_mut().remove().unwrap_or_default();
         call.code = amend_headers(response.headers_mut()).map(code_name);
         let stopping = self.ends_with_the_service(method).then(|| self.stopping.clone());
-        Ok(response.map(|body| Body::new(ToClient::new(body, call, end, limit_ms, stopping))))
+        Ok(response.map(|body| Body::new(ToClient::new(body, call, watches, end, limit_ms, stopping))))
     }
 
     /// Waits until fewer calls of the same connection are open than may be.

@@ -72,6 +72,8 @@ reasons! {
     CustomerErased = "CUSTOMER_ERASED",
     /// The record was erased while it was read.
     ErasedWhileReading = "ERASED_WHILE_READING",
+    /// The erasure is asked for and not final.
+    ErasureNotFinal = "ERASURE_NOT_FINAL",
     /// The content has another hash than stated.
     HashMismatch = "HASH_MISMATCH",
     /// The range of bytes is not within the recording.

@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use zeroize::Zeroizing;
 
 use super::gate::Gate;
-use super::manners::amend;
+use super::manners::{Watches, amend};
 use super::page_token;
 use super::status::ApiError;
 use super::v1::record_service_server::RecordService;
@@ -23,7 +23,7 @@ use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{Purpose, RecordId};
 use crate::domain::record::{Record, RecordFacts};
-use crate::vault::{Begun, Download, RequestKey, RequestedSpan, Upload, VaultError};
+use crate::vault::{Begun, Download, Fenced, Page, RequestKey, RequestedSpan, Upload, VaultError};
 
 /// Messages of a download that wait for a slow reader.
 const CHUNKS_WAITING: usize = 1;
@@ -40,7 +40,7 @@ impl Records {
         Self { gate }
     }
 
-    async fn create(&self, request: Request<v1::CreateTranscriptRequest>) -> Result<Record, ApiError> {
+    async fn create(&self, request: Request<v1::CreateTranscriptRequest>) -> Result<Fenced<Record>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let permit = self.gate.door(&caller, Action::CreateTranscript, None, None).await?;
         let message = request.into_inner();
@@ -51,7 +51,7 @@ impl Records {
         Ok(record)
     }
 
-    async fn upload(&self, request: Request<Streaming<v1::UploadRecordingRequest>>) -> Result<Record, Status> {
+    async fn upload(&self, request: Request<Streaming<v1::UploadRecordingRequest>>) -> Result<Fenced<Record>, Status> {
         let (metadata, _, mut stream) = request.into_parts();
         let caller = self.gate.caller(&metadata).await?;
         let permit = self.gate.door(&caller, Action::UploadRecording, None, None).await?;
@@ -68,7 +68,7 @@ impl Records {
         Ok(record)
     }
 
-    async fn download(&self, request: Request<v1::DownloadRecordingRequest>) -> Result<Chunks, ApiError> {
+    async fn download(&self, request: Request<v1::DownloadRecordingRequest>) -> Result<Fenced<Chunks>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let (record, purpose, range) = from_proto::download(request.get_ref())?;
         let permit = self.permit(&caller, Action::DownloadRecording, record, purpose).await?;
@@ -77,22 +77,26 @@ impl Records {
         let is_whole = range.offset == 0 && length == 0;
         let span = (!is_whole).then_some(RequestedSpan { offset: range.offset, length });
         let download = self.gate.vault.open_recording(permit, span).await?;
-        Ok(Chunks::of(download, room, self.gate.stream_idle))
+        let watches = vec![download.watch()];
+        Ok(Fenced { content: Chunks::of(download, room, self.gate.stream_idle), watches })
     }
 
     async fn transcript(
         &self,
         request: Request<v1::GetTranscriptRequest>,
-    ) -> Result<v1::GetTranscriptResponse, ApiError> {
+    ) -> Result<Response<v1::GetTranscriptResponse>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
         let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
         let permit = self.permit(&caller, Action::GetTranscript, record, purpose).await?;
-        let (record, turns) = self.gate.vault.get_transcript(permit).await?;
-        Ok(v1::GetTranscriptResponse { record: Some(to_proto::record(record)), turns: to_proto::turns(turns) })
+        let read = self.gate.vault.get_transcript(permit).await?;
+        Ok(leaving(read, |(record, turns)| v1::GetTranscriptResponse {
+            record: Some(to_proto::record(record)),
+            turns: to_proto::turns(turns),
+        }))
     }
 
-    async fn record(&self, request: Request<v1::GetRecordRequest>) -> Result<Record, ApiError> {
+    async fn record(&self, request: Request<v1::GetRecordRequest>) -> Result<Fenced<Record>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
         let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
@@ -100,21 +104,24 @@ impl Records {
         Ok(self.gate.vault.get_record(permit).await?)
     }
 
-    async fn list(&self, request: Request<v1::ListRecordsRequest>) -> Result<v1::ListRecordsResponse, ApiError> {
+    async fn list(
+        &self,
+        request: Request<v1::ListRecordsRequest>,
+    ) -> Result<Response<v1::ListRecordsResponse>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
         let question = page_token::question(&message);
         let asked = from_proto::list_records(message)?;
-        let cursor = asked.page.token.as_deref().map(|token| page_token::read(token, &question)).transpose()?;
-        let door = self.gate.door(&caller, Action::ListRecords, None, Some(asked.purpose)).await?;
+        let mark = asked.page.token.as_deref().map(page_token::read).transpose()?;
+        let page = Page { question, mark, size: asked.page.size };
+        let door = Arc::new(self.gate.door(&caller, Action::ListRecords, None, Some(asked.purpose)).await?);
         let vault = &self.gate.vault;
-        let found = vault.find(&door, &asked.filter, cursor, asked.page.size).await?;
-        let visible = self.gate.visible(&door, found.facts);
-        let records = vault.show(&door, &asked.filter, found.handle, visible).await?;
-        Ok(v1::ListRecordsResponse {
+        let found = vault.find(&door, &asked.filter, page, self.gate.visible(&door)).await?;
+        let records = vault.show(&door, &asked.filter, found.handle, found.permits).await?;
+        Ok(leaving(records, |records| v1::ListRecordsResponse {
             records: records.into_iter().map(to_proto::record).collect(),
-            next_page_token: found.next.map(|next| page_token::write(next, &question)).unwrap_or_default(),
-        })
+            next_page_token: found.next.map(|next| page_token::write(&next)).unwrap_or_default(),
+        }))
     }
 
     async fn permit(
@@ -127,6 +134,13 @@ impl Records {
         let door = self.gate.door(caller, action, None, Some(purpose)).await?;
         self.gate.record(&door, record).await
     }
+}
+
+/// The answer that tells something of customers. Nothing of it leaves once one of them is being erased.
+fn leaving<T, M>(read: Fenced<T>, message: impl FnOnce(T) -> M) -> Response<M> {
+    let mut response = Response::new(message(read.content));
+    response.extensions_mut().insert(Watches::new(read.watches));
+    response
 }
 
 /// What the vault says about a request stands, in an upload, in its metadata.
@@ -143,7 +157,10 @@ fn hash_of(message: &impl prost::Message) -> [u8; 32] {
 }
 
 /// Takes the chunks of an upload until its end. Whatever goes wrong, nothing of it stays.
-async fn take_all(mut upload: Upload, mut stream: Streaming<v1::UploadRecordingRequest>) -> Result<Record, Status> {
+async fn take_all(
+    mut upload: Upload,
+    mut stream: Streaming<v1::UploadRecordingRequest>,
+) -> Result<Fenced<Record>, Status> {
     let erased = upload.erased();
     loop {
         let message = tokio::select! {
@@ -249,44 +266,44 @@ impl RecordService for Records {
         &self,
         request: Request<v1::CreateTranscriptRequest>,
     ) -> Result<Response<v1::CreateTranscriptResponse>, Status> {
-        let record = Some(to_proto::record(self.create(request).await?));
-        Ok(Response::new(v1::CreateTranscriptResponse { record }))
+        let record = self.create(request).await?;
+        Ok(leaving(record, |record| v1::CreateTranscriptResponse { record: Some(to_proto::record(record)) }))
     }
 
     async fn upload_recording(
         &self,
         request: Request<Streaming<v1::UploadRecordingRequest>>,
     ) -> Result<Response<v1::UploadRecordingResponse>, Status> {
-        let record = Some(to_proto::record(self.upload(request).await?));
-        Ok(Response::new(v1::UploadRecordingResponse { record }))
+        let record = self.upload(request).await?;
+        Ok(leaving(record, |record| v1::UploadRecordingResponse { record: Some(to_proto::record(record)) }))
     }
 
     async fn get_transcript(
         &self,
         request: Request<v1::GetTranscriptRequest>,
     ) -> Result<Response<v1::GetTranscriptResponse>, Status> {
-        Ok(Response::new(self.transcript(request).await?))
+        Ok(self.transcript(request).await?)
     }
 
     async fn download_recording(
         &self,
         request: Request<v1::DownloadRecordingRequest>,
     ) -> Result<Response<Chunks>, Status> {
-        Ok(Response::new(self.download(request).await?))
+        Ok(leaving(self.download(request).await?, |chunks| chunks))
     }
 
     async fn get_record(
         &self,
         request: Request<v1::GetRecordRequest>,
     ) -> Result<Response<v1::GetRecordResponse>, Status> {
-        let record = Some(to_proto::record(self.record(request).await?));
-        Ok(Response::new(v1::GetRecordResponse { record }))
+        let record = self.record(request).await?;
+        Ok(leaving(record, |record| v1::GetRecordResponse { record: Some(to_proto::record(record)) }))
     }
 
     async fn list_records(
         &self,
         request: Request<v1::ListRecordsRequest>,
     ) -> Result<Response<v1::ListRecordsResponse>, Status> {
-        Ok(Response::new(self.list(request).await?))
+        Ok(self.list(request).await?)
     }
 }

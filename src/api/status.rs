@@ -138,6 +138,14 @@ pub enum ApiError {
         /// When to try again.
         retry_ms: u64,
     },
+    /// The erasure is asked for and not final.
+    #[error(
+        "the erasure is not final: the customer's records are refused to everybody, but the old root key is not proven to be destroyed; repeat the call, and tell the operator of the vault if it stays so"
+    )]
+    ErasureNotFinal,
+    /// The quotas of a tenant are the operator's.
+    #[error("settings.quotas can only be changed by the operator of the vault; leave it out, or as it is")]
+    QuotasNotYours,
     /// The disk's reserve is reached.
     #[error(
         "the vault's disk is full up to its reserve; nothing was stored: the operator must free space, reads and erasures go on"
@@ -229,6 +237,8 @@ impl ApiError {
             Self::QuotaExceeded { .. } => (Code::ResourceExhausted, Reason::QuotaExceeded),
             Self::RateLimited { .. } => (Code::ResourceExhausted, Reason::RateLimited),
             Self::Overloaded { .. } => (Code::ResourceExhausted, Reason::Overloaded),
+            Self::ErasureNotFinal => (Code::Unavailable, Reason::ErasureNotFinal),
+            Self::QuotasNotYours => (Code::PermissionDenied, Reason::PermissionDenied),
             Self::DiskReserve => (Code::ResourceExhausted, Reason::DiskReserve),
             Self::ClosedToWrites => (Code::Unavailable, Reason::ClosedToWrites),
             Self::ShuttingDown => (Code::Unavailable, Reason::ShuttingDown),
@@ -249,6 +259,7 @@ impl ApiError {
             Self::HashMismatch => Some("metadata.content_sha256"),
             Self::RangeNotSatisfiable { .. } => Some("range"),
             Self::RequestIdReused => Some("request_id"),
+            Self::QuotasNotYours => Some("settings.quotas"),
             _ => None,
         }
     }
@@ -273,7 +284,7 @@ impl ApiError {
     fn retry_ms(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } => Some(*retry_ms),
-            Self::RequestInProgress | Self::ShuttingDown => Some(DEFAULT_RETRY_MS),
+            Self::RequestInProgress | Self::ShuttingDown | Self::ErasureNotFinal => Some(DEFAULT_RETRY_MS),
             _ => None,
         }
     }

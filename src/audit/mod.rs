@@ -94,6 +94,19 @@ pub enum Event {
         action: Action,
         /// The tenant that it was done to.
         subject: TenantId,
+        /// The principal that it was done to, or whose token: the keyed hash of its name.
+        principal: Option<BlindIndex>,
+        /// The roles that a principal has from then on, as bits by their numbers.
+        roles: Option<u16>,
+    },
+    /// A write was repeated, and is about to be answered with the record that it stored before.
+    Repeated {
+        /// By which operation.
+        action: Action,
+        /// The customer.
+        handle: Handle,
+        /// The record.
+        record: RecordId,
     },
 }
 
@@ -139,7 +152,15 @@ impl Event {
             }
             Self::ErasureAsked { receipt } => w.u8(5).fixed(&receipt.0),
             Self::ErasureFinal { receipt, epoch } => w.u8(6).fixed(&receipt.0).u64(*epoch),
-            Self::Administered { action, subject } => w.u8(7).u8(action.code()).fixed(&subject.0),
+            Self::Administered { action, subject, principal, roles } => w
+                .u8(7)
+                .u8(action.code())
+                .fixed(&subject.0)
+                .option(*principal, |w, principal| w.fixed(&principal.0))
+                .option(*roles, |w, roles| w.u16(roles)),
+            Self::Repeated { action, handle, record } => {
+                w.u8(8).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes())
+            }
         }
     }
 
@@ -151,7 +172,13 @@ impl Event {
             4 => Self::Refused { action: action(r)?, record: r.option(record)? },
             5 => Self::ErasureAsked { receipt: ReceiptId(r.array()?) },
             6 => Self::ErasureFinal { receipt: ReceiptId(r.array()?), epoch: r.u64()? },
-            7 => Self::Administered { action: action(r)?, subject: TenantId(r.array()?) },
+            7 => Self::Administered {
+                action: action(r)?,
+                subject: TenantId(r.array()?),
+                principal: r.option(|r| Ok(BlindIndex(r.array()?)))?,
+                roles: r.option(Reader::u16)?,
+            },
+            8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
             _ => return Err(r.damaged()),
         })
     }

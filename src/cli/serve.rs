@@ -255,14 +255,34 @@ pub(super) fn keep_private() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
-/// Keys stand in this process's memory: no core dump, and no debugger of the same user.
+/// Keys stand in this process's memory: no core dump, no debugger of the same user, and no swap where the service may lock so much.
 fn keep_memory_off_the_disk() -> Result<(), RefusedToServe> {
     let failed =
         |source: rustix::io::Errno| RefusedToServe::System { doing: "switch core dumps off", source: source.into() };
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(failed)?;
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(failed)?;
+    // With a limit, and pages locked as they come, an allocation would fail as soon as the limit is met.
+    if rustix::process::getrlimit(Resource::Memlock).current.is_none() && lock_memory().is_ok() {
+        tracing::info!("memory is locked: no key reaches the swap");
+    } else {
+        tracing::warn!(
+            "memory is not locked, so keys may reach the swap; let the service lock memory without a limit (LimitMEMLOCK=infinity), or run without swap or with an encrypted one"
+        );
+    }
     Ok(())
+}
+
+/// Locks what there is and what will come, each page once it is used.
+#[cfg(target_os = "linux")]
+fn lock_memory() -> rustix::io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_memory() -> rustix::io::Result<()> {
+    Err(rustix::io::Errno::NOSYS)
 }
 
 /// Listens for the signals at once, so that one which comes while the vault opens is not lost.

@@ -33,6 +33,11 @@ impl Role {
         Self::ALL.into_iter().find(|role| *role as u8 == code)
     }
 
+    /// These roles as one number: a bit for each, at the place of its own number.
+    pub fn bits(roles: &BTreeSet<Self>) -> u16 {
+        roles.iter().fold(0, |bits, role| bits | 1 << *role as u8)
+    }
+
     /// The name, as the policy and the command line spell it.
     pub fn name(self) -> &'static str {
         match self {

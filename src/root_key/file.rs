@@ -1,15 +1,19 @@
 //! The root key in a file, 0600, outside the data directory.
 //!
 //! The file is text: a line that names the format, then one line a key: `key <id> <epoch> <key>`, in hexadecimal. Every change
-//! writes a new file beside it, fsyncs it, renames it over the old one, fsyncs the folder, and overwrites the old file's
-//! bytes before letting go of them. What the disk under it keeps in spite of that, only the disk knows: see the manual.
+//! writes a new file beside it (`.new`), fsyncs it, exchanges the two, fsyncs the folder, and overwrites the old file, which now has the
+//! name `.new`, before letting go of it. So the old bytes have a name until they are gone: whatever stands at `.new` after a crash or a
+//! failure is never the key that counts, and is overwritten by the next change. What the disk under it keeps in spite of that, only the
+//! disk knows: see the manual.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{HeldKey, MediumClass, RootKey, RootKeyError, RootKeyId};
@@ -42,20 +46,16 @@ impl FileRootKey {
         let provider = Self::at(path);
         let first = StoredKey::fresh(1);
         let id = first.held.id;
-        provider.write(&[first])?;
+        // Twice: the second time the file is exchanged, and a file system that cannot do so is found now and not by the first erasure.
+        let keys = [first];
+        provider.write(&keys).and_then(|()| provider.write(&keys))?;
         Ok((provider, id))
     }
 
-    /// Opens an existing one. A half-written successor that a crash left beside it is wiped.
+    /// Opens an existing one; changes nothing, so that it may be opened before it is known whether another process uses it.
     pub fn open(path: &Path) -> Result<Self, RootKeyError> {
         let provider = Self::at(path);
         provider.read()?;
-        let leftover = provider.successor();
-        if leftover.exists() {
-            let failed = |source| provider.io("wiping a leftover file", source);
-            let file = OpenOptions::new().write(true).open(&leftover).map_err(failed)?;
-            wipe(&file).and_then(|()| fs::remove_file(&leftover)).map_err(failed)?;
-        }
         Ok(provider)
     }
 
@@ -77,7 +77,7 @@ impl FileRootKey {
     fn read(&self) -> Result<Vec<StoredKey>, RootKeyError> {
         let path = || self.path.clone();
         let mut file = File::open(&self.path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => RootKeyError::Missing { path: path() },
+            ErrorKind::NotFound => RootKeyError::Missing { path: path() },
             _ => self.io("opening it", source),
         })?;
         let metadata = file.metadata().map_err(|source| self.io("looking at it", source))?;
@@ -92,19 +92,42 @@ impl FileRootKey {
         parse(&text).ok_or(RootKeyError::Malformed { path: path() })
     }
 
-    /// Puts a file with these keys in the place of the present one. Durable when it returns.
+    /// Puts a file with these keys in the place of the present one. When it returns, that is durable and the old bytes are gone.
     fn write(&self, keys: &[StoredKey]) -> Result<(), RootKeyError> {
-        let old = OpenOptions::new().write(true).open(&self.path).ok();
         let successor = self.successor();
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&successor).map_err(|source| self.io("writing its successor", source))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&successor)
+            .map_err(|source| self.io("writing its successor", source))?;
         file.write_all(render(keys).as_bytes())
             .and_then(|()| file.sync_all())
-            .and_then(|()| fs::rename(&successor, &self.path))
+            .and_then(|()| self.take_place(&successor))
             .and_then(|()| self.sync_folder())
             .map_err(|source| self.io("replacing it", source))?;
-        old.map_or(Ok(()), |old| wipe(&old)).map_err(|source| self.io("wiping the old file", source))
+        self.wipe_leftover()
+    }
+
+    /// Gives the successor its place; what stood there gets the successor's name.
+    fn take_place(&self, successor: &Path) -> std::io::Result<()> {
+        match renameat_with(CWD, successor, CWD, &self.path, RenameFlags::EXCHANGE) {
+            // There is no key yet.
+            Err(Errno::NOENT) => fs::rename(successor, &self.path),
+            exchanged => exchanged.map_err(std::io::Error::from),
+        }
+    }
+
+    /// Overwrites and removes what stands beside the key: a successor that did not take its place, or the one whose place was taken.
+    fn wipe_leftover(&self) -> Result<(), RootKeyError> {
+        let failed = |source| self.io("wiping the old file", source);
+        let leftover = self.successor();
+        let file = match OpenOptions::new().write(true).open(&leftover) {
+            Ok(file) => file,
+            Err(source) if source.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(failed(source)),
+        };
+        wipe(&file).and_then(|()| fs::remove_file(&leftover)).and_then(|()| self.sync_folder()).map_err(failed)
     }
 
     fn sync_folder(&self) -> std::io::Result<()> {
@@ -116,14 +139,14 @@ impl FileRootKey {
         RootKeyError::Io { path: self.path.clone(), action, source }
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Vec<StoredKey>) -> Option<T>) -> Result<Option<T>, RootKeyError> {
+    /// Changes the keys, after what an earlier change left was wiped.
+    fn change(&self, change: impl FnOnce(&mut Vec<StoredKey>)) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.wipe_leftover()?;
         let mut keys = self.read()?;
-        let outcome = change(&mut keys);
-        if outcome.is_some() {
-            self.write(&keys)?;
-        }
-        Ok(outcome)
+        let before = keys.len();
+        change(&mut keys);
+        if keys.len() == before { Ok(()) } else { self.write(&keys) }
     }
 }
 
@@ -143,10 +166,7 @@ impl RootKey for FileRootKey {
     fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
         let fresh = StoredKey::fresh(epoch);
         let id = fresh.held.id;
-        self.change(|keys| {
-            keys.push(fresh);
-            Some(())
-        })?;
+        self.change(|keys| keys.push(fresh))?;
         Ok(id)
     }
 
@@ -159,10 +179,9 @@ impl RootKey for FileRootKey {
         key_wrap::unwrap(&root, associated_data, wrapped).map_err(|_| RootKeyError::CannotUnwrap { id })
     }
 
-    fn destroy(&self, id: RootKeyId) -> Result<(), RootKeyError> {
-        let is_there = |keys: &[StoredKey]| keys.iter().any(|stored| stored.held.id == id);
-        self.change(|keys| is_there(keys).then(|| keys.retain(|stored| stored.held.id != id)))?;
-        Ok(())
+    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
+        self.find(id)?;
+        self.change(|keys| keys.retain(|stored| stored.held.id == id))
     }
 }
 

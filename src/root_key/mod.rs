@@ -66,13 +66,9 @@ pub trait RootKey: Send + Sync {
     /// Unwraps a top key.
     fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError>;
 
-    /// Destroys a key for good. Destroying one that is not there is no error.
-    fn destroy(&self, id: RootKeyId) -> Result<(), RootKeyError>;
-
-    /// Whether a key is gone, after opening the medium afresh.
-    fn is_gone(&self, id: RootKeyId) -> Result<bool, RootKeyError> {
-        Ok(self.held()?.iter().all(|key| key.id != id))
-    }
+    /// Destroys for good every key but this one, which must be there, and whatever an earlier destruction left undone. Held keys are
+    /// looked at afterwards with [`RootKey::held`]; this alone is no proof.
+    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError>;
 }
 
 /// What can go wrong with a root key. Says what to do; never shows a key.

@@ -71,6 +71,14 @@ impl Core {
         Ok(Customer::new(tenant, handle, key))
     }
 
+    /// Opens a customer for whom something is to be stored. Who was known a moment ago and is not there any more was erased.
+    pub fn customer_to_write(&self, tenant: TenantId, handle: Handle) -> Result<Customer, VaultError> {
+        self.customer(tenant, handle).map_err(|error| match error {
+            VaultError::NotFound => VaultError::CustomerErased,
+            other => other,
+        })
+    }
+
     /// Unwraps the secret of a place.
     pub fn secret(&self, customer: &Customer, place: &Place) -> Result<Key, VaultError> {
         let row = self.db.get(&rows::secret(place.handle, place.record, place.revision))?;

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::core::Core;
-use super::fence::Inside;
+use super::fence::{Inside, Watch};
 use super::format::{Manifest, Part, Place, Use, use_key};
 use super::record_rows::Sealed;
 use super::{Vault, VaultError};
@@ -105,6 +105,11 @@ impl Download {
     /// The span that is given out.
     pub fn span(&self) -> ByteSpan {
         self.span
+    }
+
+    /// A watch of the customer's fence, for what is given out.
+    pub fn watch(&self) -> Watch {
+        self.inside.watch()
     }
 
     /// Fires when the customer is being erased; nothing is given out after it.

@@ -15,7 +15,7 @@
 //! Nothing that is stored holds both the person and the handle in the clear: the tombstone has no handle, the reclaim job no
 //! pseudonym, and what is pending is sealed under a key that ends with the customer key.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -36,7 +36,7 @@ use crate::keys::{Draft, EpochPlan};
 use crate::root_key::RootKeyId;
 use crate::store::{Batch, CommitError, StoreError, rows};
 
-/// How long an erasure waits for those who read the customer's records to stop. They are told at once, and look at it with every
+/// How long a round of erasures waits for those who read the customers' records to stop. They are told at once, and look at it with every
 /// message.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Duties looked at in one go.
@@ -187,8 +187,9 @@ fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, VaultError> {
 
 /// Steps 2 to 6.
 fn carry_out(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
+    let end = Instant::now() + PATIENCE;
     for one in &asked {
-        if !core.fences.wait_until_empty(one.handle, PATIENCE) {
+        if !core.fences.wait_until_empty(one.handle, end.saturating_duration_since(Instant::now())) {
             return Err(VaultError::ErasureNotFinal { why: "a reader of the customer's records has not stopped" });
         }
     }
@@ -249,11 +250,9 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
             why: "the database names another root key than the service works with",
         });
     }
-    for held in core.provider.held()?.into_iter().filter(|held| held.id != current) {
-        core.provider.destroy(held.id)?;
-        if !core.provider.is_gone(held.id)? {
-            return Err(VaultError::ErasureNotFinal { why: "the provider still has the old root key" });
-        }
+    core.provider.keep_only(current)?;
+    if core.provider.held()?.iter().any(|held| held.id != current) {
+        return Err(VaultError::ErasureNotFinal { why: "the provider still has the old root key" });
     }
     let (from, to) = rows::all(rows::Kind::Duty);
     loop {

@@ -1,5 +1,7 @@
 //! What can go wrong in the vault, once a caller was admitted.
 
+use std::sync::Arc;
+
 use crate::domain::Invalid;
 use crate::domain::codec::Decode;
 use crate::keys::TreeError;
@@ -62,6 +64,12 @@ pub enum VaultError {
     /// There is a tenant of this name.
     #[error("there is a tenant of this name already")]
     TenantExists,
+    /// Quotas that only the operator may change.
+    #[error("only the operator of the vault may change a tenant's quotas")]
+    QuotasNotYours,
+    /// What several callers waited for together failed.
+    #[error(transparent)]
+    Shared(#[from] Arc<VaultError>),
     /// The service stops.
     #[error("the service is stopping")]
     Stopping,

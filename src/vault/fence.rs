@@ -1,5 +1,6 @@
 //! Fences around customers: whoever reads or writes for a customer stands inside, and an erasure closes the fence and waits
-//! until nobody is left.
+//! until nobody is left. What was read inside and is on its way out carries a [`Watch`]: an erasure does not wait for it, and nothing of
+//! it leaves any more once the fence is closed.
 //!
 //! A fence lives in memory only. What outlives the process is the tombstone; see `erasure`.
 
@@ -22,7 +23,51 @@ pub(super) struct Fences {
 #[derive(Default)]
 struct Fence {
     inside: usize,
+    /// While somebody watches, the fence is kept, so that a later erasure closes the one that is watched.
+    watching: usize,
     closed: CancellationToken,
+}
+
+impl Fence {
+    fn is_needed(&self) -> bool {
+        self.inside > 0 || self.watching > 0 || self.closed.is_cancelled()
+    }
+}
+
+/// What was read of customers, on its way out.
+pub struct Fenced<T> {
+    /// What was read.
+    pub content: T,
+    /// The customers' fences. Once one of them is closed, nothing of the content may leave any more.
+    pub watches: Vec<Watch>,
+}
+
+/// Sees when a customer is being erased. An erasure does not wait for it.
+pub struct Watch {
+    fences: Arc<Fences>,
+    handle: Handle,
+    closed: CancellationToken,
+}
+
+impl Watch {
+    /// Whether the customer is being erased, or is erased.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut fences = self.fences.lock();
+        if let Some(fence) = fences.get_mut(&self.handle) {
+            // After an erasure the fence was forgotten, and another may stand here, of whom nothing can be read: so nothing is lost
+            // if its watches are counted too low.
+            fence.watching = fence.watching.saturating_sub(1);
+            if !fence.is_needed() {
+                fences.remove(&self.handle);
+            }
+        }
+    }
 }
 
 /// Being inside a customer's fence. Work that lasts watches [`Inside::closed`] and ends when it fires.
@@ -37,6 +82,14 @@ impl Inside {
     pub fn closed(&self) -> &CancellationToken {
         &self.closed
     }
+
+    /// A watch of this fence that lasts longer than being inside.
+    pub fn watch(&self) -> Watch {
+        if let Some(fence) = self.fences.lock().get_mut(&self.handle) {
+            fence.watching += 1;
+        }
+        Watch { fences: Arc::clone(&self.fences), handle: self.handle, closed: self.closed.clone() }
+    }
 }
 
 impl Drop for Inside {
@@ -44,7 +97,7 @@ impl Drop for Inside {
         let mut fences = self.fences.lock();
         if let Some(fence) = fences.get_mut(&self.handle) {
             fence.inside -= 1;
-            if fence.inside == 0 && !fence.closed.is_cancelled() {
+            if !fence.is_needed() {
                 fences.remove(&self.handle);
             }
         }
@@ -74,7 +127,7 @@ impl Fences {
         let mut fences = self.lock();
         if let Some(fence) = fences.get_mut(&handle) {
             fence.closed = CancellationToken::new();
-            if fence.inside == 0 {
+            if !fence.is_needed() {
                 fences.remove(&handle);
             }
         }

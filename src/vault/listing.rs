@@ -1,48 +1,77 @@
 //! Finding records: by customer, case or agent, or all of a tenant's; in the order in which they were stored.
 //!
-//! Finding and showing are two steps. [`Vault::find`] gives facts, which open no key; those that `access` permits are shown by
-//! [`Vault::show`].
+//! Finding and showing are two steps. [`Vault::find`] opens no key of a customer, and gives what `access` permits; that is shown by
+//! [`Vault::show`]. What the caller may not see counts for nothing on the way, so that no page tells of it.
+
+use std::sync::Arc;
 
 use super::core::{Core, blinded, entry};
+use super::fence::Fenced;
 use super::format::Head;
 use super::record_rows::agent_index;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::Event;
+use crate::crypto::key_wrap;
 use crate::domain::ids::{Handle, RecordId, TenantId};
 use crate::domain::principal::Principal;
 use crate::domain::record::{FindBy, Record, RecordFacts, RecordFilter};
+use crate::domain::{Invalid, Problem};
+use crate::keys::TenantKeys;
 use crate::store::rows;
 
 /// Rows read in one go.
 const ROWS_AT_ONCE: usize = 256;
 
-/// Where the next page begins: behind this record.
-pub type ListCursor = RecordId;
+/// The bytes of a page's mark, sealed: the id of a record, nonce and tag.
+pub const PAGE_MARK: usize = 16 + key_wrap::OVERHEAD;
+
+/// Where a page of a list begins: behind a record, which may be one that the caller may not see; so it is sealed, for this caller and this
+/// question.
+pub type PageMark = [u8; PAGE_MARK];
+
+/// Which page of a list is asked for.
+pub struct Page {
+    /// A hash of all else that is asked.
+    pub question: [u8; 32],
+    /// The page's beginning; absent for the first.
+    pub mark: Option<PageMark>,
+    /// The most records on it.
+    pub size: usize,
+}
 
 /// What one step of a list finds.
 pub struct Candidates {
-    /// The records, with what is known without opening them.
-    pub facts: Vec<RecordFacts>,
+    /// The records that the caller may see.
+    pub permits: Vec<Permit<RecordFacts>>,
     /// The customer, where the list is of one.
     pub handle: Option<Handle>,
     /// Where the next step begins; `None` at the end.
-    pub next: Option<ListCursor>,
+    pub next: Option<PageMark>,
 }
 
 impl Vault {
-    /// Finds up to `limit` records behind `cursor`, looking at no more rows than the limits allow.
+    /// Finds records that `visible` permits, a page of them, looking at no more rows than the limits allow: where much is hidden
+    /// from the caller, a page can be short and not the last.
     pub async fn find(
         &self,
         door: &Permit<TenantScope>,
         filter: &RecordFilter,
-        cursor: Option<ListCursor>,
-        limit: usize,
+        page: Page,
+        visible: impl Fn(RecordFacts) -> Option<Permit<RecordFacts>> + Send + 'static,
     ) -> Result<Candidates, VaultError> {
         let tenant = door.resource().tenant;
         let principal = door.principal().clone();
         let by = filter.by.clone();
-        self.core.blocking(move |core| core.find(&principal, tenant, &by, cursor, limit)).await
+        let find = move |core: &Arc<Core>| {
+            let context = mark_context(&principal, &page.question);
+            let keys = core.tenant_keys(tenant)?;
+            let cursor = page.mark.map(|mark| open_mark(&keys, &context, &mark)).transpose()?;
+            let asked = Asked { principal: &principal, tenant, cursor, size: page.size };
+            let (permits, handle, next) = core.find(&keys, &by, &asked, &visible)?;
+            Ok(Candidates { permits, handle, next: next.map(|id| seal_mark(&keys, &context, id)) })
+        };
+        self.core.blocking(find).await
     }
 
     /// Shows records, leaving out those that began outside the filter's time. One entry in the ledger is durable before.
@@ -52,7 +81,7 @@ impl Vault {
         filter: &RecordFilter,
         handle: Option<Handle>,
         permits: Vec<Permit<RecordFacts>>,
-    ) -> Result<Vec<Record>, VaultError> {
+    ) -> Result<Fenced<Vec<Record>>, VaultError> {
         let tenant = door.resource().tenant;
         let purpose = door.purpose().cloned();
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, purpose.as_ref())).await?;
@@ -61,11 +90,11 @@ impl Vault {
         let (from, before) = (filter.started_from, filter.started_before);
         self.core
             .blocking(move |core| {
-                let mut shown = Vec::with_capacity(permits.len());
+                let mut shown = Fenced { content: Vec::with_capacity(permits.len()), watches: Vec::new() };
                 for permit in &permits {
                     let facts = permit.resource();
                     // Erased since it was found: left out.
-                    let Ok(_inside) = core.fences.enter(facts.handle) else { continue };
+                    let Ok(inside) = core.fences.enter(facts.handle) else { continue };
                     let record = match core.open_record(facts) {
                         Ok(opened) => opened.record,
                         Err(VaultError::NotFound) => continue,
@@ -73,7 +102,8 @@ impl Vault {
                     };
                     let started = record.details.started;
                     if from.is_none_or(|from| started >= from) && before.is_none_or(|before| started < before) {
-                        shown.push(record);
+                        shown.content.push(record);
+                        shown.watches.push(inside.watch());
                     }
                 }
                 Ok(shown)
@@ -82,37 +112,66 @@ impl Vault {
     }
 }
 
+/// What a page of a list is looked for with.
+struct Asked<'a> {
+    principal: &'a Principal,
+    tenant: TenantId,
+    cursor: Option<RecordId>,
+    size: usize,
+}
+
+/// Not the key of any row: those begin with the number of their kind.
+fn mark_context(principal: &Principal, question: &[u8; 32]) -> Vec<u8> {
+    [b"page of records", &principal.alias.0[..], question].concat()
+}
+
+fn seal_mark(keys: &TenantKeys, context: &[u8], behind: RecordId) -> PageMark {
+    let sealed = key_wrap::seal(&keys.settings, context, behind.as_bytes());
+    sealed.try_into().expect("what is sealed is as long as what it seals and the overhead")
+}
+
+fn open_mark(keys: &TenantKeys, context: &[u8], mark: &PageMark) -> Result<RecordId, Invalid> {
+    let plain = key_wrap::open(&keys.settings, context, mark).map_err(|_| foreign_page())?;
+    plain.as_slice().try_into().map(RecordId::from_bytes).map_err(|_| foreign_page())
+}
+
+/// A page is asked for by what no page before gave for this question.
+pub fn foreign_page() -> Invalid {
+    let expected = "next_page_token of the page before, with all other fields as they were";
+    Invalid::new("page_token", Problem::Malformed { expected })
+}
+
+type Found = (Vec<Permit<RecordFacts>>, Option<Handle>, Option<RecordId>);
+
 impl Core {
     fn find(
         &self,
-        principal: &Principal,
-        tenant: TenantId,
+        keys: &TenantKeys,
         by: &FindBy,
-        cursor: Option<ListCursor>,
-        limit: usize,
-    ) -> Result<Candidates, VaultError> {
-        let keys = self.tenant_keys(tenant)?;
-        let mut found = Candidates { facts: Vec::new(), handle: None, next: None };
+        asked: &Asked<'_>,
+        visible: &dyn Fn(RecordFacts) -> Option<Permit<RecordFacts>>,
+    ) -> Result<Found, VaultError> {
+        let tenant = asked.tenant;
+        let mut of = None;
         let ids: Box<Ids<'_>> = match by {
             FindBy::Tenant => Box::new(|cursor| self.ids_of_tenant(tenant, cursor)),
             FindBy::Case(case) => {
-                let index = blinded(&keys, "case", case.as_str());
+                let index = blinded(keys, "case", case.as_str());
                 Box::new(move |cursor| self.ids_in(rows::index_span(tenant, index), 33, cursor, rows::parse_index))
             }
             FindBy::Agent(agent) => {
-                let index = agent_index(&keys, agent);
+                let index = agent_index(keys, agent);
                 Box::new(move |cursor| self.ids_in(rows::index_span(tenant, index), 33, cursor, rows::parse_index))
             }
             FindBy::Customer(customer) => {
-                let pseudonym = super::tree::pseudonym(&keys, customer);
-                let Some(handle) = self.tree.handle(tenant, pseudonym)? else { return Ok(found) };
-                found.handle = Some(handle);
+                let pseudonym = super::tree::pseudonym(keys, customer);
+                let Some(handle) = self.tree.handle(tenant, pseudonym)? else { return Ok((Vec::new(), None, None)) };
+                of = Some(handle);
                 let parse = |key: &[u8]| rows::parse_secret(key).map(|(_, record, _)| record);
                 Box::new(move |cursor| self.ids_in(rows::customer_secrets(handle), 17, cursor, parse))
             }
         };
-        let mut cursor = cursor;
-        let mut looked_at = 0;
+        let (mut permits, mut cursor, mut looked_at) = (Vec::new(), asked.cursor, 0);
         while looked_at < self.limits.list_scan_rows {
             let step = ids(cursor)?;
             let is_last = step.len() < ROWS_AT_ONCE;
@@ -120,18 +179,16 @@ impl Core {
                 looked_at += 1;
                 cursor = Some(id);
                 // A customer's own secrets and uploads that are not finished have no record.
-                found.facts.extend(self.facts(principal, tenant, id)?);
-                if found.facts.len() == limit {
-                    found.next = cursor;
-                    return Ok(found);
+                permits.extend(self.facts(asked.principal, tenant, id)?.and_then(visible));
+                if permits.len() == asked.size {
+                    return Ok((permits, of, cursor));
                 }
             }
             if is_last {
-                return Ok(found);
+                return Ok((permits, of, None));
             }
         }
-        found.next = cursor;
-        Ok(found)
+        Ok((permits, of, cursor))
     }
 
     /// Ids behind `cursor` from keys that end with the id, after a prefix of `prefix` bytes.
@@ -139,7 +196,7 @@ impl Core {
         &self,
         (from, to): (Vec<u8>, Vec<u8>),
         prefix: usize,
-        cursor: Option<ListCursor>,
+        cursor: Option<RecordId>,
         parse: impl Fn(&[u8]) -> Option<RecordId>,
     ) -> Result<Vec<RecordId>, VaultError> {
         let from = match cursor {
@@ -158,7 +215,7 @@ impl Core {
     }
 
     /// Ids of all records of a tenant: each may take several rows, so the scan jumps from record to record.
-    fn ids_of_tenant(&self, tenant: TenantId, cursor: Option<ListCursor>) -> Result<Vec<RecordId>, VaultError> {
+    fn ids_of_tenant(&self, tenant: TenantId, cursor: Option<RecordId>) -> Result<Vec<RecordId>, VaultError> {
         let (mut from, to) = rows::tenant_records(tenant);
         if let Some(id) = cursor {
             from = rows::record_span(tenant, id).1;
@@ -180,4 +237,4 @@ impl Core {
     }
 }
 
-type Ids<'a> = dyn Fn(Option<ListCursor>) -> Result<Vec<RecordId>, VaultError> + 'a;
+type Ids<'a> = dyn Fn(Option<RecordId>) -> Result<Vec<RecordId>, VaultError> + 'a;

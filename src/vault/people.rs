@@ -2,15 +2,16 @@
 
 use super::core::{Core, blinded, entry};
 use super::format::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
-use super::{Vault, VaultError};
+use super::{Vault, VaultError, foreign_page};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::Event;
 use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{PrincipalName, TenantId, TenantName, TokenId};
-use crate::domain::principal::{PrincipalEntry, StoredIdentity, TokenEntry};
+use crate::domain::ids::{BlindIndex, PrincipalName, TenantId, TenantName, TokenId};
+use crate::domain::principal::{PrincipalEntry, Role, StoredIdentity, TokenEntry};
 use crate::domain::tenant::{Quotas, RuleSet, TenantEntry, TenantSettings, Usage};
 use crate::domain::{Invalid, Problem};
+use crate::keys::TenantKeys;
 use crate::store::{Batch, MAX_VALUE_BYTES, rows};
 
 /// The most pieces of a tenant's sealed settings: 64 purposes and 256 teams of 64 bytes take about 22 KB.
@@ -44,7 +45,7 @@ impl Vault {
         let tenant = self.tenant_id(name.clone()).await?;
         let created = TenantEntry { name, settings, suspended: false, created: Timestamp::now() };
         let mut batch = Batch::new();
-        administered(&mut batch, &permit, tenant);
+        administered(&mut batch, &permit, tenant, None, None);
         self.add_tenant(tenant, created, batch).await
     }
 
@@ -70,11 +71,11 @@ impl Vault {
     pub async fn change_tenant(
         &self,
         permit: Permit<TenantScope>,
-        change: impl FnOnce(TenantEntry) -> Result<TenantEntry, Invalid> + Send + 'static,
+        change: impl FnOnce(TenantEntry) -> Result<TenantEntry, VaultError> + Send + 'static,
     ) -> Result<(TenantEntry, Usage), VaultError> {
         let tenant = permit.resource().tenant;
         let mut batch = Batch::new();
-        administered(&mut batch, &permit, tenant);
+        administered(&mut batch, &permit, tenant, None, None);
         let (batch, changed) = self
             .core
             .blocking(move |core| {
@@ -104,8 +105,10 @@ impl Vault {
         principal: PrincipalEntry,
     ) -> Result<PrincipalEntry, VaultError> {
         let tenant = permit.resource().tenant;
+        let keys = self.core.blocking(move |core| core.tenant_keys(tenant)).await?;
+        let alias = alias_of(&keys, &principal.name);
         let mut batch = Batch::new();
-        administered(&mut batch, &permit, tenant);
+        administered(&mut batch, &permit, tenant, Some(alias), Some(Role::bits(&principal.roles)));
         self.put_principal(tenant, principal, batch).await
     }
 
@@ -134,16 +137,16 @@ impl Vault {
 
     /// Stores a token for a principal, which must exist.
     pub async fn create_token(&self, permit: Permit<TenantScope>, new: NewToken) -> Result<TokenEntry, VaultError> {
+        let tenant = permit.resource().tenant;
+        let keys = self.core.blocking(move |core| core.tenant_keys(tenant)).await?;
         let mut batch = Batch::new();
-        administered(&mut batch, &permit, permit.resource().tenant);
-        self.put_token(permit.resource().tenant, new, batch).await
+        administered(&mut batch, &permit, tenant, Some(alias_of(&keys, &new.principal)), None);
+        self.put_token(tenant, new, batch).await
     }
 
     /// Revokes a token of a tenant. Works for the next call made with it.
     pub async fn revoke_token(&self, permit: Permit<TenantScope>, id: TokenId) -> Result<TokenEntry, VaultError> {
         let tenant = permit.resource().tenant;
-        let mut batch = Batch::new();
-        administered(&mut batch, &permit, tenant);
         let (batch, token) = self
             .core
             .blocking(move |core| {
@@ -151,6 +154,9 @@ impl Vault {
                 if of != tenant {
                     return Err(VaultError::NotFound);
                 }
+                let alias = alias_of(&*core.tenant_keys(tenant)?, &token.principal);
+                let mut batch = Batch::new();
+                administered(&mut batch, &permit, tenant, Some(alias), None);
                 token.revoked = true;
                 core.seal_token(&mut batch, tenant, &token);
                 Ok((batch, token))
@@ -289,14 +295,25 @@ impl Vault {
     /// Enters into the ledger that something of a tenant is looked at.
     async fn note(&self, permit: &Permit<TenantScope>) -> Result<(), VaultError> {
         let tenant = permit.resource().tenant;
-        let event = Event::Administered { action: permit.action(), subject: tenant };
+        let event = Event::Administered { action: permit.action(), subject: tenant, principal: None, roles: None };
         self.core.record(entry(permit.principal(), permit.principal().tenant, event)).await
     }
 }
 
-fn administered(batch: &mut Batch, permit: &Permit<TenantScope>, subject: TenantId) {
-    let event = Event::Administered { action: permit.action(), subject };
+fn administered(
+    batch: &mut Batch,
+    permit: &Permit<TenantScope>,
+    subject: TenantId,
+    principal: Option<BlindIndex>,
+    roles: Option<u16>,
+) {
+    let event = Event::Administered { action: permit.action(), subject, principal, roles };
     batch.append(entry(permit.principal(), permit.principal().tenant, event).encode().to_vec());
+}
+
+/// What stands for a principal in the ledger.
+fn alias_of(keys: &TenantKeys, name: &PrincipalName) -> BlindIndex {
+    blinded(keys, "alias", name.as_str())
 }
 
 /// Tenants with what they use, and where the next page begins.
@@ -376,10 +393,7 @@ impl Core {
         let from = match behind {
             None => from,
             Some(key) if (&from..&to).contains(&&key) => rows::behind(key),
-            Some(_) => {
-                let expected = "next_page_token of the page before, with all other fields as they were";
-                return Err(Invalid::new("page_token", Problem::Malformed { expected }).into());
-            }
+            Some(_) => return Err(foreign_page().into()),
         };
         Ok(self.db.range(&from, &to, limit)?)
     }
@@ -417,7 +431,7 @@ impl Core {
         let Some((tenant, token)) = self.token(id)? else { return Ok(None) };
         let Some(principal) = self.principal(tenant, &token.principal)? else { return Ok(None) };
         let entry = self.tenant_entry(tenant)?;
-        let alias = blinded(&*self.tenant_keys(tenant)?, "alias", principal.name.as_str());
+        let alias = alias_of(&*self.tenant_keys(tenant)?, &principal.name);
         let calls_per_second = entry.settings.quotas.requests_per_second;
         let (tenant_name, suspended) = (entry.name, entry.suspended);
         let identity = StoredIdentity { token, principal, tenant, tenant_name, alias, suspended };

@@ -189,7 +189,7 @@ impl Core {
         for (piece, value) in (0u16..).zip(bytes.chunks(PIECE)) {
             batch.put(rows::record_piece(place.tenant, place.record, place.revision, piece), value);
         }
-        let customer_keys = self.customer(place.tenant, place.handle)?;
+        let customer_keys = self.customer_to_write(place.tenant, place.handle)?;
         self.add_index_rows(batch, &customer_keys, &head, draft)?;
         let pseudonym = super::tree::pseudonym(keys, customer);
         batch.require_absent(rows::tombstone(place.tenant, pseudonym));

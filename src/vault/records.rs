@@ -5,22 +5,22 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::core::{Core, entry};
-use super::format::{
-    Manifest, Part, Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key,
-};
+use super::fence::{Fenced, Inside};
+use super::format::{Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key};
 use super::quota::Reservation;
 use super::record_rows::{Draft, Sealed, Storing, check_details};
+use super::upload::BegunUpload;
 use super::{InFlightGuard, Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::{Entry, Event};
 use crate::crypto::content;
 use crate::crypto::pseudonym::blind;
-use crate::crypto::secret::{Key, random_bytes};
+use crate::crypto::secret::random_bytes;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, CustomerId, Handle, RecordId, RequestId, Revision, TenantId};
 use crate::domain::record::{NewTranscript, Record, RecordFacts, RecordKind, Turn};
 use crate::keys::TenantKeys;
-use crate::store::{Batch, CommitError, ObjectName, rows};
+use crate::store::{Batch, CommitError, rows};
 
 /// A caller's name for a request, and a hash of all that it asks.
 pub struct RequestKey {
@@ -44,40 +44,34 @@ struct BegunTranscript {
     admitted: Admitted,
     new: NewTranscript,
     packed: Zeroizing<Vec<u8>>,
+    is_inline: bool,
     reservation: Reservation,
     /// The customer's, if known.
     handle: Option<Handle>,
 }
 
-/// A chat whose customer is known by now.
-struct Taken {
-    admitted: Admitted,
-    reservation: Reservation,
-    customer: CustomerId,
-    packed: Zeroizing<Vec<u8>>,
-}
-
 impl Vault {
     /// Stores a chat. A repeat of the request gets the record that it stored first.
     pub async fn create_transcript(
-        &self,
+        self: &Arc<Self>,
         permit: Permit<TenantScope>,
         new: NewTranscript,
         request: RequestKey,
-    ) -> Result<Record, VaultError> {
+    ) -> Result<Fenced<Record>, VaultError> {
         let tenant = permit.resource().tenant;
-        let begun = self.begin_transcript(&permit, new, request).await?;
-        let BegunTranscript { admitted, new, packed, reservation, handle } = match begun {
-            Ok(begun) => begun,
-            Err(record) => return Ok(record),
-        };
+        let BegunTranscript { admitted, new, packed, is_inline, reservation, handle } =
+            match self.begin_transcript(&permit, new, request).await? {
+                Ok(begun) => begun,
+                Err(stored) => return Ok(stored),
+            };
         let handle = match handle {
             Some(handle) => handle,
             None => self.writer.ensure_customer(tenant, new.customer.clone()).await?,
         };
-        let _inside = self.core.fences.enter(handle)?;
+        let inside = self.core.fences.enter(handle)?;
+        let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
         let draft = Draft {
-            place: Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST },
+            place,
             kind: RecordKind::Transcript,
             created: Timestamp::now(),
             content_bytes: text_bytes(&new.turns),
@@ -85,8 +79,29 @@ impl Vault {
             media_type: None,
             details: new.details,
         };
-        let taken = Taken { admitted, reservation, customer: new.customer, packed };
-        self.store_transcript(&permit, draft, taken).await
+        let customer = new.customer;
+        if !is_inline {
+            let begun = BegunUpload { admitted, draft, customer, expected_sha256: None, reservation, inside };
+            let mut upload = self.start_upload(permit, begun).await?;
+            return match upload.push(&packed).await {
+                Ok(()) => upload.finish().await,
+                Err(error) => {
+                    upload.abort().await;
+                    Err(error)
+                }
+            };
+        }
+        let entry = stored(&permit, &place);
+        let build = move |core: &Arc<Core>| {
+            let mut batch = Batch::new();
+            batch.hold(reservation);
+            let secret = core.customer_to_write(tenant, handle)?.add_secret(&mut batch, &place);
+            let sealed = Sealed::Inline(content::seal(&use_key(&secret, Use::Content, &place), b"", &packed));
+            core.build(entry, Storing { admitted, draft, customer, secret, sealed, batch })
+        };
+        let (batch, storing) = self.core.blocking(build).await?;
+        let record = self.commit(batch, storing).await?;
+        Ok(Fenced { content: record, watches: vec![inside.watch()] })
     }
 
     /// Takes the request in, checks it, packs the chat, takes room for it and looks for the customer. In one piece of blocking work:
@@ -96,54 +111,24 @@ impl Vault {
         permit: &Permit<TenantScope>,
         new: NewTranscript,
         request: RequestKey,
-    ) -> Result<Result<BegunTranscript, Record>, VaultError> {
+    ) -> Result<Result<BegunTranscript, Fenced<Record>>, VaultError> {
         let tenant = permit.resource().tenant;
         let admit = self.admission(permit, request);
         let begin = move |core: &Arc<Core>| {
             let admitted = match admit(core)? {
                 Ok(admitted) => admitted,
-                Err(record) => return Ok(Err(record)),
+                Err(stored) => return Ok(Err(stored)),
             };
             check_details(core, tenant, &new.details)?;
             let packed = encode_transcript(&new.turns);
-            let reservation = core.reserve(tenant, content::sealed_len(packed.len() as u64))?;
+            let sealed_bytes = content::sealed_len(packed.len() as u64);
+            let is_inline = sealed_bytes <= core.limits.inline_content_bytes;
+            // What goes to objects takes its room as it goes.
+            let reservation = core.reserve(tenant, if is_inline { sealed_bytes } else { 0 })?;
             let handle = core.known_customer(tenant, &new.customer)?;
-            Ok(Ok(BegunTranscript { admitted, new, packed, reservation, handle }))
+            Ok(Ok(BegunTranscript { admitted, new, packed, is_inline, reservation, handle }))
         };
         self.core.blocking(begin).await
-    }
-
-    async fn store_transcript(
-        &self,
-        permit: &Permit<TenantScope>,
-        draft: Draft,
-        taken: Taken,
-    ) -> Result<Record, VaultError> {
-        let Taken { admitted, reservation, customer, packed } = taken;
-        let place = draft.place;
-        let is_inline = content::sealed_len(packed.len() as u64) <= self.core.limits.inline_content_bytes;
-        let entry = stored(permit, &place);
-        let with_secret = move |core: &Arc<Core>| {
-            let mut batch = Batch::new();
-            batch.hold(reservation);
-            let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
-            Ok((secret, batch))
-        };
-        let (batch, storing) = if is_inline {
-            let build = move |core: &Arc<Core>| {
-                let (secret, batch) = with_secret(core)?;
-                let sealed = content::seal(&use_key(&secret, Use::Content, &place), b"", &packed);
-                let sealed = Sealed::Inline(sealed);
-                core.build(entry, Storing { admitted, draft, customer, secret, sealed, batch })
-            };
-            self.core.blocking(build).await?
-        } else {
-            let (secret, batch) = self.core.blocking(with_secret).await?;
-            let sealed = self.seal_as_object(&secret, &place, &packed).await?;
-            let storing = Storing { admitted, draft, customer, secret, sealed, batch };
-            self.core.blocking(move |core| core.build(entry, storing)).await?
-        };
-        self.commit(batch, storing).await
     }
 
     /// What can be known of a record without opening keys, seen by the caller of `door`. `None` if there is none.
@@ -154,19 +139,23 @@ impl Vault {
     }
 
     /// What is known about a record, without its content.
-    pub async fn get_record(&self, permit: Permit<RecordFacts>) -> Result<Record, VaultError> {
+    pub async fn get_record(&self, permit: Permit<RecordFacts>) -> Result<Fenced<Record>, VaultError> {
         let facts = permit.resource().clone();
-        let _inside = self.begin_read(&permit).await?;
-        self.core.blocking(move |core| Ok(core.open_record(&facts)?.record)).await
+        let inside = self.begin_read(&permit).await?;
+        let record = self.core.blocking(move |core| Ok(core.open_record(&facts)?.record)).await?;
+        Ok(Fenced { content: record, watches: vec![inside.watch()] })
     }
 
     /// A chat.
-    pub async fn get_transcript(&self, permit: Permit<RecordFacts>) -> Result<(Record, Vec<Turn>), VaultError> {
+    pub async fn get_transcript(
+        &self,
+        permit: Permit<RecordFacts>,
+    ) -> Result<Fenced<(Record, Vec<Turn>)>, VaultError> {
         let facts = permit.resource().clone();
         if facts.kind != RecordKind::Transcript {
             return Err(VaultError::NotFound);
         }
-        let _inside = self.begin_read(&permit).await?;
+        let inside = self.begin_read(&permit).await?;
         let opened = self.core.blocking(move |core| core.open_record(&facts)).await?;
         let packed = match opened.content {
             Sealed::Inline(sealed) => {
@@ -175,11 +164,11 @@ impl Vault {
             }
             Sealed::Parts { manifest, .. } => self.read_whole(&opened.place, &opened.secret, &manifest).await?,
         };
-        Ok((opened.record, decode_transcript(&packed)?))
+        Ok(Fenced { content: (opened.record, decode_transcript(&packed)?), watches: vec![inside.watch()] })
     }
 
     /// Goes inside the customer's fence and makes the read's entry durable: in this order, before any key is opened.
-    pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<super::fence::Inside, VaultError> {
+    pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
         // Erased since the facts were read: it looks like any record that is not there.
         let inside = self.core.fences.enter(facts.handle).map_err(|_| VaultError::NotFound)?;
@@ -196,7 +185,7 @@ impl Vault {
         &self,
         permit: &Permit<TenantScope>,
         request: RequestKey,
-    ) -> Result<Result<Admitted, Record>, VaultError> {
+    ) -> Result<Result<Admitted, Fenced<Record>>, VaultError> {
         self.core.blocking(self.admission(permit, request)).await
     }
 
@@ -205,7 +194,7 @@ impl Vault {
         &self,
         permit: &Permit<TenantScope>,
         request: RequestKey,
-    ) -> impl FnOnce(&Arc<Core>) -> Result<Result<Admitted, Record>, VaultError> + Send + 'static + use<> {
+    ) -> impl FnOnce(&Arc<Core>) -> Result<Result<Admitted, Fenced<Record>>, VaultError> + Send + 'static + use<> {
         let tenant = permit.resource().tenant;
         let principal = permit.principal().clone();
         let action = permit.action();
@@ -225,10 +214,14 @@ impl Vault {
                 return Err(VaultError::RequestIdReused);
             }
             let facts = core.facts(&principal, tenant, stored.record)?.ok_or(VaultError::CustomerErased)?;
-            let _inside = core.fences.enter(facts.handle)?;
-            // What was seen may not be durable yet: an empty batch waits until it is.
-            core.committer.commit_blocking(Batch::new())?;
-            Ok(Err(core.open_record(&facts)?.record))
+            let inside = core.fences.enter(facts.handle)?;
+            // Durable before the answer is made; and so is, by then, what was seen here, which might not have been yet.
+            let event = Event::Repeated { action, handle: facts.handle, record: facts.id };
+            let mut batch = Batch::new();
+            batch.append(entry(&principal, tenant, event).encode().to_vec());
+            core.committer.commit_blocking(batch)?;
+            let record = core.open_record(&facts)?.record;
+            Ok(Err(Fenced { content: record, watches: vec![inside.watch()] }))
         }
     }
 
@@ -239,22 +232,6 @@ impl Vault {
             Some(handle) => Ok(handle),
             None => self.writer.ensure_customer(tenant, customer.clone()).await,
         }
-    }
-
-    async fn seal_as_object(&self, secret: &Key, place: &Place, packed: &[u8]) -> Result<Sealed, VaultError> {
-        let object = random_bytes();
-        let mut writer = self.core.objects.create(ObjectName::new(place.handle, place.record, object)).await?;
-        let key = use_key(secret, Use::Part, place);
-        let (mut sealer, header) = content::Sealer::new(&key, &0u32.to_be_bytes());
-        let commitment = sealer.commitment();
-        let mut sealed = header.to_vec();
-        sealer.push(packed, &mut sealed);
-        sealer.finish(&mut sealed);
-        let stored_bytes = sealed.len() as u64;
-        writer.write(sealed).await?;
-        writer.finish().await?;
-        let part = Part { object, commitment, plain_bytes: packed.len() as u64 };
-        Ok(Sealed::Parts { manifest: Manifest { parts: vec![part] }, stored_bytes })
     }
 
     /// Stores a record with all that belongs to it, in one batch.

@@ -1,4 +1,4 @@
-//! Storing a recording as it arrives: part by part, each sealed and durable before the next one's last byte is taken.
+//! Storing what is too large for rows, a recording or a long chat, as it arrives: part by part, each sealed and durable before the next one's last byte is taken.
 //!
 //! The wrapped secret and the upload's row are durable before the first part. A part that fails is never sealed again under the same salt. If
 //! the stream breaks, [`Upload::abort`] or, after a crash, the sweep at start removes what was stored; nothing of it was ever visible.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
-use super::fence::Inside;
+use super::fence::{Fenced, Inside};
 use super::format::{Manifest, Part, Place, UploadRow, Use, use_key};
 use super::quota::Reservation;
 use super::record_rows::{Draft, Sealed, Storing, check_details};
@@ -29,12 +29,22 @@ const MAX_PARTS: usize = 65_536;
 /// What [`Vault::begin_upload`] finds.
 pub enum Begun {
     /// The request stored this record before.
-    Done(Box<Record>),
+    Done(Box<Fenced<Record>>),
     /// The content may come.
     Started(Box<Upload>),
 }
 
-/// A recording that is arriving.
+/// A record that is about to arrive.
+pub(super) struct BegunUpload {
+    pub admitted: Admitted,
+    pub draft: Draft,
+    pub customer: CustomerId,
+    pub expected_sha256: Option<[u8; 32]>,
+    pub reservation: Reservation,
+    pub inside: Inside,
+}
+
+/// A record whose content is arriving.
 pub struct Upload {
     vault: Arc<Vault>,
     permit: Permit<TenantScope>,
@@ -100,8 +110,6 @@ impl Vault {
         let handle = self.customer_handle(tenant, &customer).await?;
         let inside = self.core.fences.enter(handle)?;
         let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
-        let remains = Remains { core: Arc::clone(&self.core), place, is_left: true };
-        let secret = self.begin_record(place).await?;
         let draft = Draft {
             place,
             kind: RecordKind::Recording,
@@ -111,7 +119,21 @@ impl Vault {
             content_sha256: None,
             media_type: Some(media_type),
         };
-        Ok(Begun::Started(Box::new(Upload {
+        let begun = BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside };
+        Ok(Begun::Started(Box::new(self.start_upload(permit, begun).await?)))
+    }
+
+    /// Makes the upload's rows durable; then its content may come.
+    pub(super) async fn start_upload(
+        self: &Arc<Self>,
+        permit: Permit<TenantScope>,
+        begun: BegunUpload,
+    ) -> Result<Upload, VaultError> {
+        let BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside } = begun;
+        let place = draft.place;
+        let remains = Remains { core: Arc::clone(&self.core), place, is_left: true };
+        let secret = self.begin_record(place).await?;
+        Ok(Upload {
             vault: Arc::clone(self),
             permit,
             admitted: Some(admitted),
@@ -128,7 +150,7 @@ impl Vault {
             reservation: Some(reservation),
             inside,
             remains,
-        })))
+        })
     }
 
     /// Makes the secret and the upload's row durable.
@@ -137,7 +159,7 @@ impl Vault {
             .core
             .blocking(move |core| {
                 let mut batch = Batch::new();
-                let secret = core.customer(place.tenant, place.handle)?.add_secret(&mut batch, &place);
+                let secret = core.customer_to_write(place.tenant, place.handle)?.add_secret(&mut batch, &place);
                 let row = UploadRow { handle: place.handle, created: Timestamp::now() };
                 batch.put(rows::upload(place.tenant, place.record), row.encode());
                 Ok((secret, batch))
@@ -209,7 +231,7 @@ impl Upload {
             let mut sealed = Vec::with_capacity(head.len() + content::SEALED_CHUNK);
             part.sealer.push(head, &mut sealed);
             part.plain_bytes += head.len() as u64;
-            self.stored_bytes += sealed.len() as u64;
+            self.take_room(sealed.len())?;
             part.writer.write(sealed).await?;
             bytes = tail;
             if part.plain_bytes == part_bytes {
@@ -225,15 +247,15 @@ impl Upload {
     ///
     /// Runs to its end also when the caller goes away: a batch that is on its way cannot be taken back, so nothing may remove the
     /// parts that it names.
-    pub async fn finish(self) -> Result<Record, VaultError> {
+    pub async fn finish(self) -> Result<Fenced<Record>, VaultError> {
         tokio::spawn(self.finish_or_abort()).await.unwrap_or(Err(VaultError::Stopping))
     }
 
-    async fn finish_or_abort(mut self) -> Result<Record, VaultError> {
+    async fn finish_or_abort(mut self) -> Result<Fenced<Record>, VaultError> {
         match self.complete().await {
-            Ok(record) => {
+            Ok(content) => {
                 self.remains.is_left = false;
-                Ok(record)
+                Ok(Fenced { content, watches: vec![self.inside.watch()] })
             }
             Err(error) => {
                 self.abort().await;
@@ -265,8 +287,11 @@ impl Upload {
         let (Some(mut draft), Some(admitted)) = (self.draft.take(), self.admitted.take()) else {
             return Err(VaultError::Stopping);
         };
-        draft.content_bytes = self.taken;
-        draft.content_sha256 = Some(sha256);
+        // A chat is measured by its text, not by the form in which it is stored.
+        if draft.kind == RecordKind::Recording {
+            draft.content_bytes = self.taken;
+            draft.content_sha256 = Some(sha256);
+        }
         let manifest = Manifest { parts: std::mem::take(&mut self.parts) };
         let sealed = Sealed::Parts { manifest, stored_bytes: self.stored_bytes };
         let mut batch = Batch::new();
@@ -282,17 +307,23 @@ impl Upload {
             let limit_bytes = self.vault.core.limits.part_bytes.saturating_mul(MAX_PARTS as u64);
             return Err(VaultError::ContentTooLarge { limit_bytes });
         }
-        let Some(reservation) = &mut self.reservation else { return Err(VaultError::Stopping) };
-        reservation.grow(content::sealed_len(self.vault.core.limits.part_bytes))?;
         let object = random_bytes();
         let number = u32::try_from(self.parts.len()).expect("parts are bounded");
         let key = use_key(&self.secret, Use::Part, &self.place);
         let (sealer, header) = Sealer::new(&key, &number.to_be_bytes());
         let name = ObjectName::new(self.place.handle, self.place.record, object);
+        self.take_room(content::HEADER)?;
         let mut writer = self.vault.core.objects.create(name).await?;
         writer.write(header.to_vec()).await?;
-        self.stored_bytes += content::HEADER as u64;
         Ok(OpenPart { object, writer, sealer, plain_bytes: 0 })
+    }
+
+    /// Takes room for sealed bytes that are about to be stored.
+    fn take_room(&mut self, sealed_bytes: usize) -> Result<(), VaultError> {
+        let Some(reservation) = &mut self.reservation else { return Err(VaultError::Stopping) };
+        reservation.grow(sealed_bytes as u64)?;
+        self.stored_bytes += sealed_bytes as u64;
+        Ok(())
     }
 
     async fn close_part(&mut self, part: OpenPart) -> Result<(), VaultError> {
@@ -300,7 +331,7 @@ impl Upload {
         let commitment = sealer.commitment();
         let mut sealed = Vec::with_capacity(content::SEALED_CHUNK);
         sealer.finish(&mut sealed);
-        self.stored_bytes += sealed.len() as u64;
+        self.take_room(sealed.len())?;
         writer.write(sealed).await?;
         writer.finish().await?;
         self.parts.push(Part { object, commitment, plain_bytes });

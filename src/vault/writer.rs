@@ -142,12 +142,11 @@ fn add_customers(core: &Core, jobs: Vec<CustomerJob>) {
     }
 }
 
-/// Gives the first the error, and the others one that says as much.
+/// Gives the same error to all.
 pub(super) fn refuse_all<T>(answers: impl Iterator<Item = oneshot::Sender<Result<T, VaultError>>>, error: VaultError) {
-    let mut error = Some(error);
+    let error = Arc::new(error);
     for answer in answers {
-        let why = error.take().unwrap_or(VaultError::Store(StoreError::Closed));
-        drop(answer.send(Err(why)));
+        drop(answer.send(Err(VaultError::Shared(Arc::clone(&error)))));
     }
 }
 

@@ -2,6 +2,7 @@
 //! ends in time and with a whole status.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::Call;
 use super::amend::amend_headers;
 use crate::api::status::ApiError;
 use crate::api::status::code_name;
+use crate::vault::Watch;
 
 /// The request's body. It turns whatever breaks the stream into [`ApiError::StreamBroken`]: tonic takes a client's reset for
 /// the end of the stream, and the half of an upload that came before it would be stored as the whole.
@@ -66,11 +68,33 @@ fn whole(frame: Result<Frame<Bytes>, Status>) -> Result<Frame<Bytes>, Status> {
     frame.map_err(|_| ApiError::StreamBroken.into())
 }
 
+/// Whose erasure cuts an answer off. Travels with the answer in its extensions.
+#[derive(Clone, Default)]
+pub struct Watches(Arc<Vec<Watch>>);
+
+impl Watches {
+    /// Those of one answer.
+    pub fn new(watches: Vec<Watch>) -> Self {
+        Self(Arc::new(watches))
+    }
+
+    fn are_closed(&self) -> bool {
+        self.0.iter().any(Watch::is_closed)
+    }
+}
+
+/// The most bytes handed to HTTP/2 at once: one frame. HTTP/2 asks for the next only when the client has room for it; so no more
+/// than this waits there, out of our reach, while a customer is erased.
+const PIECE: usize = 16 * 1024;
+
 /// The response's body, and with it the call.
 pub(super) struct ToClient {
     /// `None` once the end was sent.
     inner: Option<Body>,
     call: Call,
+    watches: Watches,
+    /// What the last frame had more than one piece.
+    rest: Bytes,
     end: Pin<Box<Sleep>>,
     limit_ms: u64,
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
@@ -80,12 +104,14 @@ impl ToClient {
     pub(super) fn new(
         inner: Body,
         call: Call,
+        watches: Watches,
         end: Instant,
         limit_ms: u64,
         stopping: Option<CancellationToken>,
     ) -> Self {
         let stopping = stopping.map(|token| Box::pin(token.cancelled_owned()));
-        Self { inner: Some(inner), call, end: Box::pin(tokio::time::sleep_until(end)), limit_ms, stopping }
+        let end = Box::pin(tokio::time::sleep_until(end));
+        Self { inner: Some(inner), call, watches, rest: Bytes::new(), end, limit_ms, stopping }
     }
 
     /// Why the stream must end now, if it must.
@@ -97,8 +123,13 @@ impl ToClient {
         stopping.as_mut().poll(cx).is_ready().then_some(ApiError::ShuttingDown)
     }
 
+    fn piece(&mut self) -> Frame<Bytes> {
+        Frame::data(self.rest.split_to(self.rest.len().min(PIECE)))
+    }
+
     fn cut_off(&mut self, error: ApiError) -> Option<Result<Frame<Bytes>, Status>> {
         self.inner = None;
+        self.rest = Bytes::new();
         let status = Status::from(error);
         self.call.code = Some(code_name(status.code()));
         let mut trailers = HeaderMap::new();
@@ -118,13 +149,25 @@ impl HttpBody for ToClient {
             let limit_ms = this.limit_ms;
             return Poll::Ready(this.cut_off(ApiError::Deadline { limit_ms }));
         }
+        if this.watches.are_closed() {
+            return Poll::Ready(this.cut_off(ApiError::ErasedWhileReading));
+        }
+        if !this.rest.is_empty() {
+            return Poll::Ready(Some(Ok(this.piece())));
+        }
         match Pin::new(inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                if let Some(code) = frame.trailers_mut().and_then(amend_headers) {
-                    this.call.code = Some(code_name(code));
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(match frame.into_data() {
+                Ok(data) => {
+                    this.rest = data;
+                    this.piece()
                 }
-                Poll::Ready(Some(Ok(frame)))
-            }
+                Err(mut frame) => {
+                    if let Some(code) = frame.trailers_mut().and_then(amend_headers) {
+                        this.call.code = Some(code_name(code));
+                    }
+                    frame
+                }
+            }))),
             Poll::Ready(other) => Poll::Ready(other),
             Poll::Pending => match this.over(cx) {
                 Some(error) => Poll::Ready(this.cut_off(error)),
@@ -134,10 +177,11 @@ impl HttpBody for ToClient {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
+        self.rest.is_empty() && self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
+    /// Unknown: an erasure can cut it short.
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+        SizeHint::default()
     }
 }
