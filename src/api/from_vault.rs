@@ -25,9 +25,7 @@ fn of_vault(error: &VaultError) -> ApiError {
         }
         VaultError::ContentEmpty => ApiError::Invalid(Invalid::new("chunk", Problem::Missing)),
         VaultError::RangeNotSatisfiable { size_bytes } => ApiError::RangeNotSatisfiable { size_bytes: *size_bytes },
-        VaultError::QuotaExceeded { which, limit } => {
-            ApiError::QuotaExceeded { which: (*which).into(), limit: *limit }
-        }
+        VaultError::QuotaExceeded { which, limit } => ApiError::QuotaExceeded { which: (*which).into(), limit: *limit },
         VaultError::QuotasNotYours => ApiError::QuotasNotYours,
         VaultError::TooManyCalls { limit_per_second } => {
             ApiError::RateLimited { limit_per_second: *limit_per_second, retry_ms: 1_000 }

@@ -62,7 +62,7 @@ impl Records {
         let begun = self.gate.vault.begin_upload(permit, new, RequestKey { id, hash }).await;
         let record = match begun.map_err(of_metadata)? {
             Begun::Done(record) => *record,
-            Begun::Started(upload) => take_all(*upload, stream).await?,
+            Begun::Started(upload) => take_all(upload, stream).await?,
         };
         self.gate.metrics.records_stored.inc();
         Ok(record)
@@ -170,7 +170,7 @@ async fn take_all(
         let taken = match message {
             Ok(None) => return Ok(upload.finish().await.map_err(ApiError::from)?),
             Ok(Some(message)) => match from_proto::upload_chunk(message) {
-                Ok(chunk) => upload.push(&chunk).await.map_err(|error| ApiError::from(error).into()),
+                Ok(chunk) => upload.push(chunk).await.map_err(|error| ApiError::from(error).into()),
                 Err(invalid) => Err(ApiError::from(invalid).into()),
             },
             Err(status) => Err(amend(status)),

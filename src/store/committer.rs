@@ -203,6 +203,8 @@ impl Writer {
             return true;
         };
         tracing::error!(error = &error as &dyn std::error::Error, "a write failed; closed to writes until a restart");
+        // Before anybody hears of it: who asks then whether writes are still taken must not be told yes.
+        self.messages.close();
         let full = matches!(error, StoreError::Full);
         for (answer, _, _room) in accepted {
             tell(answer, Err(if full { StoreError::Full } else { StoreError::Closed }.into()));

@@ -29,6 +29,8 @@ mod reclaim;
 mod record_rows;
 mod records;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod upload;
 mod writer;

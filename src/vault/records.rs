@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::core::{Core, entry};
@@ -83,13 +84,8 @@ impl Vault {
         if !is_inline {
             let begun = BegunUpload { admitted, draft, customer, expected_sha256: None, reservation, inside };
             let mut upload = self.start_upload(permit, begun).await?;
-            return match upload.push(&packed).await {
-                Ok(()) => upload.finish().await,
-                Err(error) => {
-                    upload.abort().await;
-                    Err(error)
-                }
-            };
+            upload.push(Bytes::from_owner(packed)).await?;
+            return upload.finish().await;
         }
         let entry = stored(&permit, &place);
         let build = move |core: &Arc<Core>| {
@@ -147,10 +143,7 @@ impl Vault {
     }
 
     /// A chat.
-    pub async fn get_transcript(
-        &self,
-        permit: Permit<RecordFacts>,
-    ) -> Result<Fenced<(Record, Vec<Turn>)>, VaultError> {
+    pub async fn get_transcript(&self, permit: Permit<RecordFacts>) -> Result<Fenced<(Record, Vec<Turn>)>, VaultError> {
         let facts = permit.resource().clone();
         if facts.kind != RecordKind::Transcript {
             return Err(VaultError::NotFound);

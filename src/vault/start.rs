@@ -76,6 +76,11 @@ impl Vault {
     /// Opens a vault, and finishes what a crash interrupted: erasures first, before anything is served.
     pub async fn open(paths: VaultPaths, limits: VaultLimits) -> Result<Arc<Self>, StartError> {
         let core = on_a_thread(move || open(&paths, limits)).await?;
+        Self::over(core).await
+    }
+
+    /// The vault over an opened core.
+    pub(super) async fn over(core: Arc<Core>) -> Result<Arc<Self>, StartError> {
         core.objects.sweep_staged().await?;
         let writer = TreeWriter::start(Arc::clone(&core))?;
         let vault = Self { core, writer, in_flight: Arc::default(), reclaiming: tokio::sync::Mutex::new(()) };
@@ -119,12 +124,23 @@ fn create(paths: &VaultPaths, limits: &VaultLimits) -> Result<(), StartError> {
 
 fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError> {
     refuse_root_key_inside(paths)?;
-    let no_vault = || StartError::NoVault(paths.data.display().to_string());
     if !database_folder(&paths.data).is_dir() {
-        return Err(no_vault());
+        return Err(StartError::NoVault(paths.data.display().to_string()));
     }
     let provider = Arc::new(FileRootKey::open(&paths.root_key)?);
-    let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+    // From here on no other process has the data, nor what a crash left beside the root key.
+    let db = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+    assemble(paths, limits, db, provider)
+}
+
+/// Opens the tree in `db` under the root key, and finishes erasures.
+pub(super) fn assemble(
+    paths: &VaultPaths,
+    limits: VaultLimits,
+    db: Arc<dyn Database>,
+    provider: Arc<dyn RootKey>,
+) -> Result<Arc<Core>, StartError> {
+    let no_vault = || StartError::NoVault(paths.data.display().to_string());
     decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
     let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
     let row = RootRow::decode(&row).map_err(VaultError::from)?;
@@ -148,7 +164,7 @@ fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError
     Ok(core)
 }
 
-fn database_folder(data: &Path) -> PathBuf {
+pub(super) fn database_folder(data: &Path) -> PathBuf {
     data.join("db")
 }
 

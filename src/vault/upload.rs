@@ -1,9 +1,16 @@
 //! Storing what is too large for rows, a recording or a long chat, as it arrives: part by part, each sealed and durable before the next one's last byte is taken.
 //!
 //! The wrapped secret and the upload's row are durable before the first part. A part that fails is never sealed again under the same salt. If
-//! the stream breaks, [`Upload::abort`] or, after a crash, the sweep at start removes what was stored; nothing of it was ever visible.
+//! the stream breaks, what was stored is removed; nothing of it was ever visible. After a crash the sweep at start does that.
+//!
+//! A task of its own does all the work, and an [`Upload`] is the way to it: a caller who goes away in the middle of a write drops the
+//! way, and the task ends that write before it removes what is there. A file that came to be after its removal would never be found again.
 
 use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
 use super::fence::{Fenced, Inside};
@@ -31,7 +38,7 @@ pub enum Begun {
     /// The request stored this record before.
     Done(Box<Fenced<Record>>),
     /// The content may come.
-    Started(Box<Upload>),
+    Started(Upload),
 }
 
 /// A record that is about to arrive.
@@ -44,8 +51,23 @@ pub(super) struct BegunUpload {
     pub inside: Inside,
 }
 
-/// A record whose content is arriving.
+/// The way to a record whose content is arriving. Dropped before [`Upload::finish`], nothing of the record stays.
 pub struct Upload {
+    steps: mpsc::Sender<Step>,
+    erased: CancellationToken,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, VaultError>>;
+
+/// What the task is told.
+enum Step {
+    Push(Bytes, Answer<()>),
+    Finish(Answer<Fenced<Record>>),
+    Abort(Answer<()>),
+}
+
+/// A record whose content is arriving, in the hands of its task.
+struct Arrival {
     vault: Arc<Vault>,
     permit: Permit<TenantScope>,
     admitted: Option<Admitted>,
@@ -62,25 +84,6 @@ pub struct Upload {
     /// Until the batch of the record has it.
     reservation: Option<Reservation>,
     inside: Inside,
-    remains: Remains,
-}
-
-/// What an upload leaves if it does not end well. Removed in the background when a caller vanishes.
-struct Remains {
-    core: Arc<Core>,
-    place: Place,
-    is_left: bool,
-}
-
-impl Drop for Remains {
-    fn drop(&mut self) {
-        let (core, place) = (Arc::clone(&self.core), self.place);
-        if self.is_left
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            runtime.spawn(async move { remove_or_warn(&core, &place).await });
-        }
-    }
 }
 
 struct OpenPart {
@@ -120,7 +123,7 @@ impl Vault {
             media_type: Some(media_type),
         };
         let begun = BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside };
-        Ok(Begun::Started(Box::new(self.start_upload(permit, begun).await?)))
+        Ok(Begun::Started(self.start_upload(permit, begun).await?))
     }
 
     /// Makes the upload's rows durable; then its content may come.
@@ -129,28 +132,28 @@ impl Vault {
         permit: Permit<TenantScope>,
         begun: BegunUpload,
     ) -> Result<Upload, VaultError> {
-        let BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside } = begun;
-        let place = draft.place;
-        let remains = Remains { core: Arc::clone(&self.core), place, is_left: true };
-        let secret = self.begin_record(place).await?;
-        Ok(Upload {
-            vault: Arc::clone(self),
-            permit,
-            admitted: Some(admitted),
-            customer,
-            expected_sha256,
-            draft: Some(draft),
-            place,
-            secret,
-            hash: Sha256::new(),
-            taken: 0,
-            part: None,
-            parts: Vec::new(),
-            stored_bytes: 0,
-            reservation: Some(reservation),
-            inside,
-            remains,
-        })
+        let (steps, told) = mpsc::channel(1);
+        let (started, is_started) = oneshot::channel();
+        let erased = begun.inside.closed().clone();
+        let vault = Arc::clone(self);
+        tokio::spawn(async move {
+            let place = begun.draft.place;
+            let arrival = match vault.begin_record(place).await {
+                Ok(secret) => Ok(Arrival::new(Arc::clone(&vault), permit, begun, secret)),
+                Err(error) => {
+                    remove_or_warn(&vault.core, &place).await;
+                    Err(error)
+                }
+            };
+            let (arrival, outcome) = arrival.map_or_else(|error| (None, Err(error)), |arrival| (Some(arrival), Ok(())));
+            // Whoever asked may have gone; then the way is closed, and the task removes what it has.
+            drop(started.send(outcome));
+            if let Some(arrival) = arrival {
+                arrival.run(told).await;
+            }
+        });
+        is_started.await.unwrap_or(Err(VaultError::Stopping))?;
+        Ok(Upload { steps, erased })
     }
 
     /// Makes the secret and the upload's row durable.
@@ -187,17 +190,24 @@ impl Vault {
     }
 }
 
-/// Removes the parts, the secret and the row of an upload, in this order.
-async fn remove_upload(core: &Core, place: &Place) -> Result<(), VaultError> {
+/// Removes the parts, the secret and the row of an upload, in this order; and nothing where the row is gone, since then the record is
+/// stored. Waits first until what stands in the database is sure to stay: a write that failed may be there after a restart, or not.
+async fn remove_upload(core: &Arc<Core>, place: &Place) -> Result<(), VaultError> {
+    core.committer.commit(Batch::new()).await?;
+    let row = rows::upload(place.tenant, place.record);
+    let looked_for = row.clone();
+    if core.blocking(move |core| Ok(core.db.get(&looked_for)?)).await?.is_none() {
+        return Ok(());
+    }
     core.objects.delete_prefix(place.handle, Some(place.record)).await?;
     let mut batch = Batch::new();
     batch.delete(rows::secret(place.handle, place.record, place.revision));
-    batch.delete(rows::upload(place.tenant, place.record));
+    batch.delete(row);
     core.committer.commit(batch).await?;
     Ok(())
 }
 
-async fn remove_or_warn(core: &Core, place: &Place) {
+async fn remove_or_warn(core: &Arc<Core>, place: &Place) {
     if let Err(error) = remove_upload(core, place).await {
         tracing::warn!(record = %place.record, %error, "an upload's remains stay until the next start");
     }
@@ -205,12 +215,105 @@ async fn remove_or_warn(core: &Core, place: &Place) {
 
 impl Upload {
     /// Fires when the customer is being erased; the upload then fails with [`VaultError::CustomerErased`].
-    pub fn erased(&self) -> tokio_util::sync::CancellationToken {
-        self.inside.closed().clone()
+    pub fn erased(&self) -> CancellationToken {
+        self.erased.clone()
     }
 
-    /// Takes the next bytes. Returns when they are handed to the store, so that a slow disk slows the sender.
-    pub async fn push(&mut self, mut bytes: &[u8]) -> Result<(), VaultError> {
+    /// Takes the next bytes. Returns when they are handed to the store, so that a slow disk slows the sender. After an error nothing of
+    /// the upload is left.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), VaultError> {
+        self.tell(|answer| Step::Push(bytes, answer)).await
+    }
+
+    /// Ends the recording: everything is durable and visible when this returns. Goes on to its end also when the caller goes away.
+    pub async fn finish(self) -> Result<Fenced<Record>, VaultError> {
+        self.tell(Step::Finish).await
+    }
+
+    /// Removes what was stored so far. What cannot be removed now is removed at the next start.
+    pub async fn abort(self) {
+        // An error says that the task has removed it already.
+        drop(self.tell(Step::Abort).await);
+    }
+
+    async fn tell<T>(&self, step: impl FnOnce(Answer<T>) -> Step) -> Result<T, VaultError> {
+        let (answer, answered) = oneshot::channel();
+        let is_told = self.steps.send(step(answer)).await.is_ok();
+        let ended = || if self.erased.is_cancelled() { VaultError::CustomerErased } else { VaultError::Stopping };
+        if is_told { answered.await.unwrap_or_else(|_| Err(ended())) } else { Err(ended()) }
+    }
+}
+
+impl Arrival {
+    fn new(vault: Arc<Vault>, permit: Permit<TenantScope>, begun: BegunUpload, secret: Key) -> Self {
+        let BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside } = begun;
+        Self {
+            vault,
+            permit,
+            admitted: Some(admitted),
+            customer,
+            expected_sha256,
+            place: draft.place,
+            draft: Some(draft),
+            secret,
+            hash: Sha256::new(),
+            taken: 0,
+            part: None,
+            parts: Vec::new(),
+            stored_bytes: 0,
+            reservation: Some(reservation),
+            inside,
+        }
+    }
+
+    /// Does what it is told, until the end, an error, an erasure, or until nobody can tell it anything any more.
+    async fn run(mut self, mut told: mpsc::Receiver<Step>) {
+        let erased = self.inside.closed().clone();
+        loop {
+            let step = tokio::select! {
+                step = told.recv() => step,
+                () = erased.cancelled() => None,
+            };
+            match step {
+                Some(Step::Push(bytes, answer)) => match self.take(&bytes).await {
+                    Ok(()) => drop(answer.send(Ok(()))),
+                    Err(error) => {
+                        self.remove().await;
+                        return drop(answer.send(Err(error)));
+                    }
+                },
+                Some(Step::Finish(answer)) => {
+                    let outcome = match self.complete().await {
+                        Ok(content) => {
+                            let watches = vec![self.inside.watch()];
+                            // Outside the fence, and no longer being worked on, before anybody hears of it.
+                            drop(self);
+                            Ok(Fenced { content, watches })
+                        }
+                        Err(error) => {
+                            self.remove().await;
+                            Err(error)
+                        }
+                    };
+                    return drop(answer.send(outcome));
+                }
+                Some(Step::Abort(answer)) => {
+                    self.remove().await;
+                    return drop(answer.send(Ok(())));
+                }
+                None => return self.remove().await,
+            }
+        }
+    }
+
+    async fn remove(mut self) {
+        if let Some(part) = self.part.take() {
+            drop(part.writer.abort().await);
+        }
+        remove_or_warn(&self.vault.core, &self.place).await;
+    }
+
+    async fn take(&mut self, mut bytes: &[u8]) -> Result<(), VaultError> {
         let limits = &self.vault.core.limits;
         let (limit_bytes, part_bytes) = (limits.recording_bytes, limits.part_bytes);
         if self.inside.closed().is_cancelled() {
@@ -241,36 +344,6 @@ impl Upload {
             }
         }
         Ok(())
-    }
-
-    /// Ends the recording: everything is durable and visible when this returns.
-    ///
-    /// Runs to its end also when the caller goes away: a batch that is on its way cannot be taken back, so nothing may remove the
-    /// parts that it names.
-    pub async fn finish(self) -> Result<Fenced<Record>, VaultError> {
-        tokio::spawn(self.finish_or_abort()).await.unwrap_or(Err(VaultError::Stopping))
-    }
-
-    async fn finish_or_abort(mut self) -> Result<Fenced<Record>, VaultError> {
-        match self.complete().await {
-            Ok(content) => {
-                self.remains.is_left = false;
-                Ok(Fenced { content, watches: vec![self.inside.watch()] })
-            }
-            Err(error) => {
-                self.abort().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Removes what was stored so far. What cannot be removed now is removed at the next start.
-    pub async fn abort(mut self) {
-        if let Some(part) = self.part.take() {
-            drop(part.writer.abort().await);
-        }
-        self.remains.is_left = false;
-        remove_or_warn(&self.vault.core, &self.place).await;
     }
 
     async fn complete(&mut self) -> Result<Record, VaultError> {

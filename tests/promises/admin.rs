@@ -145,9 +145,15 @@ async fn an_admin_of_a_tenant_cannot_raise_its_quotas() {
     let quotas = v1::Quotas { content_bytes: 1_000_000, records: 1, requests_per_second: 500 };
     house.set_quotas(quotas).await;
     let settings = house.boss.tenant("").await.unwrap().settings.unwrap();
-    for raised in [None, Some(v1::Quotas::default()), Some(v1::Quotas { records: 1_000_000, ..quotas })] {
-        let raised = v1::TenantSettings { quotas: raised, ..settings.clone() };
-        assert!(update(&house.boss, "acme", raised).await.unwrap().quotas == Some(quotas));
+    for raised in [v1::Quotas::default(), v1::Quotas { records: 1_000_000, ..quotas }] {
+        let raised = v1::TenantSettings { quotas: Some(raised), ..settings.clone() };
+        let status =
+            assert_refused(update(&house.boss, "acme", raised).await, Code::PermissionDenied, "PERMISSION_DENIED");
+        assert_eq!(info(&status, "field").as_deref(), Some("settings.quotas"));
+    }
+    for kept in [None, Some(quotas)] {
+        let kept = v1::TenantSettings { quotas: kept, ..settings.clone() };
+        assert!(update(&house.boss, "acme", kept).await.unwrap().quotas == Some(quotas));
     }
     let ingest = Caller::of(&house.server, &house.people.ingest).await;
     ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();

@@ -281,7 +281,9 @@ async fn a_large_chat_comes_back_as_it_was() {
     let ingest = Caller::of(&server, &people.ingest).await;
     let stored = ingest.store_chat(large.clone()).await.unwrap();
     assert_eq!(stored.content_bytes, (0..14).map(|number| 50_000 + number).sum::<u64>());
-    assert_eq!(objects(&server).len(), 1, "content of this size belongs into the object store");
+    // The text is random, so it packs to half of itself at least.
+    let in_objects: u64 = objects(&server).iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(in_objects > stored.content_bytes / 2, "content of this size belongs into the object store");
     server.kill9();
     server.restart().await;
     let supervisor = Caller::of(&server, &people.supervisor).await;

@@ -1,0 +1,493 @@
+//! What fails: a disk or a root key provider at any of its operations, before or behind its effect, and callers who go away at any
+//! moment. These doors are inside, because no client can make a disk fail.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::format::Receipt;
+use super::*;
+use crate::access::permit::{Permit, TenantScope};
+use crate::access::{Access, policy::Policies};
+use crate::audit::{Entry, Event};
+use crate::crypto::secret::Key;
+use crate::domain::action::Action;
+use crate::domain::clock::Timestamp;
+use crate::domain::ids::{CustomerId, PrincipalName, Purpose, RecordId, RequestId, TenantId, TenantName, TokenId};
+use crate::domain::principal::{Principal, Role};
+use crate::domain::record::{
+    Channel, Details, FindBy, LegalBasis, NewRecording, NewTranscript, RecordFilter, Speaker, Turn,
+};
+use crate::domain::tenant::{Quotas, RuleSet, TenantSettings};
+use crate::root_key::{FileRootKey, HeldKey, RootKey, RootKeyError, RootKeyId};
+use crate::store::{Database, Row, SledEngine, Write, rows};
+
+/// Operations that an erasure or a write makes at most; more would mean that the fault is never met.
+const MANY: usize = 60;
+
+/// One operation that fails: the one after `left` others, before its effect or behind it.
+#[derive(Default)]
+struct Fault {
+    left: AtomicUsize,
+    is_armed: AtomicBool,
+    behind: AtomicBool,
+}
+
+impl Fault {
+    fn arm(&self, after: usize, behind: bool) {
+        self.left.store(after, Ordering::SeqCst);
+        self.behind.store(behind, Ordering::SeqCst);
+        self.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was not met; it is not armed any more.
+    fn was_missed(&self) -> bool {
+        self.is_armed.swap(false, Ordering::SeqCst)
+    }
+
+    fn meet<T, E>(&self, error: impl FnOnce() -> E, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        if !self.is_armed.load(Ordering::SeqCst) || self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return act();
+        }
+        self.is_armed.store(false, Ordering::SeqCst);
+        if self.behind.load(Ordering::SeqCst) {
+            act()?;
+        }
+        Err(error())
+    }
+}
+
+struct FaultyDisk(SledEngine, Arc<Fault>);
+
+impl FaultyDisk {
+    fn meet(&self, act: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let broken = || StoreError::Io { doing: "writing in this test", source: std::io::Error::other("broken") };
+        self.1.meet(broken, act)
+    }
+}
+
+impl Database for FaultyDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.0.range(from, to, limit)
+    }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.0.last(from, to)
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.meet(|| self.0.apply(writes))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.meet(|| self.0.sync())
+    }
+}
+
+struct FaultyKey(FileRootKey, Arc<Fault>);
+
+impl FaultyKey {
+    fn meet<T>(&self, act: impl FnOnce() -> Result<T, RootKeyError>) -> Result<T, RootKeyError> {
+        let source = std::io::Error::other("broken");
+        self.1.meet(|| RootKeyError::Io { path: PathBuf::new(), action: "working in this test", source }, act)
+    }
+}
+
+impl RootKey for FaultyKey {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn medium(&self) -> MediumClass {
+        self.0.medium()
+    }
+
+    fn held(&self) -> Result<Vec<HeldKey>, RootKeyError> {
+        self.meet(|| self.0.held())
+    }
+
+    fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
+        self.meet(|| self.0.stage(epoch))
+    }
+
+    fn wrap(&self, id: RootKeyId, associated_data: &[u8], top: &Key) -> Result<Vec<u8>, RootKeyError> {
+        self.meet(|| self.0.wrap(id, associated_data, top))
+    }
+
+    fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError> {
+        self.meet(|| self.0.unwrap(id, associated_data, wrapped))
+    }
+
+    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
+        self.meet(|| self.0.keep_only(id))
+    }
+}
+
+/// A vault with one tenant.
+struct House {
+    folder: tempfile::TempDir,
+    access: Access,
+    fault: Arc<Fault>,
+    tenant: TenantId,
+}
+
+impl House {
+    async fn build() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let access = Access::new(Policies::default_policy());
+        let mut house = Self { folder, access, fault: Arc::default(), tenant: TenantId([0; 16]) };
+        let vault = Vault::create(house.paths(), limits()).await.unwrap();
+        let system = vault.tenant_id(TenantName::system()).await.unwrap();
+        let admin = principal(system, TenantName::system(), &[Role::Admin]);
+        let permit = house.access.door(&admin, Action::CreateTenant, system, None).unwrap();
+        let name = TenantName::parse("acme").unwrap();
+        let settings = TenantSettings {
+            purposes: vec![purpose()],
+            retention_default_days: None,
+            rule_set: RuleSet::Gdpr,
+            teams: Vec::new(),
+            quotas: Quotas::default(),
+        };
+        vault.create_tenant(permit, name.clone(), settings).await.unwrap();
+        house.tenant = vault.tenant_id(name).await.unwrap();
+        vault.close().await;
+        house
+    }
+
+    fn paths(&self) -> VaultPaths {
+        VaultPaths { data: self.folder.path().join("data"), root_key: self.folder.path().join("root.key") }
+    }
+
+    async fn open(&self) -> Arc<Vault> {
+        let (paths, fault) = (self.paths(), Arc::clone(&self.fault));
+        let open = move || {
+            let db = SledEngine::open(&start::database_folder(&paths.data)).unwrap();
+            let provider = FileRootKey::open(&paths.root_key).unwrap();
+            let (db, provider) = (FaultyDisk(db, Arc::clone(&fault)), FaultyKey(provider, fault));
+            start::assemble(&paths, limits(), Arc::new(db), Arc::new(provider)).unwrap()
+        };
+        Vault::over(tokio::task::spawn_blocking(open).await.unwrap()).await.unwrap()
+    }
+
+    fn permit(&self, action: Action) -> Permit<TenantScope> {
+        let roles = [Role::Ingest, Role::Supervisor, Role::PrivacyOfficer];
+        let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &roles);
+        self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
+    }
+
+    async fn store(&self, vault: &Arc<Vault>, of: &str, length: usize) -> Result<RecordId, VaultError> {
+        let stored =
+            vault.create_transcript(self.permit(Action::CreateTranscript), chat(of, length), request(of)).await;
+        stored.map(|stored| stored.content.id)
+    }
+
+    async fn erase(&self, vault: &Vault, of: &str) -> Result<Receipt, VaultError> {
+        vault.erase_customer(self.permit(Action::EraseCustomer), customer(of)).await
+    }
+
+    /// The text of a chat; `None` where a caller sees no such record.
+    async fn read(&self, vault: &Vault, id: RecordId) -> Option<String> {
+        let door = self.permit(Action::GetTranscript);
+        let facts = vault.facts(&door, id).await.unwrap()?;
+        match vault.get_transcript(self.access.record(&door, facts).unwrap()).await {
+            Ok(read) => Some(read.content.1[0].text.to_string()),
+            Err(VaultError::NotFound) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn list(&self, vault: &Vault, of: &str) -> usize {
+        let door = Arc::new(self.permit(Action::ListRecords));
+        let by = FindBy::Customer(customer(of));
+        let filter = RecordFilter { by, started_from: None, started_before: None };
+        let page = Page { question: [0; 32], mark: None, size: 100 };
+        let access = Access::new(Policies::default_policy());
+        let through = Arc::clone(&door);
+        let found = vault.find(&door, &filter, page, move |facts| access.record(&through, facts).ok()).await.unwrap();
+        vault.show(&door, &filter, found.handle, found.permits).await.unwrap().content.len()
+    }
+
+    fn objects(&self) -> usize {
+        let mut folders = vec![self.paths().data.join("objects")];
+        let mut files = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => files += 1,
+                }
+            }
+        }
+        files
+    }
+
+    /// The erasures that the ledger calls final.
+    fn final_erasures(&self, vault: &Vault) -> usize {
+        let (from, to) = rows::all(rows::Kind::Ledger);
+        let entries = vault.core.db.range(&from, &to, 4096).unwrap();
+        let is_final = |(_, entry): &&Row| matches!(Entry::decode(entry).unwrap().event, Event::ErasureFinal { .. });
+        entries.iter().filter(is_final).count()
+    }
+}
+
+fn limits() -> VaultLimits {
+    VaultLimits { inline_content_bytes: 2048, part_bytes: 64 << 10, disk_reserve_bytes: 0, ..VaultLimits::default() }
+}
+
+fn purpose() -> Purpose {
+    Purpose::parse("support").unwrap()
+}
+
+fn customer(name: &str) -> CustomerId {
+    CustomerId::parse(name).unwrap()
+}
+
+fn principal(tenant: TenantId, tenant_name: TenantName, roles: &[Role]) -> Principal {
+    let name = PrincipalName::parse("one").unwrap();
+    let roles = roles.iter().copied().collect();
+    let (alias, token) = (BlindIndex([7; 16]), TokenId([9; 16]));
+    Principal { tenant, tenant_name, name, alias, roles, teams: Default::default(), token }
+}
+
+fn request(name: &str) -> RequestKey {
+    RequestKey { id: RequestId::parse(&format!("request-of-{name}")).unwrap(), hash: [0; 32] }
+}
+
+fn details() -> Details {
+    Details {
+        channel: Channel::Chat,
+        language: None,
+        agent: Some(PrincipalName::parse("one").unwrap()),
+        case_id: None,
+        team: None,
+        started: Timestamp::now(),
+        ended: None,
+        purposes: vec![purpose()],
+        legal_basis: LegalBasis::Contract,
+        tags: Vec::new(),
+    }
+}
+
+/// Text that does not pack well.
+fn text(length: usize) -> String {
+    let mut state = 1_u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + (state >> 33) as u8 % 90)
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+fn chat(of: &str, length: usize) -> NewTranscript {
+    let turn = Turn { speaker: Speaker::Customer, said: None, text: Zeroizing::new(text(length)) };
+    NewTranscript { customer: customer(of), details: details(), turns: vec![turn] }
+}
+
+/// Polls a future so many times at most, then drops it.
+async fn give_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future: Pin<Box<F>> = Box::pin(future);
+    let mut left = polls;
+    std::future::poll_fn(move |context| {
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Repeats what is refused only because its first try still goes on.
+async fn once_free<T>(mut attempt: impl AsyncFnMut() -> Result<T, VaultError>) -> Result<T, VaultError> {
+    for _ in 0..500 {
+        match attempt().await {
+            Err(VaultError::RequestInProgress) => tokio::time::sleep(Duration::from_millis(10)).await,
+            outcome => return outcome,
+        }
+    }
+    panic!("the first try never ends");
+}
+
+async fn until_equal(what: &str, mut found: impl FnMut() -> usize, expected: usize) {
+    for _ in 0..500 {
+        if found() == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}: {} instead of {expected}", found());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_an_erasure_is_not_begun_or_final_after_a_restart_and_harms_nobody_else() {
+    let mut met = 0;
+    'operations: for after in 0..MANY {
+        for behind in [false, true] {
+            let house = House::build().await;
+            let vault = house.open().await;
+            let ada = house.store(&vault, "ada", 100).await.unwrap();
+            let bob = house.store(&vault, "bob", 100).await.unwrap();
+            house.fault.arm(after, behind);
+            let answer = house.erase(&vault, "ada").await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break 'operations;
+            }
+            met += 1;
+            let place = format!("operation {after}, behind: {behind}");
+            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
+            vault.close().await;
+            drop(vault);
+
+            let vault = house.open().await;
+            let text = house.read(&vault, ada).await;
+            let (receipts, asked) = (house.final_erasures(&vault), text.is_none());
+            assert_eq!(
+                receipts,
+                usize::from(asked),
+                "{place}: asked for and not final after a restart, or final and readable"
+            );
+            let held = FileRootKey::open(&house.paths().root_key).unwrap().held().unwrap();
+            assert_eq!(held.len(), 1, "{place}");
+            assert!(!house.folder.path().join("root.key.new").exists(), "{place}");
+            let receipt = house.erase(&vault, "ada").await.unwrap();
+            assert_eq!(house.erase(&vault, "ada").await.unwrap().id, receipt.id, "{place}");
+            assert_eq!(house.final_erasures(&vault), 1, "{place}");
+            assert_eq!(house.read(&vault, ada).await, None, "{place}");
+            let again = vault
+                .create_transcript(house.permit(Action::CreateTranscript), chat("ada", 50), request("other"))
+                .await
+                .map(|stored| stored.content.id);
+            assert!(matches!(again, Err(VaultError::CustomerErased)), "{place}: {again:?}");
+            assert_eq!(house.read(&vault, bob).await.unwrap().len(), 100, "{place}");
+            vault.close().await;
+        }
+    }
+    // At least: the tombstone, the staged key, its wrapping, the epoch, the destruction, the probe, the receipt.
+    assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_fails_once_delays_an_erasure_until_it_is_asked_for_again() {
+    let mut delayed = 0;
+    for after in 0..MANY {
+        let house = House::build().await;
+        let vault = house.open().await;
+        let ada = house.store(&vault, "ada", 100).await.unwrap();
+        house.fault.arm(after, false);
+        let answer = house.erase(&vault, "ada").await;
+        if house.fault.was_missed() {
+            break;
+        }
+        if vault.core.committer.is_open() {
+            delayed += 1;
+            assert!(matches!(answer, Err(VaultError::Shared(_))), "{answer:?}");
+            assert_eq!(
+                house.read(&vault, ada).await,
+                None,
+                "operation {after}: readable after it was asked to be erased"
+            );
+            house.erase(&vault, "ada").await.unwrap();
+            assert_eq!(house.final_erasures(&vault), 1);
+        }
+        vault.close().await;
+    }
+    assert!(delayed >= 4, "only {delayed} operations of the provider failed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_in_a_write_its_repeat_after_a_restart_stores_it_once() {
+    for (length, parts) in [(100, 0), (150_000, 2)] {
+        let mut met = 0;
+        'operations: for after in 0..MANY {
+            for behind in [false, true] {
+                let house = House::build().await;
+                let vault = house.open().await;
+                house.fault.arm(after, behind);
+                let answer = house.store(&vault, "ada", length).await;
+                if house.fault.was_missed() {
+                    answer.unwrap();
+                    break 'operations;
+                }
+                met += 1;
+                let place = format!("{length} bytes, operation {after}, behind: {behind}");
+                assert!(answer.is_err(), "{place}: acknowledged although something failed");
+                vault.close().await;
+                drop(vault);
+                let vault = house.open().await;
+                let id = house.store(&vault, "ada", length).await.unwrap();
+                assert_eq!(house.read(&vault, id).await, Some(text(length)), "{place}");
+                assert_eq!((house.list(&vault, "ada").await, house.objects()), (1, parts), "{place}");
+                vault.close().await;
+            }
+        }
+        assert!((4..MANY * 2).contains(&met), "{met} faults were met");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_goes_away_at_any_moment_leaves_a_whole_record_or_nothing() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    for (length, parts) in [(100, 0), (150_000, 2)] {
+        for polls in 1..MANY {
+            let of = format!("customer-{length}-{polls}");
+            let before = house.objects();
+            let ended = give_up_after(polls, house.store(&vault, &of, length)).await.is_some();
+            let id = once_free(async || house.store(&vault, &of, length).await).await.unwrap();
+            assert_eq!(house.read(&vault, id).await, Some(text(length)), "{of}");
+            assert_eq!(house.list(&vault, &of).await, 1, "{of}");
+            until_equal("parts", || house.objects(), before + parts).await;
+            if ended {
+                break;
+            }
+        }
+    }
+    for polls in 1..MANY {
+        let of = format!("caller-{polls}");
+        let content = bytes::Bytes::from(text(150_000));
+        let upload = async || {
+            let new = NewRecording {
+                customer: customer(&of),
+                details: details(),
+                media_type: "audio/wav".to_owned(),
+                expected_sha256: None,
+            };
+            match vault.begin_upload(house.permit(Action::UploadRecording), new, request(&of)).await? {
+                Begun::Done(stored) => Ok(stored.content.id),
+                Begun::Started(mut upload) => {
+                    upload.push(content.clone()).await?;
+                    Ok(upload.finish().await?.content.id)
+                }
+            }
+        };
+        let before = house.objects();
+        let ended = give_up_after(polls, upload()).await.is_some();
+        once_free(upload).await.unwrap();
+        assert_eq!(house.list(&vault, &of).await, 1, "{of}");
+        until_equal("parts", || house.objects(), before + 3).await;
+        if ended {
+            break;
+        }
+    }
+    for polls in 1..MANY {
+        let of = format!("leaver-{polls}");
+        let id = house.store(&vault, &of, 100).await.unwrap();
+        let ended = give_up_after(polls, house.erase(&vault, &of)).await.is_some();
+        house.erase(&vault, &of).await.unwrap();
+        assert_eq!(house.read(&vault, id).await, None, "{of}");
+        if ended {
+            break;
+        }
+    }
+    vault.close().await;
+}
