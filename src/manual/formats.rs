@@ -50,7 +50,9 @@
 //! key <id, 32 hexadecimal digits> <epoch> <key, 64 hexadecimal digits>
 //! ```
 //!
-//! One line a key; two only while an epoch runs. Lines that begin with `#` are passed over.
+//! One line a key; two only while an epoch runs. Lines that begin with `#` are passed over. A change writes `<file>.new`, exchanges the
+//! two (`renameat2`), and overwrites what then has the name `.new`; what stands there after a crash is never the key that counts, and is
+//! overwritten by the next start.
 //!
 //! ## The ledger
 //!

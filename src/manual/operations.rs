@@ -29,7 +29,8 @@
 //! |---|---|
 //! | closed to writes after a failed write | look at the disk; restart; what was acknowledged is there |
 //! | full up to its reserve | erasure, audit and reads go on; free space, or lower `limits.disk_reserve_bytes` for a while |
-//! | the erasure is not final | repeat the request: it goes on where it stopped. After a restart it goes on by itself |
+//! | memory is not locked | set `LimitMEMLOCK=infinity` for the service, or run without swap or with an encrypted one |
+//! | the erasure is not final (`ERASURE_NOT_FINAL`) | the log says why, most often the root key's medium; the customer is refused to everybody meanwhile. Repeat the request: it goes on where it stopped. After a restart it goes on by itself |
 //! | does not verify | the record was damaged or tampered with; nothing of it was released |
 //!
 //! ## sled

@@ -22,6 +22,7 @@
 //! | disk thief without the root key | everything personal is sealed, names are keyed hashes. To be seen: numbers, sizes and instants of records |
 //! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open. **Not noticed**: rows taken out, or an older image put back together with its root key |
 //! | wrong role, other tenant | two questions to the policy; refusals that look like absence; each refusal is in the ledger |
+//! | an admin who wants to read | admins read nothing, but name those who may: one who makes a supervisor and a token for it reads as that one. Not prevented, and told: the ledger names admin, principal and roles of each such step |
 //! | stolen token | it ends (after 90 days by default), is stored as a hash, and is worth nothing from the call after its revocation on |
 //! | anonymous network | TLS; limits on connections, streams, headers, messages, bytes in flight and time |
 //! | bugs in logs | only our own modules may speak below `info`; types that hold something personal print nothing |
@@ -32,7 +33,12 @@
 //! - Images of the root key's own medium. The file is overwritten and unlinked; a flash disk or a copy-on-write file system may keep
 //!   its blocks, and a snapshot of the whole machine contains them.
 //! - What two images taken moments apart tell by their differences.
-//! - Memory that is not ours: the buffers of tonic and TLS are not wiped.
+//! - Memory that is not ours: the buffers of tonic and TLS are not wiped. Where the service may lock its memory, nothing of it reaches
+//!   the swap; where not, it says so when it starts.
+//! - What had left already: of an answer that a caller asked for before the erasure, what HTTP/2 (one frame where the reader takes
+//!   nothing, up to 400 KiB where the network is full), TLS and the kernel had taken may still arrive. All the rest is cut off.
+//! - How long a list takes: a page looks at up to `limits.list_scan_rows` rows, also such as the caller may not see; a page that is not full
+//!   and not the last tells that there are as many.
 //! - Receipts are not signed, the ledger is not a Merkle tree, and there is no pin against rolled-back databases, no mirror, no backup,
 //!   no HSM.
 //! - An upload that breaks off is removed with its secret's row; that secret is shredded with the customer, not by an epoch of its own.

@@ -402,6 +402,51 @@ async fn lists_show_all_that_may_be_seen_once_and_nothing_else() {
     }
 }
 
+/// Pages of a list tell nothing of what the caller may not see: not how much of it there is, nor its ids.
+#[tokio::test]
+async fn the_pages_of_a_list_tell_nothing_of_what_is_hidden() {
+    let server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let mut seen_by_agent = Vec::new();
+    for number in 0..24 {
+        let mut one = chat(&format!("chat-{number:04}"), "ada");
+        let is_hidden = number % 4 != 3;
+        let details = one.details.as_mut().unwrap();
+        details.team = TEAMS[usize::from(is_hidden)].to_owned();
+        details.agent = "somebody".to_owned();
+        let stored = ingest.store_chat(one).await.unwrap();
+        if !is_hidden {
+            seen_by_agent.push(stored.record_id);
+        }
+    }
+    let agent = Caller::of(&server, &people.agent).await;
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    let by_customer = v1::ListRecordsRequest { customer_id: "ada".to_owned(), ..asked() };
+    for mut question in [asked(), by_customer] {
+        question.page_size = 2;
+        let mut listed = Vec::new();
+        for page in 0..3 {
+            let answer = agent.records.clone().list_records(question.clone()).await.unwrap().into_inner();
+            // Three of four records are hidden; the page is full all the same.
+            assert_eq!(answer.records.len(), 2, "page {page}");
+            listed.extend(answer.records.into_iter().map(|record| record.record_id));
+            let token = answer.next_page_token;
+            assert!(listed.iter().all(|id| !token.contains(&id.replace('-', ""))), "the token holds a record's id");
+            // It is this caller's for this question, and of no use to another.
+            let next = v1::ListRecordsRequest { page_token: token, ..question.clone() };
+            let stolen = supervisor.records.clone().list_records(next.clone()).await;
+            assert_refused(stolen, Code::InvalidArgument, "MALFORMED");
+            let other = v1::ListRecordsRequest { purpose: PURPOSES[1].to_owned(), ..next.clone() };
+            assert_refused(agent.records.clone().list_records(other).await, Code::InvalidArgument, "MALFORMED");
+            question = next;
+        }
+        assert_eq!(listed, seen_by_agent);
+        let answer = agent.records.clone().list_records(question).await.unwrap().into_inner();
+        assert!(answer.records.is_empty() && answer.next_page_token.is_empty());
+    }
+}
+
 /// Whether a list must show a record, told from the question and the rules alone.
 fn fits(record: &v1::Record, question: &v1::ListRecordsRequest, is_agent: bool) -> bool {
     let told = record.details.as_ref().unwrap();

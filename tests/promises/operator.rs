@@ -12,11 +12,13 @@ use oubliette::cli::client::CHUNK_BYTES;
 use oubliette::crypto::hash::sha256;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
+use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
 use crate::fixture::{PURPOSES, Server, files_below, oubliette, words};
+use crate::wire::{Caller, assert_refused, chat};
 
 /// Every file below a folder, by its hash.
 fn snapshot(folder: &Path) -> BTreeMap<PathBuf, [u8; 32]> {
@@ -193,7 +195,102 @@ fn a_bad_configuration_is_refused_with_its_line() {
 #[tokio::test]
 async fn a_second_service_on_the_same_data_is_refused() {
     let server = Server::start().await;
+    // As if the first one were about to replace the key.
+    let successor = server.root_key().with_file_name("root.key.new");
+    fs::write(&successor, "a key on its way").unwrap();
     refused(&serve(&server), &[server.data_dir().to_str().unwrap(), "in use by another process", "stop that one"]);
+    assert_eq!(fs::read(&successor).unwrap(), b"a key on its way", "it touched what is the first one's");
+}
+
+#[tokio::test]
+async fn a_root_key_that_is_a_link_into_the_data_is_refused() {
+    let server = Server::make(&[]);
+    let inside = server.data_dir().join("key");
+    fs::rename(server.root_key(), &inside).unwrap();
+    std::os::unix::fs::symlink(&inside, server.root_key()).unwrap();
+    refused(&serve(&server), &["lies in the data directory", "put it elsewhere"]);
+}
+
+#[tokio::test]
+async fn an_erasure_whose_old_root_key_cannot_be_destroyed_says_so_until_it_can() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let officer = Caller::of(&server, &people.privacy_officer).await;
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    let of_ada = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
+    let of_bob = ingest.store_chat(chat("chat-0002", "bob")).await.unwrap();
+    // Nothing can be written where the root key's successor is written.
+    let in_the_way = server.root_key().with_file_name("root.key.new");
+    fs::create_dir(&in_the_way).unwrap();
+    for _ in 0..2 {
+        let refused = officer.erase("erase-0001", "ada").await;
+        assert_refused(refused, Code::Unavailable, "ERASURE_NOT_FINAL");
+    }
+    let told = server.command(&people.privacy_officer, &["customer", "erase", "ada", "--yes"]).output().unwrap();
+    assert_eq!(told.status.code(), Some(5), "{}", words(&told));
+    assert!(words(&told).contains("not final"), "{}", words(&told));
+    // What was asked to be erased is refused from the first moment on; nobody else notices.
+    let refused = supervisor.chat(&of_ada.record_id, PURPOSES[0]).await;
+    assert_refused(refused, Code::NotFound, "NOT_FOUND");
+    supervisor.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
+    ingest.store_chat(chat("chat-0003", "bob")).await.unwrap();
+
+    fs::remove_dir(&in_the_way).unwrap();
+    officer.erase("erase-0001", "ada").await.unwrap();
+    assert!(!in_the_way.exists());
+    assert_eq!(server.stop().await.code(), Some(0));
+    server.restart().await;
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    supervisor.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
+    let refused = supervisor.chat(&of_ada.record_id, PURPOSES[0]).await;
+    assert_refused(refused, Code::NotFound, "NOT_FOUND");
+}
+
+/// The lines of the README under "Deploy it", run as they stand but for places and names that a test cannot have.
+#[test]
+fn the_deployment_in_the_readme_works_as_it_stands() {
+    let readme = include_str!("../../README.md");
+    let (_, behind) = readme.split_once("## Deploy it").unwrap();
+    let block = behind.split("```").nth(1).unwrap().strip_prefix("sh\n").unwrap();
+    let lines: Vec<_> = block.lines().collect();
+    assert!((8..=12).contains(&lines.len()), "it promises to be short");
+    let folder = tempfile::tempdir().unwrap();
+    for made in ["srv", "mnt/keys"] {
+        fs::create_dir_all(folder.path().join(made)).unwrap();
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let here = folder.path().to_str().unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_oubliette"), folder.path().join("oubliette")).unwrap();
+    let mut script = format!("cd {here}\nPATH={here}:$PATH\n");
+    for line in lines {
+        let line = line
+            .replace("/srv/", &format!("{here}/srv/"))
+            .replace("/mnt/", &format!("{here}/mnt/"))
+            .replace("0.0.0.0:7743", &format!("127.0.0.1:{port}"))
+            .replace("vault.example.org", "localhost");
+        script += match &line {
+            line if line.starts_with("cargo install") => "",
+            line => line,
+        };
+        if line.ends_with(" &") {
+            script += "\nservice=$!\ntrap 'kill $service' EXIT\n";
+            script += &format!(
+                "for i in $(seq 100); do (: </dev/tcp/127.0.0.1/{port}) 2>/dev/null && break; sleep 0.1; done"
+            );
+        }
+        script += "\n";
+    }
+    let output = std::process::Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .env_remove("OUBLIETTE_PROFILE")
+        .env_remove("OUBLIETTE_TOKEN")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{script}\n{}", words(&output));
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(shown.matches("obl_").count(), 2, "one token for platform, one for alice: {shown}");
+    assert!(shown.contains("alice"), "{shown}");
 }
 
 #[tokio::test]

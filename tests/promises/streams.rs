@@ -267,6 +267,87 @@ async fn an_erasure_ends_an_upload_in_the_middle_and_nothing_comes_after() {
 }
 
 #[tokio::test]
+async fn an_answer_that_its_reader_has_not_taken_does_not_come_out_after_the_erasure() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let officer = Caller::of(&server, &people.privacy_officer).await;
+    let mut chance = Chance::of_test("streams, 28");
+    let mut unread = Vec::new();
+    for customer in ["ada", "bob"] {
+        let mut long = chat(&format!("chat-of-{customer}"), customer);
+        long.turns[0].text = chance.text(60_000);
+        let stored = ingest.store_chat(long.clone()).await.unwrap();
+        // Of 60,000 bytes the reader takes the first thousand, and then nothing.
+        let channel = connect(&server, |endpoint| endpoint.initial_stream_window_size(1_000)).await;
+        let slow = Caller::over(channel, Some(&format!("Bearer {}", people.supervisor)));
+        unread.push((slow.begin_chat(&stored.record_id, PURPOSE).await.unwrap(), long));
+    }
+    let erased = tokio::time::timeout(Duration::from_secs(5), officer.erase("erase-0001", "ada")).await;
+    erased.expect("an erasure does not wait for a slow reader").unwrap();
+    let (mut of_bob, long) = unread.pop().unwrap();
+    assert!(of_bob.message().await.unwrap().unwrap().turns == long.turns, "another customer's answer was harmed");
+    let (mut of_ada, _) = unread.pop().unwrap();
+    assert_refused(of_ada.message().await, Code::Aborted, "ERASED_WHILE_READING");
+}
+
+#[tokio::test]
+async fn a_download_that_nobody_takes_ends_with_an_error() {
+    let server = Server::start_with(&[("limits.stream_idle_timeout_ms", "1000")]).await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let content = Chance::of_test("streams, 29").bytes(6 * 1024 * 1024);
+    let stored = ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap();
+    let small = |endpoint: tonic::transport::Endpoint| {
+        endpoint.initial_stream_window_size(65_535).initial_connection_window_size(65_535)
+    };
+    let slow = Caller::over(connect(&server, small).await, Some(&format!("Bearer {}", people.supervisor)));
+    let request =
+        v1::DownloadRecordingRequest { record_id: stored.record_id, purpose: PURPOSE.to_owned(), range: None };
+    let mut stream = slow.records.clone().download_recording(request).await.unwrap().into_inner();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut received = 0;
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(message)) => {
+                received += if let Some(Payload::Chunk(chunk)) = message.payload { chunk.len() } else { 0 }
+            }
+            Ok(None) => break Ok(()),
+            Err(status) => break Err(status),
+        }
+    };
+    assert_refused(end, Code::DeadlineExceeded, "STREAM_IDLE");
+    assert!(received < content.len());
+}
+
+#[tokio::test]
+async fn a_crash_while_long_chats_are_stored_leaves_no_content_that_no_record_names() {
+    let (mut server, people) = start().await;
+    let mut chance = Chance::of_test("streams, 30");
+    for round in 0..6 {
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..8 {
+            let ingest = Caller::of(&server, &people.ingest).await;
+            let mut long = chat(&format!("chat-{round}-{writer}"), &format!("customer-{writer}"));
+            long.turns[0].text = chance.text(60_000);
+            writers.spawn(async move { ingest.store_chat(long).await.is_ok() });
+        }
+        tokio::time::sleep(Duration::from_millis(chance.below_u64(60))).await;
+        server.kill9();
+        let acknowledged = writers.join_all().await.into_iter().filter(|stored| *stored).count();
+        server.restart().await;
+        let asked = v1::ListRecordsRequest { purpose: PURPOSE.to_owned(), ..Default::default() };
+        let supervisor = Caller::of(&server, &people.supervisor).await;
+        let records = supervisor.list(asked).await.unwrap();
+        assert!(records.len() >= acknowledged);
+        for record in &records {
+            supervisor.chat(&record.record_id, PURPOSE).await.unwrap();
+        }
+        // Each takes one part.
+        assert_eq!(objects(&server).len(), records.len(), "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_chat_comes_back_as_it_was() {
     let (mut server, people) = start().await;
     let mut seeded = Chance::of_test("streams, 27");

@@ -99,6 +99,20 @@ impl Caller {
         Ok(self.records.clone().get_transcript(request).await?.into_inner())
     }
 
+    /// Asks for a chat, and reads nothing of the answer yet.
+    pub async fn begin_chat(
+        &self,
+        record_id: &str,
+        purpose: &str,
+    ) -> Result<tonic::Streaming<v1::GetTranscriptResponse>, Status> {
+        let request = v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: purpose.to_owned() };
+        let mut client = tonic::client::Grpc::new(self.service.clone());
+        client.ready().await.unwrap();
+        let path = PathAndQuery::from_static("/oubliette.v1.RecordService/GetTranscript");
+        let codec = tonic_prost::ProstCodec::<v1::GetTranscriptRequest, v1::GetTranscriptResponse>::default();
+        Ok(client.server_streaming(Request::new(request), path, codec).await?.into_inner())
+    }
+
     /// Reads what is known about a record.
     pub async fn record(&self, record_id: &str, purpose: &str) -> Result<v1::Record, Status> {
         let (record_id, purpose) = (record_id.to_owned(), purpose.to_owned());

@@ -83,8 +83,9 @@ impl Watches {
     }
 }
 
-/// The most bytes handed to HTTP/2 at once: one frame. HTTP/2 asks for the next only when the client has room for it; so no more
-/// than this waits there, out of our reach, while a customer is erased.
+/// The most bytes handed to HTTP/2 at once: one frame. It asks for the next only when the stream's window has room; so where the client
+/// takes nothing, no more than this waits there, out of our reach, while a customer is erased. (Where only the socket is full, up to
+/// hyper's send buffer may: 400 KiB, which tonic does not let us set.)
 const PIECE: usize = 16 * 1024;
 
 /// The response's body, and with it the call.
