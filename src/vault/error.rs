@@ -80,7 +80,7 @@ pub enum VaultError {
         why: &'static str,
     },
     /// Something stored does not open.
-    #[error("{what} is damaged; run `oubliette verify` and restore it")]
+    #[error("{what} is damaged: check the disk, and keep a copy of the data directory for whoever examines it")]
     Damaged {
         /// What.
         what: &'static str,

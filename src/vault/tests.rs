@@ -1,12 +1,15 @@
 //! What fails: a disk or a root key provider at any of its operations, before or behind its effect, and callers who go away at any
 //! moment. These doors are inside, because no client can make a disk fail.
 
+mod hoarder;
+
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use hoarder::Hoard;
 use zeroize::Zeroizing;
 
 use super::format::Receipt;
@@ -61,7 +64,8 @@ impl Fault {
     }
 }
 
-struct FaultyDisk(SledEngine, Arc<Fault>);
+/// A disk that fails where it is told to, and of which the hoarder keeps all that it was ever handed.
+struct FaultyDisk(SledEngine, Arc<Fault>, Arc<Hoard>);
 
 impl FaultyDisk {
     fn meet(&self, act: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
@@ -84,6 +88,7 @@ impl Database for FaultyDisk {
     }
 
     fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.2.keep(writes);
         self.meet(|| self.0.apply(writes))
     }
 
@@ -136,15 +141,22 @@ struct House {
     folder: tempfile::TempDir,
     access: Access,
     fault: Arc<Fault>,
+    hoard: Arc<Hoard>,
+    limits: VaultLimits,
     tenant: TenantId,
 }
 
 impl House {
     async fn build() -> Self {
+        Self::with(limits()).await
+    }
+
+    async fn with(limits: VaultLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::new(Policies::default_policy());
-        let mut house = Self { folder, access, fault: Arc::default(), tenant: TenantId([0; 16]) };
-        let vault = Vault::create(house.paths(), limits()).await.unwrap();
+        let (fault, hoard) = (Arc::default(), Arc::default());
+        let mut house = Self { folder, access, fault, hoard, limits, tenant: TenantId([0; 16]) };
+        let vault = Vault::create(house.paths(), house.limits.clone()).await.unwrap();
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
         let permit = house.access.door(&admin, Action::CreateTenant, system, None).unwrap();
@@ -167,12 +179,13 @@ impl House {
     }
 
     async fn open(&self) -> Arc<Vault> {
-        let (paths, fault) = (self.paths(), Arc::clone(&self.fault));
+        let (paths, limits) = (self.paths(), self.limits.clone());
+        let (fault, hoard) = (Arc::clone(&self.fault), Arc::clone(&self.hoard));
         let open = move || {
             let db = SledEngine::open(&start::database_folder(&paths.data)).unwrap();
             let provider = FileRootKey::open(&paths.root_key).unwrap();
-            let (db, provider) = (FaultyDisk(db, Arc::clone(&fault)), FaultyKey(provider, fault));
-            start::assemble(&paths, limits(), Arc::new(db), Arc::new(provider)).unwrap()
+            let (db, provider) = (FaultyDisk(db, Arc::clone(&fault), hoard), FaultyKey(provider, fault));
+            start::assemble(&paths, limits, Arc::new(db), Arc::new(provider)).unwrap()
         };
         Vault::over(tokio::task::spawn_blocking(open).await.unwrap()).await.unwrap()
     }

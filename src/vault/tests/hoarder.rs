@@ -1,0 +1,301 @@
+//! The hoarder: keeps the bytes of every row and every file that were ever durable, and has everything that the service has today.
+//! He reaches nothing of whoever was erased, and everything of everybody else, with the same attack.
+//!
+//! What he keeps is more than any images could show: every version of every row that was ever handed to the disk, also of batches that
+//! failed. He knows no index and trusts none: every key that he reaches is tried on every wrapped secret.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
+
+use super::*;
+use crate::crypto::secret::{Key, random_bytes};
+use crate::domain::ids::Pseudonym;
+use crate::keys::{NodeId, PageSource, SourceError, reach};
+use crate::vault::forensics::{Plaintext, StolenRecord, StolenRoot, unwrap_secret};
+use crate::vault::tree::pseudonym;
+
+/// All versions of all rows.
+#[derive(Default)]
+pub(super) struct Hoard(Mutex<BTreeMap<Vec<u8>, Vec<Vec<u8>>>>);
+
+impl Hoard {
+    pub fn keep(&self, writes: &[Write]) {
+        let mut rows = self.0.lock().unwrap();
+        for write in writes {
+            if let Write::Put { key, value } = write {
+                let versions = rows.entry(key.clone()).or_default();
+                if versions.last() != Some(value) {
+                    versions.push(value.clone());
+                }
+            }
+        }
+    }
+
+    /// All that was kept before this process began: what stands on the disk.
+    fn keep_all(&self, db: &dyn Database) {
+        let mut from = vec![0];
+        loop {
+            let some = db.range(&from, &[0xff; 64], 1024).unwrap();
+            let Some((last, _)) = some.last() else { return };
+            from = rows::behind(last.clone());
+            let puts: Vec<_> = some.into_iter().map(|(key, value)| Write::Put { key, value }).collect();
+            self.keep(&puts);
+        }
+    }
+
+    fn of(&self, kind: rows::Kind) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
+        let (from, to) = rows::all(kind);
+        self.0.lock().unwrap().range(from..to).map(|(key, versions)| (key.clone(), versions.clone())).collect()
+    }
+}
+
+/// The pages as one image of many: the `n`-th version of each.
+struct Image<'a>(&'a HashMap<NodeId, Vec<Vec<u8>>>, usize);
+
+impl PageSource for Image<'_> {
+    fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.0.get(&id).and_then(|versions| versions.get(self.1)).cloned())
+    }
+}
+
+/// What an attack came to.
+struct Attack {
+    links: Vec<Pseudonym>,
+    opened: BTreeSet<RecordId>,
+    tops: usize,
+    pages_opened: usize,
+    pages_closed: usize,
+}
+
+/// Everything that the hoard gives under the keys that `provider` holds.
+fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
+    let roots = hoard.of(rows::Kind::Root).into_iter().flat_map(|(_, versions)| versions);
+    let tops: Vec<Key> = roots.filter_map(|row| StolenRoot::read(&row).unwrap().top_key(provider).unwrap()).collect();
+    let pages: HashMap<NodeId, Vec<Vec<u8>>> = hoard
+        .of(rows::Kind::Page)
+        .into_iter()
+        .map(|(key, versions)| (NodeId(key[1..17].try_into().unwrap()), versions))
+        .collect();
+    let most = pages.values().map(Vec::len).max().unwrap_or(0);
+    let images: Vec<_> = (0..most).map(|version| Image(&pages, version)).collect();
+    let images: Vec<&dyn PageSource> = images.iter().map(|image| image as &dyn PageSource).collect();
+    let tops_reached = tops.len();
+    let reached = reach(tops, &images).unwrap();
+
+    // Any key that was reached may be a customer's, whatever the pages say.
+    let mut keys: Vec<&Key> = reached.customers.iter().map(|(_, key)| key).collect();
+    keys.extend(reached.pages.iter().map(|(_, key)| key));
+    let mut secrets: HashMap<Vec<u8>, Vec<Key>> = HashMap::new();
+    for (row, versions) in hoard.of(rows::Kind::Secret) {
+        let (handle, record, revision) = rows::parse_secret(&row).unwrap();
+        for wrapped in &versions {
+            let tried = reached.tenants.iter().flat_map(|tenant| keys.iter().map(move |key| (*tenant, *key)));
+            let found =
+                tried.filter_map(|(tenant, key)| unwrap_secret(tenant, handle, record, revision, key, wrapped).ok());
+            secrets.entry(row.clone()).or_default().extend(found);
+        }
+    }
+    let mut opened = BTreeSet::new();
+    for (key, versions) in hoard.of(rows::Kind::Record) {
+        let (record, revision, piece) = rows::parse_record_piece(&key).unwrap();
+        // All records here are short: their rows have one piece.
+        assert_eq!(piece, 0);
+        for row in versions {
+            let tenant = TenantId(key[1..17].try_into().unwrap());
+            let stolen = StolenRecord::read(tenant, record, revision, row).unwrap();
+            let tried = secrets.get(&stolen.secret_row()).into_iter().flatten();
+            let found = tried.filter(|secret| matches!(stolen.open(secret, &mut |_| None), Ok(Plaintext::Chat(_))));
+            opened.extend(found.map(|_| record));
+        }
+    }
+    Attack {
+        links: reached.links.iter().map(|(person, _)| *person).collect(),
+        opened,
+        tops: tops_reached,
+        pages_opened: reached.pages_opened,
+        pages_closed: reached.pages_closed,
+    }
+}
+
+/// What a history has had in it. A zero is a failure: then the attack proves less than it says.
+#[derive(Debug, Default)]
+struct Coverage {
+    living: usize,
+    erased: usize,
+    shared_epochs: usize,
+    aborted_epochs: usize,
+    restarts: usize,
+    pages_that_came_and_went: usize,
+}
+
+/// A history, and the hoard of it.
+struct History {
+    house: House,
+    vault: Option<Arc<Vault>>,
+    hoard: Arc<Hoard>,
+    chance: Chance,
+    living: BTreeMap<String, Vec<RecordId>>,
+    erased: BTreeMap<String, Vec<RecordId>>,
+    coverage: Coverage,
+    next: usize,
+}
+
+/// Numbers from a seed (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
+    }
+}
+
+impl History {
+    async fn begin(seed: u64, leaf_entries: usize) -> Self {
+        let house = House::with(VaultLimits { leaf_entries, ..limits() }).await;
+        let hoard = Arc::clone(&house.hoard);
+        let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
+        hoard.keep_all(&db);
+        drop(db);
+        let vault = Some(house.open().await);
+        let (chance, coverage) = (Chance(seed), Coverage::default());
+        let (living, erased) = (BTreeMap::new(), BTreeMap::new());
+        Self { house, vault, hoard, chance, living, erased, coverage, next: 0 }
+    }
+
+    fn vault(&self) -> &Arc<Vault> {
+        self.vault.as_ref().unwrap()
+    }
+
+    async fn put(&mut self) {
+        let known: Vec<_> = self.living.keys().cloned().collect();
+        let of = match self.chance.below(3) {
+            0 if !known.is_empty() => known[self.chance.below(known.len())].clone(),
+            _ => format!("customer-{:04}", self.next),
+        };
+        self.next += 1;
+        let request = request(&format!("{}", self.next));
+        let stored =
+            self.vault().create_transcript(self.house.permit(Action::CreateTranscript), chat(&of, 40), request);
+        let id = stored.await.unwrap().content.id;
+        self.living.entry(of).or_default().push(id);
+    }
+
+    /// Erases up to `count` customers at once: one of them may go first, the others share an epoch.
+    async fn erase(&mut self, count: usize) {
+        let mut chosen = Vec::new();
+        for _ in 0..count.min(self.living.len().saturating_sub(1)) {
+            let at = self.chance.below(self.living.len());
+            let of = self.living.keys().nth(at).unwrap().clone();
+            let records = self.living.remove(&of).unwrap();
+            chosen.push((of, records));
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (of, _) in &chosen {
+            let (vault, permit, of) =
+                (Arc::clone(self.vault()), self.house.permit(Action::EraseCustomer), customer(of));
+            tasks.spawn(async move { vault.erase_customer(permit, of).await.unwrap().epoch });
+        }
+        let epochs = tasks.join_all().await;
+        let distinct: BTreeSet<_> = epochs.iter().collect();
+        self.coverage.shared_epochs += epochs.len() - distinct.len();
+        self.erased.extend(chosen);
+    }
+
+    /// An erasure that fails somewhere, a restart, and the erasure again.
+    async fn erase_with_a_fault(&mut self) {
+        if self.living.len() < 2 {
+            return;
+        }
+        let at = self.chance.below(self.living.len());
+        let of = self.living.keys().nth(at).unwrap().clone();
+        let (after, behind) = (self.chance.below(12), self.chance.below(2) == 0);
+        self.house.fault.arm(after, behind);
+        let answer = self.house.erase(self.vault(), &of).await;
+        self.coverage.aborted_epochs += usize::from(!self.house.fault.was_missed() && answer.is_err());
+        self.restart(false).await;
+        self.house.erase(self.vault(), &of).await.unwrap();
+        let records = self.living.remove(&of).unwrap();
+        self.erased.insert(of, records);
+    }
+
+    async fn restart(&mut self, in_order: bool) {
+        let vault = self.vault.take().unwrap();
+        if in_order {
+            vault.reclaim().await.unwrap();
+        }
+        vault.close().await;
+        drop(vault);
+        self.vault = Some(self.house.open().await);
+        self.coverage.restarts += 1;
+    }
+
+    /// The attack, after everything else; it needs the provider of now, and no service.
+    async fn attack(mut self) -> (Attack, BTreeSet<RecordId>, BTreeSet<RecordId>, Coverage) {
+        let vault = self.vault.take().unwrap();
+        let keys = vault.core.tenant_keys(self.house.tenant).unwrap();
+        let erased_people: Vec<_> = self.erased.keys().map(|of| pseudonym(&keys, &customer(of))).collect();
+        vault.close().await;
+        drop(vault);
+        let provider = FileRootKey::open(&self.house.paths().root_key).unwrap();
+        assert_eq!(provider.held().unwrap().len(), 1);
+        let attack = attack(&self.hoard, &provider);
+        for person in &erased_people {
+            assert!(!attack.links.contains(person), "a page that opens links an erased person to a handle");
+        }
+        let ids = |of: &BTreeMap<String, Vec<RecordId>>| of.values().flatten().copied().collect::<BTreeSet<_>>();
+        let (living, erased) = (ids(&self.living), ids(&self.erased));
+        self.coverage.living = living.len();
+        self.coverage.erased = erased.len();
+        self.coverage.pages_that_came_and_went = attack.pages_closed;
+        (attack, living, erased, self.coverage)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the_living() {
+    let seed = std::env::var("OUBLIETTE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(|| u64::from_be_bytes(random_bytes()));
+    for leaf_entries in [2, 48] {
+        let place = format!("leaves of {leaf_entries}, OUBLIETTE_SEED={seed}");
+        let mut history = History::begin(seed, leaf_entries).await;
+        for step in 0..160 {
+            match history.chance.below(16) {
+                _ if step < 12 => history.put().await,
+                0 | 1 => history.erase(1).await,
+                2 => history.erase(3).await,
+                3 => history.erase_with_a_fault().await,
+                4 => history.restart(true).await,
+                _ => history.put().await,
+            }
+        }
+        // Whoever kept one old root key, of before the last erasure, wins with the same attack: so the attack is real, and it is the
+        // destruction of that key that stands against it, and nothing else.
+        let (pocket, before) = (tempfile::tempdir().unwrap(), history.erased.len());
+        let kept = pocket.path().join("root.key");
+        std::fs::copy(history.house.paths().root_key, &kept).unwrap();
+        history.erase(2).await;
+        assert!(history.erased.len() > before, "{place}: nobody was left to erase");
+        let hoard = Arc::clone(&history.hoard);
+        let (now, living, erased, coverage) = history.attack().await;
+        println!("hoarder, {place}: {coverage:?}; {} pages opened", now.pages_opened);
+        let with_an_old_key = attack(&hoard, &FileRootKey::open(&kept).unwrap());
+        assert!(!with_an_old_key.opened.is_disjoint(&erased), "{place}: the attack is not real");
+        assert!(now.opened.is_disjoint(&erased), "{place}: erased records open");
+        assert_eq!(now.opened, living, "{place}: living records do not open");
+        assert_eq!(now.tops, 1, "{place}: the root row of an older epoch opens");
+        for (what, count) in [
+            ("living", coverage.living),
+            ("erased", coverage.erased),
+            ("erasures that shared an epoch", coverage.shared_epochs),
+            ("aborted epochs", coverage.aborted_epochs),
+            ("restarts", coverage.restarts),
+            ("pages that stay closed", coverage.pages_that_came_and_went),
+        ] {
+            assert!(count > 0, "{place}: the history had no {what}");
+        }
+    }
+}
