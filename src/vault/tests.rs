@@ -1,14 +1,14 @@
 //! What fails: a disk or a root key provider at any of its operations, before or behind its effect, and callers who go away at any
 //! moment. These doors are inside, because no client can make a disk fail.
 
+mod faulty;
 mod hoarder;
 
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use faulty::{Fault, FaultyDisk, FaultyKey};
 use hoarder::Hoard;
 use zeroize::Zeroizing;
 
@@ -17,7 +17,6 @@ use super::*;
 use crate::access::permit::{Permit, TenantScope};
 use crate::access::{Access, policy::Policies};
 use crate::audit::{Entry, Event};
-use crate::crypto::secret::Key;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CustomerId, PrincipalName, Purpose, RecordId, RequestId, TenantId, TenantName, TokenId};
@@ -26,115 +25,11 @@ use crate::domain::record::{
     Channel, Details, FindBy, LegalBasis, NewRecording, NewTranscript, RecordFilter, Speaker, Turn,
 };
 use crate::domain::tenant::{Quotas, RuleSet, TenantSettings};
-use crate::root_key::{FileRootKey, HeldKey, RootKey, RootKeyError, RootKeyId};
-use crate::store::{Database, Row, SledEngine, Write, rows};
+use crate::root_key::{FileRootKey, RootKey as _};
+use crate::store::{Row, SledEngine, rows};
 
 /// Operations that an erasure or a write makes at most; more would mean that the fault is never met.
 const MANY: usize = 60;
-
-/// One operation that fails: the one after `left` others, before its effect or behind it.
-#[derive(Default)]
-struct Fault {
-    left: AtomicUsize,
-    is_armed: AtomicBool,
-    behind: AtomicBool,
-}
-
-impl Fault {
-    fn arm(&self, after: usize, behind: bool) {
-        self.left.store(after, Ordering::SeqCst);
-        self.behind.store(behind, Ordering::SeqCst);
-        self.is_armed.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether it was not met; it is not armed any more.
-    fn was_missed(&self) -> bool {
-        self.is_armed.swap(false, Ordering::SeqCst)
-    }
-
-    fn meet<T, E>(&self, error: impl FnOnce() -> E, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        if !self.is_armed.load(Ordering::SeqCst) || self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
-            return act();
-        }
-        self.is_armed.store(false, Ordering::SeqCst);
-        if self.behind.load(Ordering::SeqCst) {
-            act()?;
-        }
-        Err(error())
-    }
-}
-
-/// A disk that fails where it is told to, and of which the hoarder keeps all that it was ever handed.
-struct FaultyDisk(SledEngine, Arc<Fault>, Arc<Hoard>);
-
-impl FaultyDisk {
-    fn meet(&self, act: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let broken = || StoreError::Io { doing: "writing in this test", source: std::io::Error::other("broken") };
-        self.1.meet(broken, act)
-    }
-}
-
-impl Database for FaultyDisk {
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key)
-    }
-
-    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.0.range(from, to, limit)
-    }
-
-    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
-        self.0.last(from, to)
-    }
-
-    fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
-        self.2.keep(writes);
-        self.meet(|| self.0.apply(writes))
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.meet(|| self.0.sync())
-    }
-}
-
-struct FaultyKey(FileRootKey, Arc<Fault>);
-
-impl FaultyKey {
-    fn meet<T>(&self, act: impl FnOnce() -> Result<T, RootKeyError>) -> Result<T, RootKeyError> {
-        let source = std::io::Error::other("broken");
-        self.1.meet(|| RootKeyError::Io { path: PathBuf::new(), action: "working in this test", source }, act)
-    }
-}
-
-impl RootKey for FaultyKey {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn medium(&self) -> MediumClass {
-        self.0.medium()
-    }
-
-    fn held(&self) -> Result<Vec<HeldKey>, RootKeyError> {
-        self.meet(|| self.0.held())
-    }
-
-    fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
-        self.meet(|| self.0.stage(epoch))
-    }
-
-    fn wrap(&self, id: RootKeyId, associated_data: &[u8], top: &Key) -> Result<Vec<u8>, RootKeyError> {
-        self.meet(|| self.0.wrap(id, associated_data, top))
-    }
-
-    fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError> {
-        self.meet(|| self.0.unwrap(id, associated_data, wrapped))
-    }
-
-    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
-        self.meet(|| self.0.keep_only(id))
-    }
-}
 
 /// A vault with one tenant.
 struct House {

@@ -11,6 +11,8 @@ use super::*;
 use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::ids::Pseudonym;
 use crate::keys::{NodeId, PageSource, SourceError, reach};
+use crate::root_key::RootKey;
+use crate::store::{Database, Write};
 use crate::vault::forensics::{Plaintext, StolenRecord, StolenRoot, unwrap_secret};
 use crate::vault::tree::pseudonym;
 

@@ -1,0 +1,114 @@
+//! A disk and a root key provider that do what they are told and fail where they are told to.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::hoarder::Hoard;
+use crate::crypto::secret::Key;
+use crate::root_key::{FileRootKey, HeldKey, MediumClass, RootKey, RootKeyError, RootKeyId};
+use crate::store::{Database, Row, SledEngine, StoreError, Write};
+
+/// One operation that fails: the one after `left` others, before its effect or behind it.
+#[derive(Default)]
+pub(super) struct Fault {
+    left: AtomicUsize,
+    is_armed: AtomicBool,
+    behind: AtomicBool,
+}
+
+impl Fault {
+    pub fn arm(&self, after: usize, behind: bool) {
+        self.left.store(after, Ordering::SeqCst);
+        self.behind.store(behind, Ordering::SeqCst);
+        self.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it was not met; it is not armed any more.
+    pub fn was_missed(&self) -> bool {
+        self.is_armed.swap(false, Ordering::SeqCst)
+    }
+
+    fn meet<T, E>(&self, error: impl FnOnce() -> E, act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        if !self.is_armed.load(Ordering::SeqCst) || self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return act();
+        }
+        self.is_armed.store(false, Ordering::SeqCst);
+        if self.behind.load(Ordering::SeqCst) {
+            act()?;
+        }
+        Err(error())
+    }
+}
+
+/// A disk that fails where it is told to, and of which the hoarder keeps all that it was ever handed.
+pub(super) struct FaultyDisk(pub SledEngine, pub Arc<Fault>, pub Arc<Hoard>);
+
+impl FaultyDisk {
+    fn meet(&self, act: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let broken = || StoreError::Io { doing: "writing in this test", source: std::io::Error::other("broken") };
+        self.1.meet(broken, act)
+    }
+}
+
+impl Database for FaultyDisk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(key)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Row>, StoreError> {
+        self.0.range(from, to, limit)
+    }
+
+    fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<Row>, StoreError> {
+        self.0.last(from, to)
+    }
+
+    fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.2.keep(writes);
+        self.meet(|| self.0.apply(writes))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.meet(|| self.0.sync())
+    }
+}
+
+pub(super) struct FaultyKey(pub FileRootKey, pub Arc<Fault>);
+
+impl FaultyKey {
+    fn meet<T>(&self, act: impl FnOnce() -> Result<T, RootKeyError>) -> Result<T, RootKeyError> {
+        let source = std::io::Error::other("broken");
+        self.1.meet(|| RootKeyError::Io { path: PathBuf::new(), action: "working in this test", source }, act)
+    }
+}
+
+impl RootKey for FaultyKey {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn medium(&self) -> MediumClass {
+        self.0.medium()
+    }
+
+    fn held(&self) -> Result<Vec<HeldKey>, RootKeyError> {
+        self.meet(|| self.0.held())
+    }
+
+    fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
+        self.meet(|| self.0.stage(epoch))
+    }
+
+    fn wrap(&self, id: RootKeyId, associated_data: &[u8], top: &Key) -> Result<Vec<u8>, RootKeyError> {
+        self.meet(|| self.0.wrap(id, associated_data, top))
+    }
+
+    fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError> {
+        self.meet(|| self.0.unwrap(id, associated_data, wrapped))
+    }
+
+    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
+        self.meet(|| self.0.keep_only(id))
+    }
+}
