@@ -5,6 +5,8 @@
 //! entries. Their order and durability are the committer's work. The bytes of one entry are one leaf of the Merkle tree (RFC 6962) that
 //! will stand over the ledger, so an entry's bytes never change once stored.
 
+pub mod merkle;
+
 use zeroize::Zeroizing;
 
 use crate::domain::action::Action;

@@ -58,3 +58,6 @@
 //!
 //! Entry *n* stands under position *n*, from 0, without gaps: version, instant in ms (8), tenant (16), option of the caller's alias
 //! and token id (16 each), kind of event (1), its fields ([`audit`](crate::audit)).
+//!
+//! An entry's bytes will be one leaf of a tree of RFC 6962; its hashes, proofs and their checks are there
+//! ([`audit::merkle`](crate::audit::merkle)), and not yet stored with the ledger.

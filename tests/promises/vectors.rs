@@ -8,6 +8,8 @@ use aes_gcm::aead::consts::{U1, U2, U4, U6, U8, U10, U12, U15, U16, U20, U32, U6
 use aes_gcm::aead::{Aead as _, Payload, array::ArraySize};
 use aes_gcm::{AesGcm, KeyInit as _, Nonce, aes::Aes256};
 use aws_lc_rs::{aead, digest};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use oubliette::audit::merkle;
 use oubliette::crypto::content::{self, HEADER, Opener, SEALED_CHUNK, Sealer};
 use oubliette::crypto::{CannotOpen, Key, kdf, key_wrap};
 use serde_json::Value;
@@ -248,6 +250,62 @@ impl CobblestoneCase {
             assert_eq!(opened.as_slice(), message, "{}, in pieces of {piece}", self.name);
         }
     }
+}
+
+#[test]
+fn merkle_inclusion_agrees_with_all_published_proofs() {
+    let Some(Vectors(file)) = Vectors::read("merkle_inclusion.json") else { return };
+    let mut tally = Tally::new("RFC 6962 inclusion");
+    for case in file.as_array().unwrap() {
+        let (index, size) = (number(&case["leafIdx"]), number(&case["treeSize"]));
+        let (leaf, root) = (hash(&case["leafHash"]), hash(&case["root"]));
+        check_proof(&mut tally, case, [leaf, root], |[leaf, root], proof| {
+            merkle::check_inclusion(&leaf, index, size, proof, &root)
+        });
+    }
+    tally.tell(98);
+}
+
+#[test]
+fn merkle_consistency_agrees_with_all_published_proofs() {
+    let Some(Vectors(file)) = Vectors::read("merkle_consistency.json") else { return };
+    let mut tally = Tally::new("RFC 6962 consistency");
+    for case in file.as_array().unwrap() {
+        let (earlier, size) = (number(&case["size1"]), number(&case["size2"]));
+        let roots = [hash(&case["root1"]), hash(&case["root2"])];
+        check_proof(&mut tally, case, roots, |[before, now], proof| {
+            merkle::check_consistency((earlier, &before), (size, &now), proof)
+        });
+    }
+    tally.tell(98);
+}
+
+/// Checks a proof of which the file says whether it should pass. Hashes of another length than 32 bytes are refused by their type.
+fn check_proof(
+    tally: &mut Tally,
+    case: &Value,
+    hashes: [Option<merkle::Hash>; 2],
+    check: impl FnOnce([merkle::Hash; 2], &[merkle::Hash]) -> Result<(), merkle::NotProven>,
+) {
+    let name = case["name"].as_str().unwrap();
+    let is_valid = !case["wantErr"].as_bool().unwrap();
+    let proof: Option<Vec<_>> = case["proof"].as_array().into_iter().flatten().map(hash).collect();
+    let ([Some(first), Some(second)], Some(proof)) = (hashes, proof) else {
+        // The reference compares any bytes: one case has equal roots of 12 bytes, which no SHA-256 gives.
+        assert!(!is_valid || name == "additional/sizes-are-equal-one-and-proof-is-empty.json", "{name}");
+        return tally.count("refused by the type of a hash, which has 32 bytes", is_valid);
+    };
+    assert_eq!(check([first, second], &proof).is_ok(), is_valid, "{name}");
+    tally.count("audit::merkle", is_valid);
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+/// A hash in base64; `None` if it has another length.
+fn hash(value: &Value) -> Option<merkle::Hash> {
+    BASE64_STANDARD.decode(value.as_str().unwrap_or_default()).unwrap().try_into().ok()
 }
 
 /// A file of vectors.
