@@ -24,6 +24,8 @@ pub struct Config {
     pub data: Data,
     /// Where the root key is.
     pub root_key: RootKey,
+    /// What signs the log.
+    pub signing: Signing,
     /// Where the service listens.
     pub listen: Listen,
     /// Limits.
@@ -66,6 +68,14 @@ pub enum Provider {
     /// A file.
     #[default]
     File,
+}
+
+/// What signs the log.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signing {
+    /// The file of the key, outside of the data directory.
+    pub key: PathBuf,
 }
 
 /// Where the service listens.
@@ -240,7 +250,11 @@ impl Config {
                 "must be a loopback address, as metrics are served without TLS and token; put a proxy before it";
             return refuse("metrics", "address", problem);
         }
-        for (section, key, path) in [("data", "dir", &self.data.dir), ("root_key", "path", &self.root_key.path)] {
+        for (section, key, path) in [
+            ("data", "dir", &self.data.dir),
+            ("root_key", "path", &self.root_key.path),
+            ("signing", "key", &self.signing.key),
+        ] {
             if path.as_os_str().is_empty() {
                 return refuse(section, key, "is empty; set a path");
             }
@@ -251,7 +265,8 @@ impl Config {
     fn start_paths_at(&mut self, folder: &Path) {
         let tls = self.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
         let optional = self.log.file.iter_mut().chain(self.policy.file.iter_mut());
-        for path in [&mut self.data.dir, &mut self.root_key.path].into_iter().chain(tls).chain(optional) {
+        let own = [&mut self.data.dir, &mut self.root_key.path, &mut self.signing.key];
+        for path in own.into_iter().chain(tls).chain(optional) {
             *path = folder.join(&*path);
         }
     }
@@ -298,6 +313,7 @@ mod tests {
         Config::template(&TemplateValues {
             data_dir: Path::new("data"),
             root_key: Path::new("/keys/root \"1\".key"),
+            signing_key: Path::new("signing.key"),
             address: "127.0.0.1:7443".parse().unwrap(),
             certificate: Path::new("tls/server.pem"),
             key: Path::new("tls/server.key"),
@@ -343,7 +359,7 @@ mod tests {
     fn plaintext_is_for_loopback_only() {
         let config = |address: &str| {
             parse(&format!(
-                "data.dir = 'd'\nroot_key.path = 'k'\n[listen]\naddress = '{address}'\nplaintext_on_loopback = true\n"
+                "data.dir = 'd'\nroot_key.path = 'k'\nsigning.key = 's'\n[listen]\naddress = '{address}'\nplaintext_on_loopback = true\n"
             ))
         };
         assert!(config("127.0.0.1:1").is_ok());

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::v1;
 use crate::domain::clock::{CLOCK_SKEW_MS, Timestamp};
-use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, RecordId, RequestId};
+use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, ReceiptId, RecordId, RequestId};
 use crate::domain::record::{
     ByteSpan, FindBy, NewRecording, NewTranscript, RecordFilter, Speaker, TranscriptLimits, Turn,
 };
@@ -160,6 +160,16 @@ pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Inva
 pub fn erase_customer(message: v1::EraseCustomerRequest) -> Result<(RequestId, CustomerId), Invalid> {
     let customer_id = Zeroizing::new(message.customer_id);
     Ok((RequestId::parse(&message.request_id)?, CustomerId::parse(&customer_id)?))
+}
+
+/// The receipt that is asked for.
+pub fn receipt_id(text: &str) -> Result<ReceiptId, Invalid> {
+    match text {
+        "" => Err(Invalid::new("receipt_id", Problem::Missing)),
+        text => ReceiptId::parse(text).ok_or_else(|| {
+            Invalid::new("receipt_id", Problem::Malformed { expected: "32 digits of lower-case hexadecimal" })
+        }),
+    }
 }
 
 /// Which page of a list.

@@ -7,24 +7,35 @@ use tonic::{Request, Response, Status};
 use super::gate::Gate;
 use super::status::ApiError;
 use super::v1::privacy_service_server::PrivacyService;
-use super::{from_proto, to_proto, v1};
+use super::{from_proto, page_token, to_proto, v1};
+use crate::access::permit::{Permit, TenantScope};
 use crate::domain::action::Action;
+use crate::domain::codec::hex;
 
 /// The service.
 pub(super) struct Privacy {
     gate: Arc<Gate>,
 }
 
+/// Length of the keys of rows that find a receipt.
+const ROW_KEY: usize = 33;
+
 impl Privacy {
     pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate }
     }
 
+    /// The door of the caller's own tenant.
+    async fn door<M>(&self, request: Request<M>, action: Action) -> Result<(Permit<TenantScope>, M), ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        Ok((self.gate.door(&caller, action, None, None).await?, request.into_inner()))
+    }
+
     async fn erase(&self, request: Request<v1::EraseCustomerRequest>) -> Result<v1::EraseCustomerResponse, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
-        let (_, customer) = from_proto::erase_customer(request.into_inner())?;
+        let (request, customer) = from_proto::erase_customer(request.into_inner())?;
         let permit = self.gate.door(&caller, Action::EraseCustomer, None, None).await?;
-        let receipt = self.gate.vault.erase_customer(permit, customer).await?;
+        let erasure = self.gate.vault.erase_customer(permit, customer, request).await?;
         self.gate.metrics.erasures.inc();
         // Rows and objects are noise by now; giving their space back is not waited for.
         let vault = Arc::clone(&self.gate.vault);
@@ -33,7 +44,37 @@ impl Privacy {
                 tracing::warn!(%error, "space of an erased customer was not given back; tried again at the next erasure");
             }
         });
-        Ok(v1::EraseCustomerResponse { receipt: Some(to_proto::receipt(&receipt, &caller.tenant_name)) })
+        let opening = hex(&*erasure.opening);
+        Ok(v1::EraseCustomerResponse {
+            receipt: Some(to_proto::receipt(erasure.receipt, &caller.tenant_name)),
+            opening,
+        })
+    }
+
+    async fn receipt(&self, request: Request<v1::GetReceiptRequest>) -> Result<v1::GetReceiptResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::GetReceipt).await?;
+        let id = from_proto::receipt_id(&message.receipt_id)?;
+        let tenant = permit.principal().tenant_name.clone();
+        let receipt = self.gate.vault.get_receipt(permit, id).await?;
+        Ok(v1::GetReceiptResponse { receipt: Some(to_proto::receipt(receipt, &tenant)) })
+    }
+
+    async fn receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Result<v1::ListReceiptsResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::ListReceipts).await?;
+        let page = from_proto::page(message.page_size, message.page_token)?;
+        let behind = page.token.as_deref().map(page_token::read::<ROW_KEY>).transpose()?;
+        let tenant = permit.principal().tenant_name.clone();
+        let (receipts, next) = self.gate.vault.list_receipts(permit, behind.map(|key| key.to_vec()), page.size).await?;
+        Ok(v1::ListReceiptsResponse {
+            receipts: receipts.into_iter().map(|receipt| to_proto::receipt(receipt, &tenant)).collect(),
+            next_page_token: next.map(|next| page_token::write(&next)).unwrap_or_default(),
+        })
+    }
+
+    async fn log_keys(&self, request: Request<v1::ListLogKeysRequest>) -> Result<v1::ListLogKeysResponse, ApiError> {
+        let (permit, _) = self.door(request, Action::ListLogKeys).await?;
+        let keys = self.gate.vault.log_keys(permit).await?;
+        Ok(v1::ListLogKeysResponse { keys: keys.iter().map(ToString::to_string).collect() })
     }
 }
 
@@ -44,5 +85,26 @@ impl PrivacyService for Privacy {
         request: Request<v1::EraseCustomerRequest>,
     ) -> Result<Response<v1::EraseCustomerResponse>, Status> {
         Ok(Response::new(self.erase(request).await?))
+    }
+
+    async fn get_receipt(
+        &self,
+        request: Request<v1::GetReceiptRequest>,
+    ) -> Result<Response<v1::GetReceiptResponse>, Status> {
+        Ok(Response::new(self.receipt(request).await?))
+    }
+
+    async fn list_receipts(
+        &self,
+        request: Request<v1::ListReceiptsRequest>,
+    ) -> Result<Response<v1::ListReceiptsResponse>, Status> {
+        Ok(Response::new(self.receipts(request).await?))
+    }
+
+    async fn list_log_keys(
+        &self,
+        request: Request<v1::ListLogKeysRequest>,
+    ) -> Result<Response<v1::ListLogKeysResponse>, Status> {
+        Ok(Response::new(self.log_keys(request).await?))
     }
 }

@@ -6,11 +6,12 @@ use prost_types::Timestamp as WireTimestamp;
 
 use super::v1;
 use crate::domain::clock::Timestamp;
+use crate::domain::erasure::{Ground, MediumClass, Subject};
 use crate::domain::ids::TenantName;
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
 use crate::domain::record::{ByteSpan, Record, Turn};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
-use crate::vault::{MediumClass, Receipt};
+use crate::vault::Receipt;
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {
@@ -95,17 +96,40 @@ pub fn token(entry: &TokenEntry) -> v1::Token {
 }
 
 /// A receipt.
-pub fn receipt(receipt: &Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
-    let (provider, medium_class) = match receipt.medium {
-        MediumClass::File => ("file", v1::MediumClass::File),
-    };
+pub fn receipt(receipt: Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
+    let Receipt { erased, proof, .. } = receipt;
     v1::ErasureReceipt {
-        receipt_id: receipt.id.to_string(),
+        receipt_id: erased.receipt.to_string(),
         tenant: tenant.as_str().to_owned(),
-        epoch: receipt.epoch,
-        final_at: Some(timestamp(receipt.final_at)),
-        provider: provider.to_owned(),
-        medium_class: medium_class.into(),
+        epoch: erased.epoch,
+        final_at: Some(timestamp(erased.final_at)),
+        medium_class: match erased.medium {
+            MediumClass::File => v1::MediumClass::File,
+            MediumClass::Hsm => v1::MediumClass::Hsm,
+        }
+        .into(),
+        subject: match erased.subject {
+            Subject::Customer => v1::ErasureSubject::Customer,
+            Subject::Record => v1::ErasureSubject::Record,
+            Subject::Tenant => v1::ErasureSubject::Tenant,
+        }
+        .into(),
+        provider: erased.provider,
+        shares_device: erased.shares_device,
+        requested_by: erased.requested_by.to_string(),
+        approved_by: erased.approved_by.map(|by| by.to_string()).unwrap_or_default(),
+        kept_under: erased.kept_under.into_iter().map(|under| ground(under).into()).collect(),
+        proof,
+    }
+}
+
+fn ground(ground: Ground) -> v1::Ground {
+    match ground {
+        Ground::Expression => v1::Ground::Expression,
+        Ground::LegalObligation => v1::Ground::LegalObligation,
+        Ground::PublicHealth => v1::Ground::PublicHealth,
+        Ground::Archiving => v1::Ground::Archiving,
+        Ground::LegalClaims => v1::Ground::LegalClaims,
     }
 }
 

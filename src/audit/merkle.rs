@@ -6,8 +6,8 @@
 //! inner = SHA-256(0x01 || left || right)
 //! ```
 //!
-//! Only hashes of complete subtrees are kept ([`Node`]); they never change once they are there, so a tree of any earlier size can still be
-//! proven. Adding an entry reads and writes as many of them as its number has trailing ones.
+//! Only hashes of complete subtrees are asked for ([`Node`]); they never change once they are there, so a tree of any earlier size can
+//! still be proven. A tree grows at its [`Frontier`].
 
 use crate::crypto::hash::{SHA256_BYTES, Sha256, same};
 
@@ -56,19 +56,53 @@ fn hash(parts: &[&[u8]]) -> Hash {
     hash.finish()
 }
 
-/// What to keep when a leaf is added to a tree of `size` leaves: the leaf, and each subtree that it completes.
-pub fn append<N: Nodes>(nodes: &N, size: u64, leaf: Hash) -> Result<Vec<(Node, Hash)>, N::Error> {
-    let mut added = vec![(Node { level: 0, index: size }, leaf)];
-    let (mut index, mut hash) = (size, leaf);
-    for level in 0.. {
-        if index & 1 == 0 {
-            break;
+/// The right edge of a tree that grows: the roots of the complete subtrees that it is made of, the largest first. It is all that growing
+/// needs to know, at most 64 hashes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontier {
+    size: u64,
+    roots: Vec<Hash>,
+}
+
+impl Frontier {
+    /// The edge of the tree of the first `size` leaves.
+    pub fn of<N: Nodes>(nodes: &N, size: u64) -> Result<Self, N::Error> {
+        let mut roots = Vec::new();
+        let mut begin = 0;
+        for level in (0..u64::BITS as u8).rev().filter(|level| size >> level & 1 == 1) {
+            roots.push(nodes.hash(Node { level, index: begin >> level })?);
+            begin += 1 << level;
         }
-        hash = inner(&nodes.hash(Node { level, index: index - 1 })?, &hash);
-        index >>= 1;
-        added.push((Node { level: level + 1, index }, hash));
+        Ok(Self { size, roots })
     }
-    Ok(added)
+
+    /// How many leaves the tree has.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its root.
+    pub fn root(&self) -> Hash {
+        let mut from_the_right = self.roots.iter().rev();
+        let Some(last) = from_the_right.next() else { return hash(&[]) };
+        from_the_right.fold(*last, |right, left| inner(left, &right))
+    }
+
+    /// Adds a leaf; returns it and each subtree that it completes.
+    pub fn push(&mut self, leaf: Hash) -> Vec<(Node, Hash)> {
+        let mut node = Node { level: 0, index: self.size };
+        let mut hash = leaf;
+        let mut completed = vec![(node, hash)];
+        while node.index & 1 == 1 {
+            let left = self.roots.pop().expect("each one in the size is a complete subtree");
+            hash = inner(&left, &hash);
+            node = Node { level: node.level + 1, index: node.index >> 1 };
+            completed.push((node, hash));
+        }
+        self.roots.push(hash);
+        self.size += 1;
+        completed
+    }
 }
 
 /// The root of the tree of the first `size` leaves.

@@ -3,15 +3,23 @@
 //! An entry names tenants, customers and records by ids that are random or keyed hashes, and principals by an alias: nothing in it is
 //! personal. An entry about an erasure names no customer at all. This room is pure: it writes and reads the bytes of
 //! entries. Their order and durability are the committer's work. The bytes of one entry are one leaf of the Merkle tree (RFC 6962) that
-//! will stand over the ledger, so an entry's bytes never change once stored.
+//! stands over the ledger, so an entry's bytes never change once stored. [`note`] signs that tree, [`proof`] proves entries of it,
+//! [`receipt`] checks the proofs of erasures.
 
 pub mod merkle;
+pub mod note;
+pub mod proof;
+pub mod receipt;
+#[cfg(test)]
+mod tests;
 
 use zeroize::Zeroizing;
 
+use crate::crypto::sign::PUBLIC_KEY_BYTES;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
+use crate::domain::erasure::{Erased, Ground, MediumClass, Subject};
 use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, TenantId, TokenId};
 
 const VERSION: u8 = 1;
@@ -84,12 +92,7 @@ pub enum Event {
         receipt: ReceiptId,
     },
     /// An erasure is final: the old root key is destroyed and was probed to be gone.
-    ErasureFinal {
-        /// The receipt.
-        receipt: ReceiptId,
-        /// The epoch that began with it.
-        epoch: u64,
-    },
+    ErasureFinal(Box<Erased>),
     /// Something was administered.
     Administered {
         /// Which operation.
@@ -109,6 +112,15 @@ pub enum Event {
         handle: Handle,
         /// The record.
         record: RecordId,
+    },
+    /// From here on the log is signed by another key.
+    LogKey {
+        /// The name under which it signs: always the same.
+        origin: String,
+        /// The public key.
+        public: [u8; PUBLIC_KEY_BYTES],
+        /// Where the entry of the key before it stands.
+        previous: Option<u64>,
     },
 }
 
@@ -153,7 +165,7 @@ impl Event {
                 w.u8(4).u8(action.code()).option(*record, |w, record| w.fixed(record.as_bytes()))
             }
             Self::ErasureAsked { receipt } => w.u8(5).fixed(&receipt.0),
-            Self::ErasureFinal { receipt, epoch } => w.u8(6).fixed(&receipt.0).u64(*epoch),
+            Self::ErasureFinal(erased) => encode_erased(w.u8(6), erased),
             Self::Administered { action, subject, principal, roles } => w
                 .u8(7)
                 .u8(action.code())
@@ -162,6 +174,9 @@ impl Event {
                 .option(*roles, |w, roles| w.u16(roles)),
             Self::Repeated { action, handle, record } => {
                 w.u8(8).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes())
+            }
+            Self::LogKey { origin, public, previous } => {
+                w.u8(9).text(origin).fixed(public).option(*previous, Writer::u64)
             }
         }
     }
@@ -173,7 +188,7 @@ impl Event {
             3 => Self::Listed { handle: r.option(|r| Ok(Handle(r.array()?)))?, count: r.u32()?, purpose: r.u8()? },
             4 => Self::Refused { action: action(r)?, record: r.option(record)? },
             5 => Self::ErasureAsked { receipt: ReceiptId(r.array()?) },
-            6 => Self::ErasureFinal { receipt: ReceiptId(r.array()?), epoch: r.u64()? },
+            6 => Self::ErasureFinal(Box::new(decode_erased(r)?)),
             7 => Self::Administered {
                 action: action(r)?,
                 subject: TenantId(r.array()?),
@@ -181,9 +196,46 @@ impl Event {
                 roles: r.option(Reader::u16)?,
             },
             8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
+            9 => Self::LogKey { origin: r.text()?.to_owned(), public: r.array()?, previous: r.option(Reader::u64)? },
             _ => return Err(r.damaged()),
         })
     }
+}
+
+fn encode_erased(w: Writer, erased: &Erased) -> Writer {
+    w.fixed(&erased.receipt.0)
+        .u8(erased.subject as u8)
+        .fixed(&erased.commitment)
+        .u64(erased.epoch)
+        .fixed(&erased.requested_by.0)
+        .option(erased.approved_by, |w, by| w.fixed(&by.0))
+        .text(&erased.provider)
+        .u8(erased.medium as u8)
+        .u8(u8::from(erased.shares_device))
+        .u64(erased.final_at.as_ms())
+        .list(erased.kept_under.iter(), |w, ground| w.u8(*ground as u8))
+}
+
+fn decode_erased(r: &mut Reader<'_>) -> Result<Erased, Decode> {
+    let damaged = r.damaged();
+    let known = || damaged.clone();
+    Ok(Erased {
+        receipt: ReceiptId(r.array()?),
+        subject: Subject::from_code(r.u8()?).ok_or_else(known)?,
+        commitment: r.array()?,
+        epoch: r.u64()?,
+        requested_by: BlindIndex(r.array()?),
+        approved_by: r.option(|r| Ok(BlindIndex(r.array()?)))?,
+        provider: r.text()?.to_owned(),
+        medium: MediumClass::from_code(r.u8()?).ok_or_else(known)?,
+        shares_device: match r.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(damaged),
+        },
+        final_at: Timestamp::from_ms(r.u64()?).ok_or_else(known)?,
+        kept_under: r.list(|r| Ground::from_code(r.u8()?).ok_or_else(known))?,
+    })
 }
 
 fn action(r: &mut Reader<'_>) -> Result<Action, Decode> {

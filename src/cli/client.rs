@@ -146,8 +146,8 @@ calls! {
     create_transcript(records, CreateTranscriptRequest) -> Record.record;
     /// Reads what is known about a record.
     get_record(records, GetRecordRequest) -> Record.record;
-    /// Erases a customer for good.
-    erase_customer(privacy, EraseCustomerRequest) -> ErasureReceipt.receipt;
+    /// Gets a receipt.
+    get_receipt(privacy, GetReceiptRequest) -> ErasureReceipt.receipt;
     /// Creates a tenant.
     create_tenant(admin, CreateTenantRequest) -> Tenant.tenant;
     /// Reads a tenant's settings and usage.
@@ -165,6 +165,12 @@ calls! {
 }
 
 calls! { whole:
+    /// Erases a customer for good. The answer holds the opening of the receipt, and no other does.
+    erase_customer(privacy, EraseCustomerRequest) -> EraseCustomerResponse;
+    /// Reads a page of receipts.
+    list_receipts(privacy, ListReceiptsRequest) -> ListReceiptsResponse;
+    /// Reads the public keys that have signed the log.
+    list_log_keys(privacy, ListLogKeysRequest) -> ListLogKeysResponse;
     /// Reads a chat.
     get_transcript(records, GetTranscriptRequest) -> GetTranscriptResponse;
     /// Reads a page of records.

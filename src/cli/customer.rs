@@ -1,6 +1,7 @@
 //! `oubliette customer`: the rights of the customer.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::path::PathBuf;
 
 use super::client::Client;
 use super::errors::CliError;
@@ -14,7 +15,7 @@ const ERASE_EXAMPLES: &str = "Erasing destroys the customer's key. It cannot be 
 
 Examples:
   oubliette customer erase c-1001
-  oubliette customer erase c-1001 --yes --request-id erasure-2026-0042 --json";
+  oubliette customer erase c-1001 --yes --receipt anna.tlog-proof --json";
 
 /// What to do for a customer.
 #[derive(clap::Subcommand)]
@@ -35,6 +36,9 @@ pub struct EraseArgs {
     /// A name for this request, for a safe repeat [default: a random one, printed]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
+    /// Write the receipt, as a file that anyone can check, to this file
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
 }
 
 impl EraseArgs {
@@ -64,6 +68,14 @@ pub async fn run(client: &Client, command: CustomerCommand, output: &mut Output)
     let CustomerCommand::Erase(args) = command;
     let request_id = files::request_id(args.request_id.as_deref())?;
     let request = v1::EraseCustomerRequest { request_id: request_id.clone(), customer_id: args.customer };
-    let receipt = client.erase_customer(request).await.map_err(|error| error.of_request(&request_id))?;
-    output.result(&ReceiptView::from(receipt), ReceiptView::text)
+    // The file comes first: an erasure whose receipt cannot be kept is better not begun.
+    let file = args.receipt.as_deref().map(files::NewFile::create).transpose()?;
+    let answer = client.erase_customer(request).await.map_err(|error| error.of_request(&request_id))?;
+    let receipt = answer.receipt.ok_or(CliError::Protocol { what: "no `receipt` in it" })?;
+    let view = ReceiptView::from(receipt).with_opening(answer.opening);
+    let kept = match file {
+        Some(file) => file.finish_with(view.proof().as_bytes()).await,
+        None => Ok(()),
+    };
+    output.result(&view, ReceiptView::text).and(kept)
 }

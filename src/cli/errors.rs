@@ -21,6 +21,7 @@ use crate::api::server::ServeError;
 use crate::api::status::code_name;
 use crate::config::ConfigError;
 use crate::telemetry::TelemetryError;
+use crate::vault::VaultError;
 
 /// Of which kind an error is: what a script wants to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +203,12 @@ pub enum CliError {
     /// The operating system gives no random bytes.
     #[error("the operating system gives no random bytes; give --request-id")]
     NoRandom,
+    /// A receipt is not accepted.
+    #[error(transparent)]
+    NotVerified(#[from] super::receipt::NotVerified),
+    /// A vault that was opened for one command failed.
+    #[error("{}", chain(.0))]
+    Vault(#[source] Box<VaultError>),
     /// The caller stopped the command.
     #[error("interrupted; nothing was left half written")]
     Interrupted,
@@ -233,6 +240,12 @@ pub struct FieldProblem {
     pub problem: String,
 }
 
+impl From<VaultError> for CliError {
+    fn from(error: VaultError) -> Self {
+        Self::Vault(Box::new(error))
+    }
+}
+
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
         // Only a status that was made on this side of the wire has a source.
@@ -261,7 +274,7 @@ impl CliError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Settings(_) | Self::MissingDetails { .. } | Self::NotConfirmed | Self::NobodyToAsk => Kind::Usage,
-            Self::TooLong { .. } | Self::ChatFile { .. } => Kind::BadInput,
+            Self::TooLong { .. } | Self::ChatFile { .. } | Self::NotVerified(_) => Kind::BadInput,
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Idle { .. } => Kind::Unavailable,
             Self::Answered(refusal) => kind_of(refusal.code),
             Self::Request { source, .. } => source.kind(),
@@ -279,6 +292,7 @@ impl CliError {
             | Self::Sink { .. }
             | Self::ContentDiffers { .. }
             | Self::Protocol { .. }
+            | Self::Vault(_)
             | Self::NoRandom
             | Self::Interrupted => Kind::Other,
         }

@@ -75,6 +75,8 @@ pub struct Initialised {
     pub admin_token: Zeroizing<String>,
     /// From when on that token is worth nothing.
     pub token_expires: Timestamp,
+    /// The public key that the log is signed with, as receipts are checked with it.
+    pub log_key: String,
     /// Whether the root key stands on the same device as the data.
     pub shares_device: bool,
 }
@@ -119,6 +121,9 @@ pub enum InitError {
         /// Why not.
         source: io::Error,
     },
+    /// The operating system gives no random bytes.
+    #[error("the operating system gives no random bytes")]
+    NoRandom,
     /// The vault cannot be made.
     #[error("cannot make the vault: {}", chain(.0))]
     Vault(#[source] StartError),
@@ -166,11 +171,13 @@ pub async fn create(options: &InitOptions) -> Result<Initialised, CliError> {
     let text = admin_token.reveal();
     let made = async {
         plan.write_files(options, &certificates)?;
-        plan.make_vault(&admin_token, token_expires).await?;
+        let log_key = plan.make_vault(options, &admin_token, token_expires).await?;
         plan.token_file.as_deref().map_or(Ok(()), |path| write_new(path, text.as_bytes()))?;
-        plan.sync_folders()
+        plan.sync_folders()?;
+        Ok(log_key)
     };
-    made.await.map_err(|source| InitError::HalfWay { written: plan.present(), source: Box::new(source) })?;
+    let log_key =
+        made.await.map_err(|source| InitError::HalfWay { written: plan.present(), source: Box::new(source) })?;
     Ok(Initialised {
         shares_device: plan.shares_device(),
         config_path: plan.config,
@@ -178,5 +185,6 @@ pub async fn create(options: &InitOptions) -> Result<Initialised, CliError> {
         ca_path: plan.ca,
         admin_token: text,
         token_expires,
+        log_key,
     })
 }

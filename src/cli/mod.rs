@@ -20,9 +20,11 @@ pub mod init;
 mod names;
 pub mod output;
 mod pages;
+mod receipt;
 mod record;
 pub mod serve;
 pub mod settings;
+mod signing_key;
 mod time;
 mod views;
 
@@ -50,6 +52,9 @@ enum Command {
     Init(init::InitArgs),
     /// Serve a vault until told to stop
     Serve(serve::ServeArgs),
+    /// Change the key that signs the log
+    #[command(subcommand)]
+    SigningKey(signing_key::SigningKeyCommand),
     /// Measure a service of its own on this machine
     Bench(bench::BenchArgs),
     /// Show on a real server what the vault promises, and check each step
@@ -73,6 +78,8 @@ enum ClientCommand {
     Record(Group<record::RecordCommand>),
     /// Carry out the rights of a customer
     Customer(Group<customer::CustomerCommand>),
+    /// Show and check the receipts of erasures
+    Receipt(Group<receipt::ReceiptCommand>),
     /// Set up tenants
     Tenant(Group<admin::TenantCommand>),
     /// Set up those who may call
@@ -106,6 +113,7 @@ impl Cli {
             Command::Client(command) => command.shared().json,
             Command::Init(args) => args.json,
             Command::Bench(args) => args.json,
+            Command::SigningKey(command) => command.wants_json(),
             Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
@@ -118,6 +126,7 @@ impl ClientCommand {
             Self::Call(group) => &group.shared,
             Self::Record(group) => &group.shared,
             Self::Customer(group) => &group.shared,
+            Self::Receipt(group) => &group.shared,
             Self::Tenant(group) => &group.shared,
             Self::Principal(group) => &group.shared,
             Self::Token(group) => &group.shared,
@@ -132,6 +141,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Init(args) => init::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::SigningKey(command) => signing_key::run(command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
     }
@@ -139,6 +149,9 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
 
 async fn call_service(command: ClientCommand) -> Result<(), CliError> {
     let shared = command.shared().clone();
+    if let ClientCommand::Receipt(Group { command: receipt::ReceiptCommand::Verify(args), .. }) = &command {
+        return receipt::verify(args, &mut Output::stdout(shared.json));
+    }
     let settings = Settings::load(&shared.connection)?;
     // Before signals are watched: an interrupt at the question ends the program at once.
     if let ClientCommand::Customer(Group { command: customer::CustomerCommand::Erase(args), .. }) = &command {
@@ -160,6 +173,7 @@ async fn dispatch(client: &Client, command: ClientCommand, output: &mut Output) 
         ClientCommand::Call(group) => call::run(client, group.command, output).await,
         ClientCommand::Record(group) => record::run(client, group.command, output).await,
         ClientCommand::Customer(group) => customer::run(client, group.command, output).await,
+        ClientCommand::Receipt(group) => receipt::run(client, group.command, output).await,
         ClientCommand::Tenant(group) => admin::run_tenant(client, group.command, output).await,
         ClientCommand::Principal(group) => admin::run_principal(client, group.command, output).await,
         ClientCommand::Token(group) => admin::run_token(client, group.command, output).await,

@@ -45,4 +45,7 @@ named!(LegalBasis: Consent = "consent", Contract = "contract", LegalObligation =
     VitalInterests = "vital_interests", PublicTask = "public_task", LegitimateInterests = "legitimate_interests");
 named!(Role: Ingest = "ingest", Agent = "agent", Supervisor = "supervisor", PrivacyOfficer = "privacy_officer",
     Auditor = "auditor", Admin = "admin");
-named!(MediumClass: File = "file");
+named!(MediumClass: File = "file", Hsm = "hsm");
+named!(ErasureSubject: Customer = "customer", Record = "record", Tenant = "tenant");
+named!(Ground: Expression = "expression", LegalObligation = "legal_obligation", PublicHealth = "public_health",
+    Archiving = "archiving", LegalClaims = "legal_claims");

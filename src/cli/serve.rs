@@ -222,11 +222,18 @@ async fn show_metrics(listener: Option<tokio::net::TcpListener>, metrics: Arc<Me
     }
 }
 
-async fn open_vault(config: &Config) -> Result<Arc<Vault>, CliError> {
+pub(super) async fn open_vault(config: &Config) -> Result<Arc<Vault>, CliError> {
+    let opened = Vault::open(vault_paths(config), vault_limits(&config.limits)).await;
     let (data, root_key) = (config.data.dir.clone(), config.root_key.path.clone());
-    let paths = VaultPaths { data: data.clone(), root_key: root_key.clone() };
-    let opened = Vault::open(paths, vault_limits(&config.limits)).await;
     Ok(opened.map_err(|source| RefusedToServe::Vault { data, root_key, source })?)
+}
+
+pub(super) fn vault_paths(config: &Config) -> VaultPaths {
+    VaultPaths {
+        data: config.data.dir.clone(),
+        root_key: config.root_key.path.clone(),
+        signing_key: config.signing.key.clone(),
+    }
 }
 
 fn vault_limits(limits: &Limits) -> VaultLimits {

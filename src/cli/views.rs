@@ -212,39 +212,87 @@ impl FetchedView {
     }
 }
 
-/// The receipt of an erasure.
+/// A receipt.
 #[derive(Serialize)]
 pub struct ReceiptView {
     receipt_id: String,
+    subject: String,
     tenant: String,
     epoch: u64,
     final_at: Option<String>,
     provider: String,
     medium_class: String,
+    shares_device: bool,
+    requested_by: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    approved_by: String,
+    kept_under: Vec<String>,
+    proof: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<String>,
 }
 
 impl From<v1::ErasureReceipt> for ReceiptView {
     fn from(receipt: v1::ErasureReceipt) -> Self {
         Self {
             medium_class: v1::MediumClass::name_of(receipt.medium_class),
+            subject: v1::ErasureSubject::name_of(receipt.subject),
+            kept_under: receipt.kept_under.into_iter().map(v1::Ground::name_of).collect(),
             receipt_id: receipt.receipt_id,
             tenant: receipt.tenant,
             epoch: receipt.epoch,
             final_at: time::format_optional(receipt.final_at.as_ref()),
             provider: receipt.provider,
+            shares_device: receipt.shares_device,
+            requested_by: receipt.requested_by,
+            approved_by: receipt.approved_by,
+            proof: receipt.proof,
+            opening: None,
         }
     }
 }
 
 impl ReceiptView {
+    /// The head of a table of receipts.
+    pub const HEADER: &'static [Cell<'static>] =
+        &[("RECEIPT", 32), ("ERASED", 10), ("FINAL", 24), ("EPOCH", 8), ("KEPT", 0)];
+
+    /// The receipt with what shows whom it is about.
+    #[must_use]
+    pub fn with_opening(self, opening: String) -> Self {
+        Self { opening: Some(opening), ..self }
+    }
+
+    /// The receipt as a file that can be checked offline.
+    pub fn proof(&self) -> &str {
+        &self.proof
+    }
+
+    /// One row of the table.
+    pub fn row(&self) -> String {
+        let (final_at, epoch) = (self.final_at.as_deref().unwrap_or("-"), self.epoch.to_string());
+        let kept = if self.kept_under.is_empty() { "nothing".to_owned() } else { self.kept_under.join(", ") };
+        output::row(&[(&self.receipt_id, 32), (&self.subject, 10), (final_at, 24), (&epoch, 8), (&kept, 0)])
+    }
+
     /// All that it states.
     pub fn text(&self) -> String {
+        let partly = || format!("in part only; kept under {}", self.kept_under.join(", "));
+        let device = if self.shares_device { ", on the device of the data" } else { "" };
         output::fields(&[
             ("erased", self.final_at.clone()),
+            ("what", Some(self.subject.clone())),
+            ("partial", (!self.kept_under.is_empty()).then(partly)),
             ("receipt", Some(self.receipt_id.clone())),
             ("tenant", Some(self.tenant.clone())),
             ("epoch", Some(self.epoch.to_string())),
-            ("root key", Some(format!("{} ({})", self.provider, self.medium_class))),
+            ("root key", Some(format!("{} ({}{device})", self.provider, self.medium_class))),
+            ("asked for by", Some(self.requested_by.clone())),
+            ("approved by", (!self.approved_by.is_empty()).then(|| self.approved_by.clone())),
+            (
+                "opening",
+                self.opening.as_ref().map(|opening| format!("{opening} (shows whom it is about: shown only now)")),
+            ),
         ])
     }
 }

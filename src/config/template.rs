@@ -13,6 +13,8 @@ pub struct TemplateValues<'a> {
     pub data_dir: &'a Path,
     /// The file of the root key.
     pub root_key: &'a Path,
+    /// The file of the key that signs the log.
+    pub signing_key: &'a Path,
     /// Where to listen.
     pub address: SocketAddr,
     /// The server's certificate chain.
@@ -31,6 +33,7 @@ pub(super) fn write(values: &TemplateValues<'_>) -> String {
         quoted(values.data_dir)
     ));
     section(format_args!("{ROOT_KEY_HEAD}path = {}\n\n", quoted(values.root_key)));
+    section(format_args!("{SIGNING_HEAD}key = {}\n\n", quoted(values.signing_key)));
     section(format_args!(
         "[listen]\n# Address and port of the service.\naddress = \"{}\"\n{PLAINTEXT}\n[listen.tls]\n\
          # The server's certificate chain, PEM.\ncertificate = {}\n# Its private key, PEM.\nkey = {}\n\n",
@@ -69,6 +72,11 @@ const ROOT_KEY_HEAD: &str = "\
 #provider = \"file\"
 # The file of the root key; outside of data.dir, best on another device. Each erasure replaces it. Never copy it into the
 # backups of the data: whoever has an old one and an old image has what was erased since.
+";
+
+const SIGNING_HEAD: &str = "\
+[signing]
+# The file of the key that signs the log, and so every receipt; outside of data.dir, and never in the backups of the data.
 ";
 
 const PLAINTEXT: &str = "\

@@ -9,6 +9,7 @@ pub mod kdf;
 pub mod key_wrap;
 pub mod pseudonym;
 pub mod secret;
+pub mod sign;
 
 pub use secret::{Key, random_bytes};
 

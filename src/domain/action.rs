@@ -63,6 +63,12 @@ actions! {
     RevokeToken = 17,
     /// Lists a tenant's tokens.
     ListTokens = 18,
+    /// Gets a receipt of an erasure.
+    GetReceipt = 19,
+    /// Lists receipts of erasures.
+    ListReceipts = 20,
+    /// Lists the public keys that have signed the log.
+    ListLogKeys = 21,
 }
 
 impl Action {
@@ -102,6 +108,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(19), None);
+        assert_eq!(Action::from_code(22), None);
     }
 }

@@ -135,6 +135,13 @@ opaque_id!(
     ReceiptId
 );
 
+impl ReceiptId {
+    /// A new id: the milliseconds in front, then random bits, so that receipts stand in the order in which they were asked for.
+    pub fn new(now: super::clock::Timestamp, random: [u8; 10]) -> Self {
+        Self(*RecordId::new(now, random).as_bytes())
+    }
+}
+
 /// A record: a UUID of version 7 (RFC 9562), so that records stand in the order in which they were stored.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordId([u8; 16]);

@@ -17,6 +17,7 @@
 //! | top key | the same, under the root key; bound to `text("oubliette top key")`, epoch (8), root key id (16) |
 //! | record secret | the same, under the customer key; bound to `text("oubliette secret")`, tenant, handle, record, revision |
 //! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
+//! | answer to an erasure's request | the same, under HKDF-SHA256 of the settings key; info: label, caller's alias, request id, each framed |
 //! | tenant, principal, tombstone | AES-256-GCM under the tenant's settings key; bound to the row's key |
 //! | token | the same, under the system's settings key; bound to tenant and the row's key |
 //!
@@ -59,5 +60,28 @@
 //! Entry *n* stands under position *n*, from 0, without gaps: version, instant in ms (8), tenant (16), option of the caller's alias
 //! and token id (16 each), kind of event (1), its fields ([`audit`](crate::audit)).
 //!
-//! An entry's bytes will be one leaf of a tree of RFC 6962; its hashes, proofs and their checks are there
-//! ([`audit::merkle`](crate::audit::merkle)), and not yet stored with the ledger.
+//! An entry's bytes are one leaf of a tree of RFC 6962 ([`audit::merkle`](crate::audit::merkle)). Stored of it are the hashes of the
+//! subtrees with 256, 256^2, ... entries; what lies between is hashed when it is asked for.
+//!
+//! ## Receipts
+//!
+//! A receipt is a file of [c2sp.org/tlog-proof](https://c2sp.org/tlog-proof); its checkpoint is one of
+//! [c2sp.org/tlog-checkpoint](https://c2sp.org/tlog-checkpoint), signed with Ed25519. `extra` is the ledger's entry, whose leaf
+//! (`SHA-256(0x00 || entry)`) the proof includes. The entry of an erasure that is final: version (1), entered in ms (8), tenant (16), option
+//! of a caller (never there: 0), kind (1, always 6), receipt (16), what was erased (1: 1 customer, 2 record, 3 tenant), commitment (32),
+//! epoch (8), who asked (16), option of who approved (16), text of the provider, medium (1: 1 file, 2 HSM), whether the root key stood on
+//! the device of the data (1), final from in ms (8), list of grounds under which something was kept (1 each: 1 expression, 2 legal
+//! obligation, 3 public health, 4 archiving, 5 legal claims).
+//!
+//! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id, and where one
+//! record was erased its id (16). `tests/interop/verify_receipt.py` checks all that from this text alone.
+//!
+//! ## The signing key's file
+//!
+//! ```text
+//! oubliette-signing-key 1
+//! key <seed of RFC 8032, 64 hexadecimal digits>
+//! ```
+//!
+//! It is replaced as the root key's file is. Two lines only while one key replaces the other; which of them counts, the ledger says: an
+//! entry of kind 9 names the log (text), the public key (32), and the option of the position where the key before it is named (8).

@@ -12,8 +12,10 @@
 //! 4. So every page on that path that opens today was sealed after the erasure and never held the erased key; and no older image of
 //!    a page on that path opens, because its key stood only in older images of the pages above it, up to the root key that is gone.
 //!
-//! The link from the person to the handle stands in the directory trie and dies in the same epoch. A tombstone has no handle and no
-//! time, a reclaim job no pseudonym, and what is pending is sealed under a key that ends with the customer key.
+//! The link from the person to the handle stands in the directory trie and dies in the same epoch. A tombstone says only that it is one: it
+//! has no handle, no time and no receipt, since a receipt has a time, and times would sort the orphaned handles. A reclaim job has no
+//! pseudonym, and what is pending is sealed under a key that ends with the customer key. What answers a repeat of the request is sealed
+//! under the request's id, and forgotten after `limits.request_id_retention_hours`; so who wants a receipt again must know its id.
 //!
 //! ## What others can do
 //!
@@ -39,6 +41,6 @@
 //!   nothing, up to 400 KiB where the network is full), TLS and the kernel had taken may still arrive. All the rest is cut off.
 //! - How long a list takes: a page looks at up to `limits.list_scan_rows` rows, also such as the caller may not see; a page that is not full
 //!   and not the last tells that there are as many.
-//! - Receipts are not signed, the ledger is not a Merkle tree, and there is no pin against rolled-back databases, no mirror, no backup,
-//!   no HSM.
+//! - There is no pin against rolled-back databases, no mirror, no backup, no HSM yet.
+//! - What a raw image of sled's log tells by the order in which it was written: it is as the differences of two images.
 //! - An upload that breaks off is removed with its secret's row; that secret is shredded with the customer, not by an epoch of its own.

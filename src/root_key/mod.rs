@@ -1,17 +1,23 @@
-//! The one key outside the data directory. It wraps exactly one key: the top key of the key tree.
+//! The keys outside the data directory: the one root key, which wraps exactly one key, the top key of the key tree; and the key that signs
+//! the log, which wraps nothing.
 //!
 //! A provider holds one root key, and during an epoch two: the current one and the staged next one. It never decides which of them
 //! counts: the database names it. A staged key is used for one epoch or destroyed; it is never used again.
 
 mod file;
+mod private_file;
+mod signing_key;
 
 use std::fmt;
-use std::path::PathBuf;
 
 pub use file::FileRootKey;
+pub use private_file::{Holds, KeyFileError};
+pub use signing_key::SigningKeyFile;
 
 use crate::crypto::secret::Key;
+use crate::domain::clock::Timestamp;
 use crate::domain::codec;
+pub use crate::domain::erasure::MediumClass;
 
 /// The name of a root key: random, shown in messages and receipts.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,14 +44,6 @@ pub struct HeldKey {
     pub epoch: u64,
 }
 
-/// Of which kind the medium is that holds the root key: it bounds what destruction can mean. The number is what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum MediumClass {
-    /// A file: overwritten, then unlinked. As final as the disk under it lets an overwrite be.
-    File = 1,
-}
-
 /// Holds the root key.
 pub trait RootKey: Send + Sync {
     /// The provider's name, for receipts.
@@ -53,6 +51,9 @@ pub trait RootKey: Send + Sync {
 
     /// Of which class its medium is.
     fn medium(&self) -> MediumClass;
+
+    /// From when on a key that was destroyed at `destroyed` cannot come back any more.
+    fn final_at(&self, destroyed: Timestamp) -> Timestamp;
 
     /// The keys that it holds, after opening the medium afresh.
     fn held(&self) -> Result<Vec<HeldKey>, RootKeyError>;
@@ -74,34 +75,9 @@ pub trait RootKey: Send + Sync {
 /// What can go wrong with a root key. Says what to do; never shows a key.
 #[derive(Debug, thiserror::Error)]
 pub enum RootKeyError {
-    /// There is no file.
-    #[error(
-        "there is no root key at {path}: put the file back from its safe copy (the newest one); without it nothing can be read"
-    )]
-    Missing {
-        /// Where it should be.
-        path: PathBuf,
-    },
-    /// There is a file already.
-    #[error("{path} exists already: a root key is never overwritten; name another file")]
-    Exists {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// The file is readable for others.
-    #[error("others than its owner may read {path}: run chmod 600 on it")]
-    TooOpen {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// The file is not a root key file of this version.
-    #[error(
-        "{path} is not a root key file that this program can read: put the right file back, or use the newer program that wrote it"
-    )]
-    Malformed {
-        /// Where it is.
-        path: PathBuf,
-    },
+    /// Its file cannot be used.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     /// The key that is asked for is not there.
     #[error("the root key {id} is not at the provider")]
     NoSuchKey {
@@ -113,15 +89,5 @@ pub enum RootKeyError {
     CannotUnwrap {
         /// The key that was used.
         id: RootKeyId,
-    },
-    /// The medium failed.
-    #[error("the root key's medium failed at {path}: {action}")]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Doing what.
-        action: &'static str,
-        /// Why.
-        source: std::io::Error,
     },
 }

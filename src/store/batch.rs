@@ -1,6 +1,8 @@
 //! A batch: writes that become durable together, and what must hold for them to be written at all. It only collects; the
 //! committer checks and decides, so that two batches can never both rely on the same state.
 
+use super::rows::Kind;
+
 /// The most bytes of a value. Larger values would make the engine keep them in files of their own, which it never syncs.
 pub const MAX_VALUE_BYTES: usize = 4096;
 /// The most bytes of a key.
@@ -12,6 +14,8 @@ pub const MAX_REQUIREMENTS_PER_BATCH: usize = 4096;
 /// The most bytes in a batch: keys and values, preconditions included.
 pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
 
+/// The kinds of rows that only the committer writes.
+const COMMITTERS_OWN: [u8; 2] = [Kind::Ledger as u8, Kind::Subtree as u8];
 /// What a row costs beyond its bytes, so that many tiny rows count as well.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
@@ -29,7 +33,7 @@ pub struct Batch {
 pub(super) enum Op {
     Put { key: Vec<u8>, value: Vec<u8> },
     Delete { key: Vec<u8> },
-    Append { value: Vec<u8> },
+    Append { value: Vec<u8>, named: Option<Vec<u8>> },
     Add { key: Vec<u8>, delta: i64 },
 }
 
@@ -104,7 +108,14 @@ impl Batch {
     pub fn append(&mut self, value: impl Into<Vec<u8>>) {
         let value = value.into();
         self.count(value.len());
-        self.ops.push(Op::Append { value });
+        self.ops.push(Op::Append { value, named: None });
+    }
+
+    /// Appends `value` to the ledger, and sets `key` to the position that it gets (8 bytes, big-endian).
+    pub fn append_named(&mut self, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        let (key, value) = (key.into(), value.into());
+        self.count(key.len() + value.len());
+        self.ops.push(Op::Append { value, named: Some(key) });
     }
 
     /// Adds `delta` to the counter at `key` (8 bytes, big-endian; absent is 0). It stays between 0 and the greatest `u64`.
@@ -149,8 +160,8 @@ impl Batch {
         (self.ops, self.requirements)
     }
 
-    /// Checks every limit. `ledger_prefix` begins the keys of the ledger.
-    pub(super) fn check(&self, ledger_prefix: u8) -> Result<(), BatchError> {
+    /// Checks every limit.
+    pub(super) fn check(&self) -> Result<(), BatchError> {
         let (ops, requirements) = (self.ops.len(), self.requirements.len());
         if ops > MAX_OPS_PER_BATCH {
             return Err(BatchError::TooManyOps { count: ops });
@@ -162,7 +173,7 @@ impl Batch {
             return Err(BatchError::TooManyBytes { bytes: self.bytes });
         }
         self.requirements.iter().try_for_each(|r| check_key(&r.key))?;
-        self.ops.iter().try_for_each(|op| op.check(ledger_prefix))
+        self.ops.iter().try_for_each(Op::check)
     }
 
     fn require(&mut self, key: Vec<u8>, expected: Option<Vec<u8>>) -> usize {
@@ -177,15 +188,15 @@ impl Batch {
 }
 
 impl Op {
-    fn check(&self, ledger_prefix: u8) -> Result<(), BatchError> {
+    fn check(&self) -> Result<(), BatchError> {
         let (key, value) = match self {
             Self::Put { key, value } => (Some(key), Some(value)),
             Self::Delete { key } | Self::Add { key, .. } => (Some(key), None),
-            Self::Append { value } => (None, Some(value)),
+            Self::Append { value, named } => (named.as_ref(), Some(value)),
         };
         if let Some(key) = key {
             check_key(key)?;
-            if key.first() == Some(&ledger_prefix) {
+            if key.first().is_some_and(|kind| COMMITTERS_OWN.contains(kind)) {
                 return Err(BatchError::LedgerRow);
             }
         }

@@ -3,7 +3,7 @@
 //! It gathers the batches that wait, checks the preconditions of each against the database and the batches before it, applies
 //! all that hold as one, syncs once, then answers all. So an answer means "survives a power cut", and many writers share one
 //! sync. After a failed write it is closed for ever: it never retries. It never interprets a row, except counters (8 bytes) and
-//! the position in the key of a ledger row.
+//! the position in the key of a ledger row. The ledger's Merkle tree grows here, since here its order is made.
 //!
 //! What holds if the process stops: before the sync returns, each batch of the group is there whole or not at all, and nobody
 //! was told that it is; afterwards all of them are there.
@@ -20,7 +20,8 @@ use std::thread::{self, JoinHandle, Thread};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Batch, BatchError, Database, MAX_BATCH_BYTES, StoreError, Write};
+use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, StoreError, Write};
+use crate::audit::merkle::Frontier;
 use group::Group;
 
 /// The most batches that wait.
@@ -40,7 +41,7 @@ const _: () = assert!(MAX_BATCH_BYTES / 1024 < QUEUE_KIB, "every batch that pass
 pub struct Committer {
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
-    ledger_prefix: u8,
+    log: Arc<Mutex<Frontier>>,
     stopping: Arc<AtomicBool>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -85,25 +86,25 @@ struct Job {
 }
 
 impl Committer {
-    /// Starts the thread. Rows of the ledger have the key `ledger_prefix ‖ position` (8 bytes, big-endian); no other row may
-    /// begin with that byte. The next position is one more than the greatest there is.
-    pub fn start(db: Arc<dyn Database>, ledger_prefix: u8) -> Result<Self, StoreError> {
-        let next_position = group::next_ledger_position(&*db, ledger_prefix)?;
+    /// Starts the thread. The ledger goes on behind its last row.
+    pub fn start(db: Arc<dyn Database>) -> Result<Self, StoreError> {
+        let frontier = Frontier::of(&LogTree::new(&*db), group::next_ledger_position(&*db)?)?;
+        let log = Arc::new(Mutex::new(frontier.clone()));
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
-        let writer = Writer { db, ledger_prefix, next_position, messages, stopping: stopping.clone() };
+        let writer = Writer { db, frontier, log: log.clone(), messages, stopping: stopping.clone() };
         let thread = thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || writer.run())
             .map_err(|e| StoreError::io("starting the committer's thread", e))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB));
-        Ok(Self { queue, room, ledger_prefix, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { queue, room, log, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Writes `batch`; when this returns `Ok`, it is durable. Waits while the queue is full. Dropping the future after it began
     /// to wait for the answer does not take the batch back; dropping it before that leaves nothing of it.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        batch.check(self.ledger_prefix)?;
+        batch.check()?;
         let kib = u32::try_from(batch.bytes() / 1024 + 1).expect("a checked batch is at most 16 MiB");
         let room = self.room.clone().acquire_many_owned(kib).await.expect("nobody closes this semaphore");
         let (answer, answered) = oneshot::channel();
@@ -115,6 +116,11 @@ impl Committer {
     /// [`Committer::commit`] for a thread that may block; never call it on a thread of the async runtime.
     pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, CommitError> {
         block_on(self.commit(batch))
+    }
+
+    /// The edge of the Merkle tree over the entries that are durable.
+    pub fn log(&self) -> Frontier {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether writes are still taken; for health checks.
@@ -144,8 +150,9 @@ impl Committer {
 /// The thread's side.
 struct Writer {
     db: Arc<dyn Database>,
-    ledger_prefix: u8,
-    next_position: u64,
+    frontier: Frontier,
+    /// The frontier for others to see, once it is durable.
+    log: Arc<Mutex<Frontier>>,
     messages: mpsc::Receiver<Message>,
     stopping: Arc<AtomicBool>,
 }
@@ -181,7 +188,7 @@ impl Writer {
 
     /// Writes the batches that hold and answers all. `false` after a failed write.
     fn write(&mut self, jobs: Vec<Job>) -> bool {
-        let mut group = Group::new(&*self.db, self.ledger_prefix, self.next_position);
+        let mut group = Group::new(&*self.db, self.frontier.clone());
         let mut accepted = Vec::with_capacity(jobs.len());
         let mut held = Vec::new();
         for Job { mut batch, answer, _room: room } in jobs {
@@ -194,11 +201,12 @@ impl Writer {
                 Err(refused) => tell(answer, Err(refused)),
             }
         }
-        let (writes, next_position) = group.finish();
+        let (writes, frontier) = group.finish();
         // Earlier groups are durable already, so a group of fences has nothing to wait for.
         let written = if writes.is_empty() { Ok(()) } else { self.apply(&writes, held) };
         let Err(error) = written else {
-            self.next_position = next_position;
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&frontier);
+            self.frontier = frontier;
             accepted.into_iter().for_each(|(answer, committed, _room)| tell(answer, Ok(committed)));
             return true;
         };

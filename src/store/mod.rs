@@ -1,11 +1,12 @@
 //! The store: rows in an ordered database, written by one committer, and large sealed content as objects.
 //!
 //! It is the only room that names `sled` and `object_store`. Keys and values are opaque bytes, sealed before they come here: this
-//! room never sees a secret, knows no cipher and does not interpret a row. An answer to a write means that it survives a power cut.
+//! room never sees a secret, knows no cipher and does not interpret a row; over the entries of the ledger it keeps their Merkle tree. An answer to a write means that it survives a power cut.
 
 mod batch;
 mod committer;
 pub mod disk;
+mod log;
 mod objects;
 pub mod rows;
 mod sled_engine;
@@ -17,6 +18,7 @@ pub use batch::{
     Batch, BatchError, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPS_PER_BATCH, MAX_REQUIREMENTS_PER_BATCH, MAX_VALUE_BYTES,
 };
 pub use committer::{CommitError, Committed, Committer};
+pub use log::LogTree;
 pub use objects::{MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
 pub use sled_engine::SledEngine;
 

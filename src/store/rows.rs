@@ -16,13 +16,16 @@
 //! | erasing | random id | an erasure that is asked for and not yet carried out |
 //! | reclaim | handle | rows and objects to remove |
 //! | duty | receipt | a receipt that is owed |
-//! | receipt | tenant, receipt | a receipt |
+//! | receipt | tenant, receipt | the position of its entry in the ledger |
+//! | erasure request | tenant, blind index | what answers a repeat, sealed under the request's id |
 //! | token | token id | a sealed token |
 //! | token of | tenant, token id | finds a tenant's tokens |
 //! | principal | tenant, blind index | a sealed principal |
 //! | tenant | tenant, piece | a sealed tenant, in pieces |
 //! | usage | tenant, which | a counter |
 //! | ledger | position | an entry |
+//! | log key | | the position of the entry that names the key that signs the log |
+//! | subtree | level, index | the hash of a complete subtree over the ledger |
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
@@ -58,8 +61,14 @@ pub enum Kind {
     Duty = 0x43,
     /// A receipt.
     Receipt = 0x44,
+    /// The request of an erasure.
+    ErasureRequest = 0x45,
     /// The ledger.
     Ledger = 0x50,
+    /// The hash of a complete subtree over the ledger.
+    Subtree = 0x51,
+    /// Finds the key that signs the log.
+    LogKey = 0x52,
     /// A token.
     Token = 0x60,
     /// A principal.
@@ -236,6 +245,26 @@ pub fn receipt(tenant: TenantId, receipt: ReceiptId) -> Vec<u8> {
     key(Kind::Receipt, &[&tenant.0, &receipt.0])
 }
 
+/// All receipts of a tenant.
+pub fn receipts(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Receipt, &[&tenant.0]))
+}
+
+/// The receipt in the key of its row.
+pub fn parse_receipt(key: &[u8]) -> Option<ReceiptId> {
+    Some(ReceiptId(key.get(17..)?.try_into().ok()?))
+}
+
+/// The request of an erasure.
+pub fn erasure_request(tenant: TenantId, request: BlindIndex) -> Vec<u8> {
+    key(Kind::ErasureRequest, &[&tenant.0, &request.0])
+}
+
+/// Finds the key that signs the log.
+pub fn log_key() -> Vec<u8> {
+    key(Kind::LogKey, &[])
+}
+
 /// A token.
 pub fn token(token: TokenId) -> Vec<u8> {
     key(Kind::Token, &[&token.0])
@@ -279,6 +308,16 @@ pub fn parse_tenant_piece(key: &[u8]) -> Option<(TenantId, u8)> {
 /// What a tenant uses.
 pub fn usage(tenant: TenantId, counter: Counter) -> Vec<u8> {
     key(Kind::Usage, &[&tenant.0, &[counter as u8]])
+}
+
+/// The hash of the `index`-th subtree with 2^`level` entries.
+pub fn subtree(level: u8, index: u64) -> Vec<u8> {
+    key(Kind::Subtree, &[&[level], &index.to_be_bytes()])
+}
+
+/// The position in the key of an entry of the ledger.
+pub fn parse_ledger(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.get(1..)?.try_into().ok()?))
 }
 
 /// An entry of the ledger.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::fence::Fences;
+use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::Tree;
 use super::{VaultError, VaultLimits};
@@ -23,6 +24,9 @@ pub(super) struct Core {
     pub objects: Objects,
     pub provider: Arc<dyn RootKey>,
     pub tree: Tree,
+    pub log: Log,
+    /// Whether a root key stands on the device of the data.
+    pub shares_device: bool,
     pub fences: Arc<Fences>,
     pub reservations: Reservations,
     pub rates: Rates,

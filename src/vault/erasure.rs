@@ -12,27 +12,37 @@
 //! Answered only after 6. [`settle`] is steps 5 and 6: it looks at what the database names and what the provider holds, and never at
 //! what this process remembers. So it is the same for the live path and at start.
 //!
-//! Nothing that is stored holds both the person and the handle in the clear: the tombstone has no handle, the reclaim job no
-//! pseudonym, and what is pending is sealed under a key that ends with the customer key.
+//! Nothing that is stored leads from a person to a handle or to a time: the tombstone says only that it is one, the reclaim job has no
+//! pseudonym, what is pending is sealed under a key that ends with the customer key, and what answers a repeat of the request opens only
+//! to who knows the request's id. So after the request is forgotten, the receipt is with who asked for it, and a repeat under
+//! another id is told that the customer is erased, not when.
 
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::core::{Core, entry};
-use super::format::{DutyRow, ErasingRow, Pending, Receipt, ReclaimRow, TombstoneRow};
+use super::format::{
+    DutyRow, ErasingRow, ErasureAnswer, ErasureRequestRow, Opening, Pending, ReclaimRow, Use, encode_tombstone,
+};
+use super::receipts::{Receipt, Receipts};
 use super::tree::{RootRow, Top, pseudonym};
 use super::writer::{add_pages, refuse_all};
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
+use crate::audit::receipt::{commitment, is_of};
 use crate::audit::{Caller, Entry, Event};
+use crate::crypto::kdf;
 use crate::crypto::key_wrap;
-use crate::crypto::secret::random_bytes;
+use crate::crypto::pseudonym::blind;
+use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RecordId, TenantId};
+use crate::domain::erasure::{Erased, Subject};
+use crate::domain::ids::{BlindIndex, CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, TenantId};
 use crate::domain::principal::Principal;
-use crate::keys::{Draft, EpochPlan};
+use crate::keys::{Draft, EpochPlan, TenantKeys};
 use crate::root_key::RootKeyId;
 use crate::store::{Batch, CommitError, StoreError, rows};
 
@@ -42,17 +52,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Duties looked at in one go.
 const DUTIES_AT_ONCE: usize = 256;
 
+/// An erasure that is final.
+pub struct Erasure {
+    /// The receipt.
+    pub receipt: Receipt,
+    /// What shows whom the receipt is about. It is for the one who asked, and for nobody else.
+    pub opening: Opening,
+}
+
 impl Vault {
-    /// Erases a customer. Answered when it is final; a repeat, under whatever request id, gets the same
-    /// receipt. Nothing of the request id is kept: it is a caller's text, and may name the person. `NotFound` for a customer who was never there.
+    /// Erases a customer. Answered when it is final. A repeat of the request gets the same receipt; another request for a customer who is
+    /// erased is told so (`CustomerErased`). `NotFound` for a customer who was never there.
     pub async fn erase_customer(
         &self,
         permit: Permit<TenantScope>,
         customer: CustomerId,
-    ) -> Result<Receipt, VaultError> {
+        request: RequestId,
+    ) -> Result<Erasure, VaultError> {
         let tenant = permit.resource().tenant;
         let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
-        self.writer.erase(|answer| ErasureJob { tenant, customer, caller, answer }).await
+        self.writer.erase(|answer| ErasureJob { tenant, customer, request, caller, answer }).await
     }
 
     /// Enters a refusal into the ledger; durable when it returns.
@@ -70,8 +89,9 @@ impl Vault {
 pub(super) struct ErasureJob {
     pub tenant: TenantId,
     pub customer: CustomerId,
+    pub request: RequestId,
     pub caller: Caller,
-    pub answer: oneshot::Sender<Result<Receipt, VaultError>>,
+    pub answer: oneshot::Sender<Result<Erasure, VaultError>>,
 }
 
 /// An erasure that is durable as asked for: step 1 is done.
@@ -82,6 +102,7 @@ pub(super) struct Asked {
     handle: Handle,
     pseudonym: Pseudonym,
     pending: Pending,
+    slot: RequestSlot,
 }
 
 /// What step 1 finds.
@@ -89,9 +110,37 @@ enum Found {
     /// It is to be carried out.
     Asked(Asked),
     /// It was carried out before.
-    Receipt(Receipt),
-    /// It is under way, in this round or since an earlier failure.
-    UnderWay(ReceiptId),
+    Done(Erasure),
+    /// An erasure of the customer is under way, in this round or since an earlier failure.
+    UnderWay,
+}
+
+/// Where the answer to a request stands, and the key that opens it. Only who knows the request's id gets here.
+struct RequestSlot {
+    row: Vec<u8>,
+    key: Key,
+}
+
+impl RequestSlot {
+    fn of(tenant: &TenantKeys, id: TenantId, caller: BlindIndex, request: &RequestId) -> Self {
+        let name: [&[u8]; 2] = [&caller.0, request.as_str().as_bytes()];
+        let index = BlindIndex(blind(&tenant.index, "erasure request", &name));
+        let key = kdf::derive(&tenant.settings, Use::ErasureAnswer.label(), &name);
+        Self { row: rows::erasure_request(id, index), key }
+    }
+
+    fn seal(&self, answer: &ErasureAnswer) -> Vec<u8> {
+        let sealed = key_wrap::seal(&self.key, &self.row, &answer.encode());
+        ErasureRequestRow { created: Timestamp::now(), sealed }.encode()
+    }
+
+    fn open(&self, core: &Core) -> Result<Option<ErasureAnswer>, VaultError> {
+        let Some(stored) = core.db.get(&self.row)? else { return Ok(None) };
+        let sealed = ErasureRequestRow::decode(&stored)?.sealed;
+        let plain = key_wrap::open(&self.key, &self.row, &sealed)
+            .map_err(|_| VaultError::damaged("the answer to an erasure"))?;
+        Ok(Some(ErasureAnswer::decode(&plain)?))
+    }
 }
 
 /// Carries out what was asked for, in one epoch, and answers.
@@ -100,10 +149,10 @@ pub(super) fn erase(core: &Core, jobs: Vec<ErasureJob>) {
     let mut asked = Vec::new();
     for job in jobs {
         match ask(core, &job) {
-            Ok(Found::Receipt(receipt)) => drop(job.answer.send(Ok(receipt))),
-            Ok(Found::UnderWay(receipt)) => waiting.push((job, receipt)),
+            Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(erasure))),
+            Ok(Found::UnderWay) => waiting.push(job),
             Ok(Found::Asked(one)) => {
-                waiting.push((job, one.pending.receipt));
+                waiting.push(job);
                 asked.push(one);
             }
             Err(error) => drop(job.answer.send(Err(error))),
@@ -113,14 +162,28 @@ pub(super) fn erase(core: &Core, jobs: Vec<ErasureJob>) {
         return;
     }
     let done = if asked.is_empty() { resume(core) } else { carry_out(core, asked) };
-    match done {
-        Ok(()) => waiting.into_iter().for_each(|(job, receipt)| {
-            let receipt = receipt_of(core, job.tenant, receipt)
-                .and_then(|found| found.ok_or(VaultError::ErasureNotFinal { why: "the receipt is still owed" }));
-            drop(job.answer.send(receipt));
-        }),
-        Err(error) => refuse_all(waiting.into_iter().map(|(job, _)| job.answer), error),
+    if let Err(error) = done {
+        return refuse_all(waiting.into_iter().map(|job| job.answer), error);
     }
+    let receipts = Receipts::of(core);
+    for job in waiting {
+        // Whose request it was not is told what a later request would be told.
+        let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(VaultError::CustomerErased));
+        drop(job.answer.send(answer));
+    }
+}
+
+/// The answer to a job's request, if it was carried out.
+fn answer_of(core: &Core, receipts: &Receipts<'_>, job: &ErasureJob) -> Result<Option<Erasure>, VaultError> {
+    let tenant = core.tenant_keys(job.tenant)?;
+    let slot = RequestSlot::of(&tenant, job.tenant, job.caller.alias, &job.request);
+    let Some(ErasureAnswer { receipt, opening }) = slot.open(core)? else { return Ok(None) };
+    let owed = VaultError::ErasureNotFinal { why: "the receipt is still owed" };
+    let receipt = receipts.get(job.tenant, receipt)?.ok_or(owed)?;
+    if !is_of(&receipt.erased, &opening, job.customer.as_str(), None) {
+        return Err(VaultError::RequestIdReused);
+    }
+    Ok(Some(Erasure { receipt, opening }))
 }
 
 /// Carries out what is pending in the database: after a crash, or after an epoch that failed.
@@ -139,30 +202,40 @@ pub(super) fn resume(core: &Core) -> Result<(), VaultError> {
 
 /// Step 1. The fence closes before the tombstone is durable, and opens again if it does not become so.
 fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
+    match answer_of(core, &Receipts::of(core), job) {
+        Ok(Some(erasure)) => return Ok(Found::Done(erasure)),
+        Ok(None) => {}
+        Err(VaultError::ErasureNotFinal { .. }) => return Ok(Found::UnderWay),
+        Err(error) => return Err(error),
+    }
     let tenant = core.tenant_keys(job.tenant)?;
     let pseudonym = pseudonym(&tenant, &job.customer);
     let tombstone = rows::tombstone(job.tenant, pseudonym);
-    if let Some(sealed) = core.db.get(&tombstone)? {
-        let plain =
-            key_wrap::open(&tenant.settings, &tombstone, &sealed).map_err(|_| VaultError::damaged("a tombstone"))?;
-        let receipt = TombstoneRow::decode(&plain)?.receipt;
-        let found = receipt_of(core, job.tenant, receipt)?;
-        return Ok(found.map_or(Found::UnderWay(receipt), Found::Receipt));
+    let is_asked_for = core.db.get(&tombstone)?.is_some();
+    let Some(handle) = core.tree.handle(job.tenant, pseudonym)? else {
+        return Err(if is_asked_for { VaultError::CustomerErased } else { VaultError::NotFound });
+    };
+    if is_asked_for {
+        return Ok(Found::UnderWay);
     }
-    let handle = core.tree.handle(job.tenant, pseudonym)?.ok_or(VaultError::NotFound)?;
     let customer = core.customer(job.tenant, handle)?;
-    let pending =
-        Pending { customer: job.customer.clone(), receipt: ReceiptId(random_bytes()), caller: job.caller.alias };
-    let asked = Asked { id: random_bytes(), tenant: job.tenant, handle, pseudonym, pending };
-    let fence = TombstoneRow { receipt: asked.pending.receipt }.encode();
+    let pending = Pending {
+        customer: job.customer.clone(),
+        request: job.request.clone(),
+        receipt: ReceiptId::new(Timestamp::now(), random_bytes()),
+        opening: Zeroizing::new(random_bytes()),
+        caller: job.caller.alias,
+    };
+    let slot = RequestSlot::of(&tenant, job.tenant, job.caller.alias, &job.request);
+    let asked = Asked { id: random_bytes(), tenant: job.tenant, handle, pseudonym, pending, slot };
     let row = rows::erasing(asked.id);
     let sealed = key_wrap::seal(&customer.pending_key(), &row, &asked.pending.encode());
     let event = Event::ErasureAsked { receipt: asked.pending.receipt };
     let entry = Entry { at: Timestamp::now(), tenant: job.tenant, caller: Some(job.caller), event };
     let mut batch = Batch::new();
     batch.require_absent(tombstone.clone());
-    batch.put(tombstone.clone(), key_wrap::seal(&tenant.settings, &tombstone, &fence));
-    batch.put(row, ErasingRow { tenant: job.tenant, handle, sealed }.encode());
+    batch.put(tombstone.clone(), key_wrap::seal(&tenant.settings, &tombstone, &encode_tombstone()));
+    batch.put(row, ErasingRow { tenant: job.tenant, pseudonym, sealed }.encode());
     batch.append(entry.encode().to_vec());
     core.fences.close(handle);
     if let Err(error) = core.committer.commit_blocking(batch) {
@@ -176,13 +249,14 @@ fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
 fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, VaultError> {
     let damaged = || VaultError::damaged("a pending erasure");
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
-    let ErasingRow { tenant, handle, sealed } = ErasingRow::decode(row)?;
+    let ErasingRow { tenant, pseudonym, sealed } = ErasingRow::decode(row)?;
+    let handle = core.tree.handle(tenant, pseudonym)?.ok_or_else(damaged)?;
     let customer = core.customer(tenant, handle)?;
     let plain = key_wrap::open(&customer.pending_key(), key, &sealed).map_err(|_| damaged())?;
     let pending = Pending::decode(&plain)?;
-    let pseudonym = pseudonym(&*core.tenant_keys(tenant)?, &pending.customer);
+    let slot = RequestSlot::of(&*core.tenant_keys(tenant)?, tenant, pending.caller, &pending.request);
     core.fences.close(handle);
-    Ok(Asked { id, tenant, handle, pseudonym, pending })
+    Ok(Asked { id, tenant, handle, pseudonym, pending, slot })
 }
 
 /// Steps 2 to 6.
@@ -223,9 +297,13 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
     batch.put(rows::root(), row.encode());
     add_pages(&mut batch, writes);
     for one in asked {
-        let duty = DutyRow { tenant: one.tenant, caller: one.pending.caller, epoch };
+        let Pending { receipt, caller, opening, customer, .. } = &one.pending;
+        let commitment = commitment(opening, customer.as_str(), None);
+        let duty = DutyRow { tenant: one.tenant, subject: Subject::Customer, commitment, caller: *caller, epoch };
+        let answer = ErasureAnswer { receipt: *receipt, opening: opening.clone() };
         batch.delete(rows::erasing(one.id));
-        batch.put(rows::duty(one.pending.receipt), duty.encode());
+        batch.put(rows::duty(*receipt), duty.encode());
+        batch.put(one.slot.row.clone(), one.slot.seal(&answer));
         batch.put(rows::reclaim(one.handle), ReclaimRow { tenant: one.tenant }.encode());
     }
     core.committer.commit_blocking(batch)?;
@@ -270,19 +348,26 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
 
 fn add_receipt(core: &Core, batch: &mut Batch, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
     let damaged = || VaultError::damaged("a receipt that is owed");
-    let id = ReceiptId(key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?);
+    let receipt = ReceiptId(key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?);
     let duty = DutyRow::decode(row)?;
     let at = Timestamp::now();
-    let receipt = Receipt { id, caller: duty.caller, epoch: duty.epoch, final_at: at, medium: core.provider.medium() };
-    let event = Event::ErasureFinal { receipt: id, epoch: duty.epoch };
+    let erased = Erased {
+        receipt,
+        subject: duty.subject,
+        commitment: duty.commitment,
+        epoch: duty.epoch,
+        requested_by: duty.caller,
+        approved_by: None,
+        provider: core.provider.name().to_owned(),
+        medium: core.provider.medium(),
+        shares_device: core.shares_device,
+        final_at: core.provider.final_at(at),
+        kept_under: Vec::new(),
+    };
+    let event = Event::ErasureFinal(Box::new(erased));
+    let entry = Entry { at, tenant: duty.tenant, caller: None, event };
     batch.require_value(key, row);
     batch.delete(key);
-    batch.put(rows::receipt(duty.tenant, id), receipt.encode());
-    batch.append(Entry { at, tenant: duty.tenant, caller: None, event }.encode().to_vec());
+    batch.append_named(rows::receipt(duty.tenant, receipt), entry.encode().to_vec());
     Ok(())
-}
-
-fn receipt_of(core: &Core, tenant: TenantId, id: ReceiptId) -> Result<Option<Receipt>, VaultError> {
-    let stored = core.db.get(&rows::receipt(tenant, id))?;
-    Ok(stored.map(|stored| Receipt::decode(id, &stored)).transpose()?)
 }

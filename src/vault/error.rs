@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::Invalid;
 use crate::domain::codec::Decode;
 use crate::keys::TreeError;
-use crate::root_key::RootKeyError;
+use crate::root_key::{KeyFileError, RootKeyError};
 use crate::store::{CommitError, StoreError};
 
 /// Why the vault did not do what it was asked to.
@@ -94,6 +94,9 @@ pub enum VaultError {
     /// The root key cannot be used.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
+    /// The signing key's file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

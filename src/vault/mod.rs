@@ -23,8 +23,10 @@ mod fence;
 pub mod forensics;
 mod format;
 mod listing;
+mod log;
 mod people;
 mod quota;
+mod receipts;
 mod reclaim;
 mod record_rows;
 mod records;
@@ -42,11 +44,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use crate::root_key::MediumClass;
 pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
+pub use erasure::Erasure;
 pub use error::{QuotaKind, VaultError};
 pub use fence::{Fenced, Watch};
-pub use format::Receipt;
+pub use format::Opening;
 pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
+pub use receipts::Receipt;
 pub use records::RequestKey;
 pub use start::StartError;
 pub use upload::{Begun, Upload};
@@ -63,6 +67,8 @@ pub struct VaultPaths {
     pub data: PathBuf,
     /// The root key's file, outside the data directory.
     pub root_key: PathBuf,
+    /// The file of the key that signs the log, outside the data directory too.
+    pub signing_key: PathBuf,
 }
 
 /// How much of what.

@@ -293,7 +293,7 @@ impl Vault {
     }
 
     /// Enters into the ledger that something of a tenant is looked at.
-    async fn note(&self, permit: &Permit<TenantScope>) -> Result<(), VaultError> {
+    pub(super) async fn note(&self, permit: &Permit<TenantScope>) -> Result<(), VaultError> {
         let tenant = permit.resource().tenant;
         let event = Event::Administered { action: permit.action(), subject: tenant, principal: None, roles: None };
         self.core.record(entry(permit.principal(), permit.principal().tenant, event)).await
@@ -322,7 +322,7 @@ pub type TenantsPage = (Vec<(TenantEntry, Usage)>, Option<TenantId>);
 type Page = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Where the next page begins, if this one is full.
-fn next_of(page: &Page, limit: usize) -> Option<Vec<u8>> {
+pub(super) fn next_of(page: &Page, limit: usize) -> Option<Vec<u8>> {
     page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone())
 }
 
@@ -389,7 +389,12 @@ impl Core {
     }
 
     /// Up to `limit` rows of a span behind a key.
-    fn page(&self, (from, to): (Vec<u8>, Vec<u8>), behind: Option<Vec<u8>>, limit: usize) -> Result<Page, VaultError> {
+    pub(super) fn page(
+        &self,
+        (from, to): (Vec<u8>, Vec<u8>),
+        behind: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<Page, VaultError> {
         let from = match behind {
             None => from,
             Some(key) if (&from..&to).contains(&&key) => rows::behind(key),

@@ -2,7 +2,7 @@
 //! then; nothing here is needed for the erasure to hold.
 
 use super::core::Core;
-use super::format::{Head, ReclaimRow, RequestRow};
+use super::format::{ErasureRequestRow, Head, ReclaimRow, RequestRow};
 use super::{Vault, VaultError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
@@ -37,9 +37,19 @@ impl Vault {
 }
 
 impl Vault {
-    /// Forgets requests that stored a record before `before`: from then on a repeat of one is a new request.
+    /// Forgets requests that stored or erased something before `before`: from then on a repeat of one is a new request.
     pub async fn forget_requests(&self, before: Timestamp) -> Result<(), VaultError> {
-        let (mut from, to) = rows::all(rows::Kind::Request);
+        self.forget(rows::Kind::Request, before, |row| Ok(RequestRow::decode(row)?.created)).await?;
+        self.forget(rows::Kind::ErasureRequest, before, |row| Ok(ErasureRequestRow::decode(row)?.created)).await
+    }
+
+    async fn forget(
+        &self,
+        kind: rows::Kind,
+        before: Timestamp,
+        created: impl Fn(&[u8]) -> Result<Timestamp, VaultError>,
+    ) -> Result<(), VaultError> {
+        let (mut from, to) = rows::all(kind);
         loop {
             let span = (from.clone(), to.clone());
             let page = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, REQUESTS_AT_ONCE)?)).await?;
@@ -47,7 +57,7 @@ impl Vault {
             from = rows::behind(last.clone());
             let mut batch = Batch::new();
             for (key, row) in page {
-                if RequestRow::decode(&row)?.created < before {
+                if created(&row)? < before {
                     batch.delete(key);
                 }
             }

@@ -1,16 +1,19 @@
 //! Making a vault, and opening one: what start-up checks, and what it finishes.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::Core;
 use super::format::{decode_format, encode_format};
+use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::{Pages, RootRow, Top, Tree};
 use super::writer::{TreeWriter, add_pages};
 use super::{Vault, VaultError, VaultLimits, VaultPaths, erasure};
+use crate::audit::note::Origin;
 use crate::keys::{Draft, EpochPlan};
-use crate::root_key::{FileRootKey, RootKey, RootKeyError, RootKeyId};
+use crate::root_key::{FileRootKey, KeyFileError, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
 use crate::store::{Batch, Committer, Database, Objects, SledEngine, StoreError, rows};
 
 const FIRST_EPOCH: u64 = 1;
@@ -18,15 +21,25 @@ const FIRST_EPOCH: u64 = 1;
 /// Why a vault cannot be made or opened. Says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The root key would stand in the data directory.
+    /// A key would stand in the data directory.
     #[error(
-        "the root key {root_key} lies in the data directory {data}: whoever gets the disk would get the key; put it elsewhere, best on another device"
+        "the {what} {path} lies in the data directory {data}: whoever gets the disk would get the key; put it elsewhere, best on another device"
     )]
-    RootKeyInside {
-        /// The root key's path.
-        root_key: String,
+    KeyInside {
+        /// Which key.
+        what: &'static str,
+        /// Its path.
+        path: String,
         /// The data directory.
         data: String,
+    },
+    /// The signing key is not the one that the log names.
+    #[error(
+        "the signing key at hand is not {named}, which the log names: put the newest signing key file back; if it is lost, run `oubliette signing-key replace`"
+    )]
+    WrongSigningKey {
+        /// The key that the log names, as verifiers know it.
+        named: String,
     },
     /// There is a vault already.
     #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
@@ -57,6 +70,12 @@ impl From<RootKeyError> for StartError {
     }
 }
 
+impl From<KeyFileError> for StartError {
+    fn from(error: KeyFileError) -> Self {
+        Self::Vault(error.into())
+    }
+}
+
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Vault(error.into())
@@ -64,10 +83,11 @@ impl From<StoreError> for StartError {
 }
 
 impl Vault {
-    /// Makes a new vault: a root key where none is, a data directory where none is, the first epoch, the tenant `system`.
-    pub async fn create(paths: VaultPaths, limits: VaultLimits) -> Result<Arc<Self>, StartError> {
+    /// Makes a new vault: a root key where none is, a data directory where none is, the first epoch, the tenant `system`; and a log that is
+    /// signed under the name `origin`.
+    pub async fn create(paths: VaultPaths, limits: VaultLimits, origin: Origin) -> Result<Arc<Self>, StartError> {
         let (new_paths, new_limits) = (paths.clone(), limits.clone());
-        on_a_thread(move || create(&new_paths, &new_limits)).await?;
+        on_a_thread(move || create(&new_paths, &new_limits, &origin)).await?;
         let vault = Self::open(paths, limits).await?;
         vault.create_system_tenant().await?;
         Ok(vault)
@@ -77,6 +97,23 @@ impl Vault {
     pub async fn open(paths: VaultPaths, limits: VaultLimits) -> Result<Arc<Self>, StartError> {
         let core = on_a_thread(move || open(&paths, limits)).await?;
         Self::over(core).await
+    }
+
+    /// Has the log signed by a new key in the place of one that is lost. The vault must not be open.
+    pub async fn replace_signing_key(paths: VaultPaths) -> Result<(), StartError> {
+        on_a_thread(move || {
+            refuse_keys_inside(&paths)?;
+            if !database_folder(&paths.data).is_dir() {
+                return Err(StartError::NoVault(paths.data.display().to_string()));
+            }
+            let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+            let file = SigningKeyFile::create(&paths.signing_key)?;
+            let committer = Committer::start(Arc::clone(&db))?;
+            Log::replace(&committer, db.as_ref(), &file)?;
+            committer.close();
+            Ok(())
+        })
+        .await
     }
 
     /// The vault over an opened core.
@@ -102,35 +139,38 @@ async fn on_a_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(StartError::Vault(VaultError::Stopping)))
 }
 
-fn create(paths: &VaultPaths, limits: &VaultLimits) -> Result<(), StartError> {
-    refuse_root_key_inside(paths)?;
+fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(), StartError> {
+    refuse_keys_inside(paths)?;
     let data = paths.data.display().to_string();
     if std::fs::read_dir(&paths.data).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(StartError::Exists(data));
     }
     let (provider, root_key) = FileRootKey::create(&paths.root_key)?;
+    let signing_key = SigningKeyFile::create(&paths.signing_key)?;
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-    let committer = Committer::start(Arc::clone(&db), rows::Kind::Ledger as u8)?;
+    let committer = Committer::start(Arc::clone(&db))?;
     let pages = Pages(db);
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
     let mut batch = Batch::new();
     batch.put(rows::format(), encode_format());
     batch.put(rows::root(), RootRow::wrap(&provider, root_key, FIRST_EPOCH, &top)?.encode());
     add_pages(&mut batch, writes);
+    Log::begin(&mut batch, origin.clone(), &signing_key)?;
     committer.commit_blocking(batch).map_err(VaultError::from)?;
     committer.close();
     Ok(())
 }
 
 fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError> {
-    refuse_root_key_inside(paths)?;
+    refuse_keys_inside(paths)?;
     if !database_folder(&paths.data).is_dir() {
         return Err(StartError::NoVault(paths.data.display().to_string()));
     }
     let provider = Arc::new(FileRootKey::open(&paths.root_key)?);
+    let signing_key = SigningKeyFile::open(&paths.signing_key)?;
     // From here on no other process has the data, nor what a crash left beside the root key.
     let db = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-    assemble(paths, limits, db, provider)
+    assemble(paths, limits, db, provider, signing_key)
 }
 
 /// Opens the tree in `db` under the root key, and finishes erasures.
@@ -139,6 +179,7 @@ pub(super) fn assemble(
     limits: VaultLimits,
     db: Arc<dyn Database>,
     provider: Arc<dyn RootKey>,
+    signing_key: SigningKeyFile,
 ) -> Result<Arc<Core>, StartError> {
     let no_vault = || StartError::NoVault(paths.data.display().to_string());
     decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
@@ -148,11 +189,14 @@ pub(super) fn assemble(
     let pages = Pages(Arc::clone(&db));
     let key = row.unwrap(provider.as_ref())?;
     let top = Top::open(row, key, &pages)?;
+    let log = Log::open(signing_key, db.as_ref())?;
     let core = Arc::new(Core {
-        committer: Committer::start(Arc::clone(&db), rows::Kind::Ledger as u8)?,
+        committer: Committer::start(Arc::clone(&db))?,
         objects: Objects::open(&paths.data.join("objects"))?,
         provider,
         tree: Tree::new(pages, top),
+        log,
+        shares_device: shares_device(paths),
         fences: Arc::default(),
         reservations: Reservations::default(),
         rates: Rates::default(),
@@ -168,18 +212,28 @@ pub(super) fn database_folder(data: &Path) -> PathBuf {
     data.join("db")
 }
 
-/// Compares the real paths, so that neither `..` nor a symbolic link hides a root key in the data directory.
-fn refuse_root_key_inside(paths: &VaultPaths) -> Result<(), StartError> {
+/// Compares the real paths, so that neither `..` nor a symbolic link hides a key in the data directory.
+fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
-    let folder = paths.root_key.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The folder, where the key is replaced; and the key itself, which may be a link into the data.
-    let places = [real(folder), real(&paths.root_key)];
-    let is_inside = real(&paths.data).is_ok_and(|data| places.iter().flatten().any(|place| place.starts_with(&data)));
-    let inside = || StartError::RootKeyInside {
-        root_key: paths.root_key.display().to_string(),
-        data: paths.data.display().to_string(),
-    };
-    if is_inside { Err(inside()) } else { Ok(()) }
+    for (what, path) in [("root key", &paths.root_key), ("signing key", &paths.signing_key)] {
+        // The folder, where the key is replaced; and the key itself, which may be a link into the data.
+        let places = [real(folder_of(path)), real(path)];
+        if real(&paths.data).is_ok_and(|data| places.iter().flatten().any(|place| place.starts_with(&data))) {
+            let (path, data) = (path.display().to_string(), paths.data.display().to_string());
+            return Err(StartError::KeyInside { what, path, data });
+        }
+    }
+    Ok(())
+}
+
+/// Whether one image of the data's device would hold the root key too.
+fn shares_device(paths: &VaultPaths) -> bool {
+    let device = |path: &Path| path.metadata().ok().map(|about| about.dev());
+    device(folder_of(&paths.root_key)) == device(&paths.data)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn refuse_wrong_root_key(provider: &dyn RootKey, row: &RootRow) -> Result<(), StartError> {

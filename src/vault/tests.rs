@@ -12,10 +12,10 @@ use faulty::{Fault, FaultyDisk, FaultyKey};
 use hoarder::Hoard;
 use zeroize::Zeroizing;
 
-use super::format::Receipt;
 use super::*;
 use crate::access::permit::{Permit, TenantScope};
 use crate::access::{Access, policy::Policies};
+use crate::audit::note::Origin;
 use crate::audit::{Entry, Event};
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
@@ -25,7 +25,7 @@ use crate::domain::record::{
     Channel, Details, FindBy, LegalBasis, NewRecording, NewTranscript, RecordFilter, Speaker, Turn,
 };
 use crate::domain::tenant::{Quotas, RuleSet, TenantSettings};
-use crate::root_key::{FileRootKey, RootKey as _};
+use crate::root_key::{FileRootKey, RootKey as _, SigningKeyFile};
 use crate::store::{Row, SledEngine, rows};
 
 /// Operations that an erasure or a write makes at most; more would mean that the fault is never met.
@@ -51,7 +51,7 @@ impl House {
         let access = Access::new(Policies::default_policy());
         let (fault, hoard) = (Arc::default(), Arc::default());
         let mut house = Self { folder, access, fault, hoard, limits, tenant: TenantId([0; 16]) };
-        let vault = Vault::create(house.paths(), house.limits.clone()).await.unwrap();
+        let vault = Vault::create(house.paths(), house.limits.clone(), origin()).await.unwrap();
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
         let permit = house.access.door(&admin, Action::CreateTenant, system, None).unwrap();
@@ -70,7 +70,8 @@ impl House {
     }
 
     fn paths(&self) -> VaultPaths {
-        VaultPaths { data: self.folder.path().join("data"), root_key: self.folder.path().join("root.key") }
+        let at = |name: &str| self.folder.path().join(name);
+        VaultPaths { data: at("data"), root_key: at("root.key"), signing_key: at("signing.key") }
     }
 
     async fn open(&self) -> Arc<Vault> {
@@ -80,7 +81,8 @@ impl House {
             let db = SledEngine::open(&start::database_folder(&paths.data)).unwrap();
             let provider = FileRootKey::open(&paths.root_key).unwrap();
             let (db, provider) = (FaultyDisk(db, Arc::clone(&fault), hoard), FaultyKey(provider, fault));
-            start::assemble(&paths, limits, Arc::new(db), Arc::new(provider)).unwrap()
+            let signing_key = SigningKeyFile::open(&paths.signing_key).unwrap();
+            start::assemble(&paths, limits, Arc::new(db), Arc::new(provider), signing_key).unwrap()
         };
         Vault::over(tokio::task::spawn_blocking(open).await.unwrap()).await.unwrap()
     }
@@ -98,7 +100,8 @@ impl House {
     }
 
     async fn erase(&self, vault: &Vault, of: &str) -> Result<Receipt, VaultError> {
-        vault.erase_customer(self.permit(Action::EraseCustomer), customer(of)).await
+        let erased = vault.erase_customer(self.permit(Action::EraseCustomer), customer(of), erasure_of(of)).await;
+        erased.map(|erasure| erasure.receipt)
     }
 
     /// The text of a chat; `None` where a caller sees no such record.
@@ -163,6 +166,14 @@ fn principal(tenant: TenantId, tenant_name: TenantName, roles: &[Role]) -> Princ
     let roles = roles.iter().copied().collect();
     let (alias, token) = (BlindIndex([7; 16]), TokenId([9; 16]));
     Principal { tenant, tenant_name, name, alias, roles, teams: Default::default(), token }
+}
+
+fn origin() -> Origin {
+    Origin::parse("vault.example/tests").unwrap()
+}
+
+fn erasure_of(name: &str) -> RequestId {
+    RequestId::parse(&format!("erasure-of-{name}")).unwrap()
 }
 
 fn request(name: &str) -> RequestKey {
@@ -268,7 +279,7 @@ async fn whatever_fails_an_erasure_is_not_begun_or_final_after_a_restart_and_har
             assert_eq!(held.len(), 1, "{place}");
             assert!(!house.folder.path().join("root.key.new").exists(), "{place}");
             let receipt = house.erase(&vault, "ada").await.unwrap();
-            assert_eq!(house.erase(&vault, "ada").await.unwrap().id, receipt.id, "{place}");
+            assert_eq!(house.erase(&vault, "ada").await.unwrap(), receipt, "{place}");
             assert_eq!(house.final_erasures(&vault), 1, "{place}");
             assert_eq!(house.read(&vault, ada).await, None, "{place}");
             let again = vault

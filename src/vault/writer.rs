@@ -10,8 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::VaultError;
 use super::core::Core;
 use super::customer::Customer;
-use super::erasure::{self, ErasureJob};
-use super::format::Receipt;
+use super::erasure::{self, Erasure, ErasureJob};
 use super::tree::pseudonym;
 use crate::crypto::secret::random_bytes;
 use crate::domain::ids::{CustomerId, Handle, TenantId};
@@ -65,8 +64,8 @@ impl TreeWriter {
     /// Erases a customer; answered when it is final.
     pub async fn erase(
         &self,
-        job: impl FnOnce(oneshot::Sender<Result<Receipt, VaultError>>) -> ErasureJob,
-    ) -> Result<Receipt, VaultError> {
+        job: impl FnOnce(oneshot::Sender<Result<Erasure, VaultError>>) -> ErasureJob,
+    ) -> Result<Erasure, VaultError> {
         self.ask(|answer| Job::Erasure(job(answer))).await
     }
 

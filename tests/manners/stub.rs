@@ -62,6 +62,7 @@ impl Server {
                 provider: oubliette::config::Provider::File,
                 path: Path::new("unused").to_owned(),
             },
+            signing: oubliette::config::Signing { key: Path::new("unused").to_owned() },
             listen: Listen { address, plaintext_on_loopback: tls.is_none(), tls },
             limits,
             log: oubliette::config::Log::default(),

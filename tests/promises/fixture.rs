@@ -98,6 +98,11 @@ impl Server {
         self.folder.path().join("key/root.key")
     }
 
+    /// The signing key's file.
+    pub fn signing_key(&self) -> PathBuf {
+        self.dir().join("signing.key")
+    }
+
     /// The log.
     pub fn log_file(&self) -> PathBuf {
         self.folder.path().join("oubliette.log")

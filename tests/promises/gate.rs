@@ -42,6 +42,9 @@ async fn passes(caller: &Caller, action: Action, tenant: &str, record: &v1::Reco
         Action::GetRecord => caller.record(&id, PURPOSE).await.map(drop),
         Action::ListRecords => caller.list(asked()).await.map(drop),
         Action::EraseCustomer => caller.erase(&request, "nobody").await.map(drop),
+        Action::GetReceipt => caller.receipt(&"0".repeat(32)).await.map(drop),
+        Action::ListReceipts => caller.receipts(50).await.map(drop),
+        Action::ListLogKeys => caller.log_keys().await.map(drop),
         Action::CreateTenant => {
             let settings = Some(settings(&["p"]));
             admin.create_tenant(v1::CreateTenantRequest { name: request, settings }).await.map(drop)
@@ -93,7 +96,8 @@ fn cells(section: &str, action: Action) -> Vec<&'static str> {
 }
 
 fn names_a_tenant(action: Action) -> bool {
-    !action.touches_records() && !matches!(action, Action::CreateTenant | Action::ListTenants)
+    use Action::{CreateTenant, GetReceipt, ListLogKeys, ListReceipts, ListTenants};
+    !action.touches_records() && !matches!(action, CreateTenant | ListTenants | GetReceipt | ListReceipts | ListLogKeys)
 }
 
 #[tokio::test]

@@ -182,25 +182,32 @@ async fn objects_go(server: &Server) -> bool {
 }
 
 #[tokio::test]
-async fn an_erasure_is_done_once_and_its_receipt_is_the_same_for_ever() {
+async fn an_erasure_is_done_once_and_each_repeat_of_its_request_gets_the_same_receipt() {
     let (mut server, people, callers) = start().await;
-    for customer in ["ada", "bob"] {
+    for customer in ["ada", "bob", "cleo"] {
         callers.ingest.store_chat(chat(&format!("chat-of-{customer}"), customer)).await.unwrap();
     }
     assert_refused(callers.officer.erase("erase-eve", "eve").await, Code::NotFound, "NOT_FOUND");
-    let (one, other) =
-        tokio::join!(callers.officer.erase("erase-0001", "ada"), callers.officer.erase("erase-0002", "ada"));
+    let (one, same) =
+        tokio::join!(callers.officer.erase("erase-0001", "ada"), callers.officer.erase("erase-0001", "ada"));
     let receipt = one.unwrap();
-    assert!(receipt == other.unwrap());
-    let again = callers.officer.erase("erase-0003", "ada").await.unwrap();
-    assert!(again == receipt);
+    assert!(receipt == same.unwrap());
+    // From the person nothing leads to the receipt: only the request does, and only with whoever made it.
+    assert_refused(callers.officer.erase("erase-0003", "ada").await, Code::FailedPrecondition, "CUSTOMER_ERASED");
+    assert!(callers.officer.erase("erase-0001", "ada").await.unwrap() == receipt);
+    let (one, other) =
+        tokio::join!(callers.officer.erase("erase-000x", "cleo"), callers.officer.erase("erase-000y", "cleo"));
+    let (won, lost) = if one.is_ok() { (one, other) } else { (other, one) };
+    assert!(won.unwrap().receipt_id != receipt.receipt_id);
+    assert_refused(lost, Code::FailedPrecondition, "CUSTOMER_ERASED");
+    let reused = callers.officer.erase("erase-0001", "bob").await;
+    assert_refused(reused, Code::AlreadyExists, "REQUEST_ID_REUSED");
 
     server.kill9();
     server.restart().await;
     let callers = Callers::of(&server, &people).await;
-    for request_id in ["erase-0001", "erase-0004"] {
-        assert!(callers.officer.erase(request_id, "ada").await.unwrap() == receipt, "{request_id}");
-    }
+    assert!(callers.officer.erase("erase-0001", "ada").await.unwrap() == receipt);
+    assert_refused(callers.officer.erase("erase-0004", "ada").await, Code::FailedPrecondition, "CUSTOMER_ERASED");
     assert_refused(callers.officer.erase("erase-eve", "eve").await, Code::NotFound, "NOT_FOUND");
     let next = callers.officer.erase("erase-0005", "bob").await.unwrap();
     assert!(next.epoch > receipt.epoch && next.receipt_id != receipt.receipt_id);

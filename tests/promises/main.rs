@@ -14,6 +14,7 @@ mod model;
 mod operator;
 mod paper;
 mod raw_scan;
+mod receipts;
 mod streams;
 mod swap;
 mod tamper;

@@ -127,7 +127,7 @@ pub async fn list(client: &Client, customer: &str) -> Result<Vec<v1::Record>, Cl
 /// Erases a customer; returns the receipt's id.
 pub async fn erase(client: &Client, customer: &str, request_id: String) -> Result<String, CliError> {
     let request = v1::EraseCustomerRequest { request_id, customer_id: customer.to_owned() };
-    client.erase_customer(request).await.map(|receipt| receipt.receipt_id)
+    client.erase_customer(request).await.map(|answer| answer.receipt.unwrap().receipt_id)
 }
 
 /// The status code with which the service refused; panics where it did not answer.

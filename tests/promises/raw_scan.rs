@@ -289,6 +289,10 @@ impl Needles {
             file.lines().filter_map(|line| unhex(line.strip_prefix("key ")?.rsplit(' ').next()?)).collect();
         assert_eq!(root_keys.len(), 1, "the provider holds one key");
         root_keys.iter().for_each(|key| self.add_key(key));
+        let signing = fs::read_to_string(server.signing_key()).unwrap();
+        let seeds: Vec<_> = signing.lines().filter_map(|line| unhex(line.strip_prefix("key ")?)).collect();
+        assert_eq!(seeds.len(), 1, "one key signs the log");
+        seeds.iter().for_each(|key| self.add_key(key));
         let loot = Loot::open(&server.data_dir(), &server.root_key());
         loot.keys().iter().for_each(|key| self.add_key(key.expose()));
     }

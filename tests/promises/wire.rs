@@ -164,6 +164,31 @@ impl Caller {
         Ok(self.privacy.clone().erase_customer(request).await?.into_inner().receipt.unwrap())
     }
 
+    /// A receipt.
+    pub async fn receipt(&self, receipt_id: &str) -> Result<v1::ErasureReceipt, Status> {
+        let request = v1::GetReceiptRequest { receipt_id: receipt_id.to_owned() };
+        Ok(self.privacy.clone().get_receipt(request).await?.into_inner().receipt.unwrap())
+    }
+
+    /// All receipts, so many on a page.
+    pub async fn receipts(&self, page_size: i32) -> Result<Vec<v1::ErasureReceipt>, Status> {
+        let (mut receipts, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = v1::ListReceiptsRequest { page_size, page_token };
+            let page = self.privacy.clone().list_receipts(request).await?.into_inner();
+            receipts.extend(page.receipts);
+            if page.next_page_token.is_empty() {
+                return Ok(receipts);
+            }
+            page_token = page.next_page_token;
+        }
+    }
+
+    /// The public keys of the log.
+    pub async fn log_keys(&self) -> Result<Vec<String>, Status> {
+        Ok(self.privacy.clone().list_log_keys(v1::ListLogKeysRequest {}).await?.into_inner().keys)
+    }
+
     /// A tenant's settings and usage.
     pub async fn tenant(&self, name: &str) -> Result<v1::Tenant, Status> {
         let request = v1::GetTenantRequest { name: name.to_owned() };

@@ -21,10 +21,13 @@ fn leaves(size: u64) -> Vec<Hash> {
 
 fn grown(size: u64) -> Kept {
     let mut kept = Kept(HashMap::new());
+    let mut frontier = Frontier::of(&kept, 0).unwrap();
     for (number, leaf) in (0..).zip(leaves(size)) {
-        for (node, hash) in append(&kept, number, leaf).unwrap() {
+        for (node, hash) in frontier.push(leaf) {
             assert_eq!(kept.0.insert(node, hash), None, "{node:?} changed");
         }
+        assert_eq!(frontier, Frontier::of(&kept, number + 1).unwrap());
+        assert_eq!(frontier.root(), root(&kept, number + 1).unwrap());
     }
     kept
 }

@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 use super::certificates::Certificates;
 use super::{InitError, InitOptions};
 use crate::access::identity::BearerToken;
+use crate::audit::note::Origin;
+use crate::cli::errors::CliError;
+use crate::cli::files;
 use crate::config::{Config, TemplateValues};
 use crate::crypto::hash::sha256;
 use crate::domain::clock::Timestamp;
+use crate::domain::codec::hex;
 use crate::domain::ids::PrincipalName;
 use crate::domain::principal::{PrincipalEntry, Role};
 use crate::vault::{NewToken, Vault, VaultLimits, VaultPaths};
@@ -34,6 +38,7 @@ pub(super) struct Plan {
     server_key: PathBuf,
     data: PathBuf,
     root_key: PathBuf,
+    signing_key: PathBuf,
     pub token_file: Option<PathBuf>,
 }
 
@@ -52,6 +57,7 @@ impl Plan {
             server_key: tls.join("server.key"),
             data: dir.join("data"),
             root_key: absolute(&options.root_key)?,
+            signing_key: dir.join("signing.key"),
             token_file: options.token_file.as_deref().map(absolute).transpose()?,
             tls,
             dir,
@@ -61,7 +67,7 @@ impl Plan {
     /// Looks at every path before anything is written.
     pub fn refuse_what_cannot_be(&self) -> Result<(), InitError> {
         let outside = [Some(&self.root_key), self.token_file.as_ref()].into_iter().flatten();
-        let mut wanted = HashSet::from([&self.config, &self.profile, &self.tls, &self.data]);
+        let mut wanted = HashSet::from([&self.config, &self.profile, &self.tls, &self.data, &self.signing_key]);
         if let Some(path) = outside.clone().find(|path| !wanted.insert(path)) {
             return Err(InitError::Twice(path.clone()));
         }
@@ -86,7 +92,7 @@ impl Plan {
 
     /// What stands now of all that is to be written; also where it is a link to nothing.
     pub fn present(&self) -> Vec<PathBuf> {
-        let all = [&self.config, &self.profile, &self.tls, &self.data, &self.root_key];
+        let all = [&self.config, &self.profile, &self.tls, &self.data, &self.root_key, &self.signing_key];
         let all = all.into_iter().chain(&self.token_file);
         all.filter(|path| path.symlink_metadata().is_ok()).cloned().collect()
     }
@@ -101,6 +107,7 @@ impl Plan {
         let config = Config::template(&TemplateValues {
             data_dir: Path::new("data"),
             root_key: &self.root_key,
+            signing_key: Path::new("signing.key"),
             address: options.address,
             certificate: Path::new("tls/server.pem"),
             key: Path::new("tls/server.key"),
@@ -126,16 +133,26 @@ impl Plan {
         text
     }
 
-    pub async fn make_vault(&self, token: &BearerToken, expires: Timestamp) -> Result<(), InitError> {
-        let paths = VaultPaths { data: self.data.clone(), root_key: self.root_key.clone() };
-        let vault = Vault::create(paths, VaultLimits::default()).await.map_err(InitError::Vault)?;
+    /// Makes the vault and its first admin; returns the public key that its log is signed with.
+    pub async fn make_vault(
+        &self,
+        options: &InitOptions,
+        token: &BearerToken,
+        expires: Timestamp,
+    ) -> Result<String, InitError> {
+        let (data, root_key, signing_key) = (self.data.clone(), self.root_key.clone(), self.signing_key.clone());
+        let paths = VaultPaths { data, root_key, signing_key };
+        let origin = origin(options).map_err(|_| InitError::NoRandom)?;
+        let vault = Vault::create(paths, VaultLimits::default(), origin).await.map_err(InitError::Vault)?;
         let name = PrincipalName::parse(ADMIN).expect("the name is constant and well formed");
         let secret_hash = sha256(token.secret());
         let new = NewToken { id: token.id(), secret_hash, principal: name.clone(), expires };
         let admin = PrincipalEntry { name, roles: BTreeSet::from([Role::Admin]), teams: BTreeSet::new() };
         let made = vault.first_admin(admin, new).await.map_err(InitError::Admin);
+        let keys = vault.log_keys_of_operator().await.map_err(InitError::Admin);
         vault.close().await;
-        made
+        made?;
+        Ok(keys?.first().map(ToString::to_string).unwrap_or_default())
     }
 
     pub fn sync_folders(&self) -> Result<(), InitError> {
@@ -157,6 +174,13 @@ impl Plan {
         let device = |path: &Path| path.metadata().ok().map(|about| about.dev());
         device(&self.root_key) == device(&self.data)
     }
+}
+
+/// The name under which the log is signed: the service's, and something random, so that no two logs share it.
+fn origin(options: &InitOptions) -> Result<Origin, CliError> {
+    let host = options.names.first().map_or("localhost", String::as_str);
+    let name = format!("{host}/oubliette/{}", hex(&files::random::<8>()?));
+    Ok(Origin::parse(&name).expect("the name of a host has no spaces and no plus"))
 }
 
 /// Where clients find the service: on loopback by its address, as `localhost` may be another; otherwise by the first name.

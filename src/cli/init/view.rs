@@ -15,6 +15,7 @@ pub(super) struct InitView<'a> {
     ca: String,
     ca_key: String,
     root_key: String,
+    log_key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +42,7 @@ impl<'a> InitView<'a> {
             ca: text(&made.ca_path),
             ca_key: text(&made.ca_path.with_extension("key")),
             root_key: text(&options.root_key),
+            log_key: &made.log_key,
             token: options.token_file.is_none().then_some(made.admin_token.as_str()),
             token_file: options.token_file.as_deref().map(text),
             token_expires: time::format(&prost_types::Timestamp {
@@ -59,6 +61,7 @@ impl<'a> InitView<'a> {
             ("CA certificate", Some(self.ca.clone())),
             ("CA key", Some(format!("{} (only for the next certificate: keep it elsewhere)", self.ca_key))),
             ("root key", Some(self.root_key.clone())),
+            ("log key", Some(format!("{} (public: receipts are checked with it)", self.log_key))),
             (
                 "admin's token",
                 self.token_file.clone().or_else(|| self.token.map(|_| "below, shown only now".to_owned())),

@@ -4,10 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::{CommitError, Committed};
+use crate::audit::merkle::{self, Frontier};
 use crate::store::batch::{Batch, Op, Requirement};
-use crate::store::{Database, StoreError, Write};
-
-const POSITION_BYTES: usize = 8;
+use crate::store::{Database, StoreError, Write, log, rows};
 
 /// Writes by key; `None` is a delete. Sorted, because the engine then touches each of its pages once.
 type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -15,8 +14,7 @@ type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// The accepted batches of a group.
 pub(super) struct Group<'a> {
     db: &'a dyn Database,
-    ledger_prefix: u8,
-    next_position: u64,
+    frontier: Frontier,
     overlay: Overlay,
 }
 
@@ -24,12 +22,12 @@ pub(super) struct Group<'a> {
 struct Staged<'a> {
     group: &'a Group<'a>,
     overlay: Overlay,
-    ledger_positions: Vec<u64>,
+    leaves: Vec<merkle::Hash>,
 }
 
 impl<'a> Group<'a> {
-    pub(super) fn new(db: &'a dyn Database, ledger_prefix: u8, next_position: u64) -> Self {
-        Self { db, ledger_prefix, next_position, overlay: Overlay::new() }
+    pub(super) fn new(db: &'a dyn Database, frontier: Frontier) -> Self {
+        Self { db, frontier, overlay: Overlay::new() }
     }
 
     /// Takes `batch` in, if all it requires holds; otherwise the group is as before.
@@ -40,21 +38,28 @@ impl<'a> Group<'a> {
                 return Err(CommitError::Conflict { precondition });
             }
         }
-        let mut staged = Staged { group: self, overlay: Overlay::new(), ledger_positions: Vec::new() };
+        let mut staged = Staged { group: self, overlay: Overlay::new(), leaves: Vec::new() };
         ops.into_iter().try_for_each(|op| staged.write(op))?;
-        let Staged { overlay, ledger_positions, .. } = staged;
-        self.next_position += ledger_positions.len() as u64;
+        let Staged { overlay, leaves, .. } = staged;
         self.overlay.extend(overlay);
-        Ok(Committed { ledger_positions })
+        let begin = self.frontier.size();
+        for leaf in leaves {
+            let completed = self.frontier.push(leaf).into_iter().filter(|(node, _)| log::is_stored(*node));
+            let row = |(node, hash): (merkle::Node, merkle::Hash)| {
+                (rows::subtree(node.level, node.index), Some(hash.to_vec()))
+            };
+            self.overlay.extend(completed.map(row));
+        }
+        Ok(Committed { ledger_positions: (begin..self.frontier.size()).collect() })
     }
 
-    /// The writes of the group, one a key, and the next position of the ledger once they are there.
-    pub(super) fn finish(self) -> (Vec<Write>, u64) {
+    /// The writes of the group, one a key, and the edge of the ledger's tree once they are there.
+    pub(super) fn finish(self) -> (Vec<Write>, Frontier) {
         let write = |(key, value)| match value {
             Some(value) => Write::Put { key, value },
             None => Write::Delete { key },
         };
-        (self.overlay.into_iter().map(write).collect(), self.next_position)
+        (self.overlay.into_iter().map(write).collect(), self.frontier)
     }
 
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -67,7 +72,14 @@ impl Staged<'_> {
         let (key, value) = match op {
             Op::Put { key, value } => (key, Some(value)),
             Op::Delete { key } => (key, None),
-            Op::Append { value } => (self.take_position(), Some(value)),
+            Op::Append { value, named } => {
+                let position = self.group.frontier.size() + self.leaves.len() as u64;
+                self.leaves.push(merkle::leaf(&value));
+                if let Some(key) = named {
+                    self.overlay.insert(key, Some(position.to_be_bytes().to_vec()));
+                }
+                (rows::ledger(position), Some(value))
+            }
             Op::Add { key, delta } => {
                 let sum = self.counter(&key)?.saturating_add_signed(delta);
                 (key, Some(sum.to_be_bytes().to_vec()))
@@ -75,12 +87,6 @@ impl Staged<'_> {
         };
         self.overlay.insert(key, value);
         Ok(())
-    }
-
-    fn take_position(&mut self) -> Vec<u8> {
-        let position = self.group.next_position + self.ledger_positions.len() as u64;
-        self.ledger_positions.push(position);
-        ledger_key(self.group.ledger_prefix, position).to_vec()
     }
 
     fn counter(&self, key: &[u8]) -> Result<u64, StoreError> {
@@ -95,16 +101,9 @@ impl Staged<'_> {
 }
 
 /// One more than the position of the last row of the ledger.
-pub(super) fn next_ledger_position(db: &dyn Database, ledger_prefix: u8) -> Result<u64, StoreError> {
-    // Ends behind every possible row of the ledger, also where the prefix is 255 and has no successor.
-    let end = [&ledger_key(ledger_prefix, u64::MAX)[..], &[0]].concat();
-    let Some((key, _)) = db.last(&[ledger_prefix], &end)? else { return Ok(0) };
-    let position = key[1..].try_into().map(u64::from_be_bytes);
-    position.ok().and_then(|p| p.checked_add(1)).ok_or(StoreError::Damaged { what: "the key of a ledger row" })
-}
-
-fn ledger_key(prefix: u8, position: u64) -> [u8; 1 + POSITION_BYTES] {
-    let mut key = [prefix; 1 + POSITION_BYTES];
-    key[1..].copy_from_slice(&position.to_be_bytes());
-    key
+pub(super) fn next_ledger_position(db: &dyn Database) -> Result<u64, StoreError> {
+    let (from, to) = rows::all(rows::Kind::Ledger);
+    let Some((key, _)) = db.last(&from, &to)? else { return Ok(0) };
+    let position = rows::parse_ledger(&key);
+    position.and_then(|p| p.checked_add(1)).ok_or(StoreError::Damaged { what: "the key of a ledger row" })
 }

@@ -12,10 +12,10 @@ pub(super) use content::{Manifest, Part, decode_transcript, encode_transcript, t
 pub(super) use head::{ContentForm, Head};
 pub(super) use metadata::Metadata;
 pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
-pub use small::Receipt;
+pub use small::Opening;
 pub(super) use small::{
-    DutyRow, ErasingRow, IndexEntry, Pending, ReclaimRow, RequestRow, TombstoneRow, UploadRow, decode_format,
-    decode_profile, encode_format, encode_profile,
+    DutyRow, ErasingRow, ErasureAnswer, ErasureRequestRow, IndexEntry, Pending, ReclaimRow, RequestRow, UploadRow,
+    decode_format, decode_profile, encode_format, encode_profile, encode_tombstone,
 };
 
 use crate::crypto::kdf;
@@ -42,10 +42,11 @@ pub(super) enum Use {
     Profile,
     List,
     Pending,
+    ErasureAnswer,
 }
 
 impl Use {
-    fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Metadata => "oubliette metadata",
             Self::Content => "oubliette content",
@@ -54,6 +55,7 @@ impl Use {
             Self::Profile => "oubliette profile",
             Self::List => "oubliette list",
             Self::Pending => "oubliette pending",
+            Self::ErasureAnswer => "oubliette erasure answer",
         }
     }
 }

@@ -4,9 +4,11 @@ use zeroize::Zeroizing;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
-use crate::domain::ids::{BlindIndex, CustomerId, Handle, ReceiptId, RecordId, Revision, TenantId};
+use crate::domain::erasure::Subject;
+use crate::domain::ids::{
+    BlindIndex, CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, Revision, TenantId,
+};
 use crate::domain::record::RecordKind;
-use crate::root_key::MediumClass;
 
 const VERSION: u8 = 1;
 /// The version of the database's layout as a whole.
@@ -102,42 +104,30 @@ impl UploadRow {
     }
 }
 
-/// The fence of an erased customer; stored sealed under the tenant's settings key. It has no time and no handle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct TombstoneRow {
-    pub receipt: ReceiptId,
+/// The fence of an erased customer, as it is sealed under the tenant's settings key. It says nothing but that it is one: no time, no handle,
+/// no receipt. So who has today's keys and a person's id gets to the tombstone, and no further.
+pub(in super::super) fn encode_tombstone() -> Zeroizing<Vec<u8>> {
+    Writer::versioned(VERSION).text("erased").finish()
 }
 
-impl TombstoneRow {
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        Writer::versioned(VERSION).fixed(&self.receipt.0).finish()
-    }
-
-    pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("a tombstone", plain)?;
-        let row = Self { receipt: ReceiptId(r.array()?) };
-        r.end()?;
-        Ok(row)
-    }
-}
-
-/// An erasure that is asked for. In the clear only the tenant and the handle; the rest is sealed under a key derived from the customer
-/// key, and so ends with it.
+/// An erasure that is asked for. In the clear only the tenant and the pseudonym, as in the tombstone; the rest is sealed under a key
+/// derived from the customer key, and so ends with it.
 #[derive(Clone, PartialEq, Eq)]
 pub(in super::super) struct ErasingRow {
     pub tenant: TenantId,
-    pub handle: Handle,
+    pub pseudonym: Pseudonym,
     pub sealed: Vec<u8>,
 }
 
 impl ErasingRow {
     pub fn encode(&self) -> Vec<u8> {
-        Writer::versioned(VERSION).fixed(&self.tenant.0).fixed(&self.handle.0).framed(&self.sealed).finish().to_vec()
+        let row = Writer::versioned(VERSION).fixed(&self.tenant.0).fixed(&self.pseudonym.0);
+        row.framed(&self.sealed).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
         let mut r = begin("a pending erasure", stored)?;
-        let row = Self { tenant: TenantId(r.array()?), handle: Handle(r.array()?), sealed: r.framed()?.to_vec() };
+        let row = Self { tenant: TenantId(r.array()?), pseudonym: Pseudonym(r.array()?), sealed: r.framed()?.to_vec() };
         r.end()?;
         Ok(row)
     }
@@ -166,6 +156,8 @@ impl ReclaimRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct DutyRow {
     pub tenant: TenantId,
+    pub subject: Subject,
+    pub commitment: [u8; 32],
     /// Who asked.
     pub caller: BlindIndex,
     pub epoch: u64,
@@ -173,73 +165,90 @@ pub(in super::super) struct DutyRow {
 
 impl DutyRow {
     pub fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(VERSION).fixed(&self.tenant.0);
+        let row = Writer::versioned(VERSION).fixed(&self.tenant.0).u8(self.subject as u8).fixed(&self.commitment);
         row.fixed(&self.caller.0).u64(self.epoch).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
         let mut r = begin("a receipt that is owed", stored)?;
-        let row = Self { tenant: TenantId(r.array()?), caller: BlindIndex(r.array()?), epoch: r.u64()? };
+        let damaged = r.damaged();
+        let row = Self {
+            tenant: TenantId(r.array()?),
+            subject: Subject::from_code(r.u8()?).ok_or(damaged)?,
+            commitment: r.array()?,
+            caller: BlindIndex(r.array()?),
+            epoch: r.u64()?,
+        };
         r.end()?;
         Ok(row)
     }
 }
 
-/// What the vault states about an erasure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// Its id.
-    pub id: ReceiptId,
-    /// Who asked.
-    pub caller: BlindIndex,
-    /// The epoch that began with the erasure.
-    pub epoch: u64,
-    /// From when on it is final.
-    pub final_at: Timestamp,
-    /// The class of the root key's medium.
-    pub medium: MediumClass,
+/// What answers a repeat of an erasure's request: in the clear when it was made; the rest sealed under a key that only the request's id
+/// leads to, so that without the id nobody, whatever keys he has, gets from a person to the receipt.
+#[derive(Clone, PartialEq, Eq)]
+pub(in super::super) struct ErasureRequestRow {
+    pub created: Timestamp,
+    pub sealed: Vec<u8>,
 }
 
-impl Receipt {
-    pub(in super::super) fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(VERSION).fixed(&self.caller.0).u64(self.epoch);
-        row.u64(self.final_at.as_ms()).u8(self.medium as u8).finish().to_vec()
+impl ErasureRequestRow {
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::versioned(VERSION).u64(self.created.as_ms()).framed(&self.sealed).finish().to_vec()
     }
 
-    pub(in super::super) fn decode(id: ReceiptId, stored: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("a receipt", stored)?;
-        let receipt = Self {
-            id,
-            caller: BlindIndex(r.array()?),
-            epoch: r.u64()?,
-            final_at: instant(&mut r)?,
-            medium: match r.u8()? {
-                1 => MediumClass::File,
-                _ => return Err(r.damaged()),
-            },
-        };
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("the request of an erasure", stored)?;
+        let row = Self { created: instant(&mut r)?, sealed: r.framed()?.to_vec() };
         r.end()?;
-        Ok(receipt)
+        Ok(row)
     }
 }
+
+/// What is sealed in an [`ErasureRequestRow`].
+pub(in super::super) struct ErasureAnswer {
+    pub receipt: ReceiptId,
+    pub opening: Opening,
+}
+
+impl ErasureAnswer {
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        Writer::versioned(VERSION).fixed(&self.receipt.0).fixed(&*self.opening).finish()
+    }
+
+    pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("the answer to an erasure", plain)?;
+        let answer = Self { receipt: ReceiptId(r.array()?), opening: Zeroizing::new(r.array()?) };
+        r.end()?;
+        Ok(answer)
+    }
+}
+
+/// Opens the commitment of a receipt. Whoever has it can show whom the receipt is about.
+pub type Opening = Zeroizing<[u8; 32]>;
 
 /// What is sealed in an [`ErasingRow`].
 pub(in super::super) struct Pending {
     pub customer: CustomerId,
+    pub request: RequestId,
     pub receipt: ReceiptId,
+    pub opening: Opening,
     pub caller: BlindIndex,
 }
 
 impl Pending {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        Writer::versioned(VERSION).text(self.customer.as_str()).fixed(&self.receipt.0).fixed(&self.caller.0).finish()
+        let plain = Writer::versioned(VERSION).text(self.customer.as_str()).text(self.request.as_str());
+        plain.fixed(&self.receipt.0).fixed(&*self.opening).fixed(&self.caller.0).finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
         let mut r = begin("a pending erasure", plain)?;
         let pending = Self {
             customer: CustomerId::parse(r.text()?).map_err(|_| r.damaged())?,
+            request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
             receipt: ReceiptId(r.array()?),
+            opening: Zeroizing::new(r.array()?),
             caller: BlindIndex(r.array()?),
         };
         r.end()?;

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::hoarder::Hoard;
 use crate::crypto::secret::Key;
-use crate::root_key::{FileRootKey, HeldKey, MediumClass, RootKey, RootKeyError, RootKeyId};
+use crate::domain::clock::Timestamp;
+use crate::root_key::{FileRootKey, HeldKey, Holds, KeyFileError, MediumClass, RootKey, RootKeyError, RootKeyId};
 use crate::store::{Database, Row, SledEngine, StoreError, Write};
 
 /// One operation that fails: the one after `left` others, before its effect or behind it.
@@ -79,7 +80,11 @@ pub(super) struct FaultyKey(pub FileRootKey, pub Arc<Fault>);
 impl FaultyKey {
     fn meet<T>(&self, act: impl FnOnce() -> Result<T, RootKeyError>) -> Result<T, RootKeyError> {
         let source = std::io::Error::other("broken");
-        self.1.meet(|| RootKeyError::Io { path: PathBuf::new(), action: "working in this test", source }, act)
+        static OF: Holds = Holds { what: "key of this test", without: "nothing works" };
+        self.1.meet(
+            || KeyFileError::Io { of: &OF, path: PathBuf::new(), action: "working in this test", source }.into(),
+            act,
+        )
     }
 }
 
@@ -90,6 +95,10 @@ impl RootKey for FaultyKey {
 
     fn medium(&self) -> MediumClass {
         self.0.medium()
+    }
+
+    fn final_at(&self, destroyed: Timestamp) -> Timestamp {
+        self.0.final_at(destroyed)
     }
 
     fn held(&self) -> Result<Vec<HeldKey>, RootKeyError> {

@@ -199,7 +199,8 @@ impl History {
         for (of, _) in &chosen {
             let (vault, permit, of) =
                 (Arc::clone(self.vault()), self.house.permit(Action::EraseCustomer), customer(of));
-            tasks.spawn(async move { vault.erase_customer(permit, of).await.unwrap().epoch });
+            let request = erasure_of(of.as_str());
+            tasks.spawn(async move { vault.erase_customer(permit, of, request).await.unwrap().receipt.erased.epoch });
         }
         let epochs = tasks.join_all().await;
         let distinct: BTreeSet<_> = epochs.iter().collect();

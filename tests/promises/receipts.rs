@@ -1,0 +1,169 @@
+//! A receipt can be checked by anyone, offline: with the command, with a program that is not ours, after the key was changed; and no
+//! edited one passes.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use oubliette::domain::codec::hex;
+use serde_json::Value;
+use tonic::Code;
+
+use crate::fixture::{Server, oubliette, words};
+use crate::wire::{Caller, assert_refused, chat};
+use crate::{paper, tell};
+
+const CUSTOMER: &str = "Frau Müller, +43 1 58858";
+
+fn verify(arguments: &[&str]) -> Output {
+    // No profile, no endpoint, no token: it is offline.
+    oubliette(&["receipt", "verify"]).args(arguments).env_clear().output().unwrap()
+}
+
+fn verified(arguments: &[&str]) -> Value {
+    let output = verify(&[arguments, &["--json"]].concat());
+    assert!(output.status.success(), "{}", words(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Runs the checker that is written in Python; `None` where there is no Python with `cryptography`.
+fn elsewhere(arguments: &[&str]) -> Option<Output> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify_receipt.py");
+    let python = std::env::var("OUBLIETTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has_it = Command::new(&python).args(["-c", "import cryptography"]).output();
+    if !has_it.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("CI").is_none(), "the machine of CI has no Python with `cryptography`");
+        tell("SKIPPED: receipts are not checked by another program, as there is no Python with `cryptography` here");
+        return None;
+    }
+    Some(Command::new(&python).arg(script).args(arguments).output().unwrap())
+}
+
+#[tokio::test]
+async fn a_receipt_is_checked_offline_by_our_program_and_another_and_no_edited_one_passes() {
+    let server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    for (number, customer) in [CUSTOMER, "eve", "bob"].into_iter().enumerate() {
+        ingest.store_chat(chat(&format!("chat-{number:04}"), customer)).await.unwrap();
+    }
+    let request = |name: &str| oubliette::api::v1::EraseCustomerRequest {
+        request_id: format!("erasure-{name}"),
+        customer_id: CUSTOMER.to_owned(),
+    };
+    let answer = officer.privacy.clone().erase_customer(request("0001")).await.unwrap().into_inner();
+    let (receipt, opening) = (answer.receipt.unwrap(), answer.opening);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("receipt.tlog-proof");
+    fs::write(&file, &receipt.proof).unwrap();
+    let keys = officer.log_keys().await.unwrap();
+    assert_eq!(keys.len(), 1);
+    let (file_name, key) = (file.to_str().unwrap(), keys[0].as_str());
+
+    let stated = verified(&[file_name, "--key", key, "--customer", CUSTOMER, "--opening", &opening]);
+    assert_eq!((&stated["receipt_id"], &stated["epoch"]), (&receipt.receipt_id.clone().into(), &receipt.epoch.into()));
+    assert_eq!((&stated["about_the_customer"], &stated["partial"]), (&true.into(), &false.into()));
+    let to_others: &[&[&str]] = &[
+        &[file_name, "--key", key, "--customer", "eve", "--opening", &opening],
+        &[file_name, "--key", key, "--customer", CUSTOMER, "--opening", &"0".repeat(64)],
+        &[file_name, "--key", "vault.example+00000000+AQ=="],
+    ];
+    for arguments in to_others {
+        assert_eq!(verify(arguments).status.code(), Some(6), "{arguments:?}");
+    }
+    if let Some(output) = elsewhere(&[file_name, key, CUSTOMER, &opening]) {
+        assert!(output.status.success(), "{}", words(&output));
+        let other: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&other["receipt"], &other["epoch"]), (&stated["receipt_id"], &stated["epoch"]));
+        assert_eq!((&other["log_index"], &other["log_size"]), (&stated["log_index"], &stated["log_size"]));
+        assert_eq!((&other["tenant"], &other["requested_by"]), (&stated["tenant_id"], &stated["requested_by"]));
+    }
+    // Every byte is tried inside, in the unit tests; here a few through the doors, each by both programs.
+    let edited_file = folder.path().join("edited.tlog-proof");
+    for place in (0..receipt.proof.len()).step_by(97) {
+        let mut edited = receipt.proof.clone().into_bytes();
+        edited[place] ^= 1;
+        fs::write(&edited_file, edited).unwrap();
+        let arguments = [edited_file.to_str().unwrap(), "--key", key];
+        assert_eq!(verify(&arguments).status.code(), Some(6), "byte {place}");
+        if let Some(output) = elsewhere(&[arguments[0], key]) {
+            assert_eq!(output.status.code(), Some(1), "byte {place}: {}", words(&output));
+        }
+    }
+    // It names nobody: not even hashed, but for who has the opening.
+    assert!(!receipt.proof.contains("M\u{fc}ller") && !receipt.proof.contains(&hex(CUSTOMER.as_bytes())));
+}
+
+#[tokio::test]
+async fn receipts_are_got_again_and_listed_and_the_ones_of_an_older_key_still_check() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let others = server.tenant_with_people("globex").await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    let mut receipts = Vec::new();
+    for number in 0..5 {
+        let customer = format!("customer-{number}");
+        ingest.store_chat(chat(&format!("chat-{number:04}"), &customer)).await.unwrap();
+        receipts.push(officer.erase(&format!("erasure-{number}"), &customer).await.unwrap());
+    }
+    assert!(receipts == officer.receipts(2).await.unwrap(), "listed in the order in which they were asked for");
+    for receipt in &receipts {
+        assert!(officer.receipt(&receipt.receipt_id).await.unwrap() == *receipt);
+    }
+    let stranger = Caller::of(&server, &others.privacy_officer).await;
+    assert_refused(stranger.receipt(&receipts[0].receipt_id).await, Code::NotFound, "NOT_FOUND");
+    assert!(stranger.receipts(50).await.unwrap().is_empty());
+
+    let old_keys = officer.log_keys().await.unwrap();
+    let old_file = fs::read_to_string(server.signing_key()).unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+    let change = |what: &str| {
+        let output = oubliette(&["signing-key", what, "--json", "--config"]).arg(server.config()).output().unwrap();
+        assert!(output.status.success(), "{}", words(&output));
+        let keys: Value = serde_json::from_slice(&output.stdout).unwrap();
+        keys["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let rotated = change("rotate");
+    assert_eq!((rotated.len(), &rotated[1..]), (2, old_keys.as_slice()));
+    assert!(!server.signing_key().with_extension("key.new").exists());
+    let newest_file = fs::read_to_string(server.signing_key()).unwrap();
+    assert_ne!(newest_file, old_file);
+
+    // A key that the log does not name any more is refused; a lost one is replaced.
+    fs::write(server.signing_key(), &old_file).unwrap();
+    let refused = oubliette(&["serve", "--config"]).arg(server.config()).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(words(&refused).contains("signing-key replace"), "{}", words(&refused));
+    fs::remove_file(server.signing_key()).unwrap();
+    let replaced = change("replace");
+    assert_eq!((replaced.len(), &replaced[1..]), (3, rotated.as_slice()));
+
+    server.restart().await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    assert_eq!(officer.log_keys().await.unwrap(), replaced);
+    ingest.store_chat(chat("chat-last", "the last")).await.unwrap();
+    let last = officer.erase("erasure-last", "the last").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, file) = (folder.path().join("log.keys"), folder.path().join("receipt"));
+    fs::write(&keys, format!("# the newest first\n{}\n", replaced.join("\n"))).unwrap();
+    let (keys, name) = (keys.to_str().unwrap(), file.to_str().unwrap());
+    for receipt in receipts.iter().chain([&last]) {
+        fs::write(&file, &receipt.proof).unwrap();
+        assert_eq!(verified(&[name, "--key", keys])["receipt_id"], receipt.receipt_id);
+    }
+    fs::write(&file, &receipts[0].proof).unwrap();
+    assert_eq!(
+        verify(&[name, "--key", &replaced[0]]).status.code(),
+        Some(6),
+        "an old receipt under the newest key alone"
+    );
+    // Given again, it is signed anew, and states the same.
+    let again = officer.receipt(&receipts[0].receipt_id).await.unwrap();
+    fs::write(&file, &again.proof).unwrap();
+    assert_eq!(verified(&[name, "--key", &replaced[0]])["receipt_id"], receipts[0].receipt_id);
+    let code = paper::code(server.client(&people.supervisor).await.list_log_keys(Default::default()).await);
+    assert_eq!(code, Code::PermissionDenied);
+}
