@@ -59,6 +59,12 @@ pub struct RootKey {
     pub provider: Provider,
     /// Its file, outside of the data directory.
     pub path: PathBuf,
+    /// Further files with the same key, on other devices.
+    #[serde(default)]
+    pub replicas: Vec<PathBuf>,
+    /// Whether it may stand on the device of the data.
+    #[serde(default)]
+    pub may_share_device: bool,
 }
 
 /// Who keeps the root key.
@@ -266,7 +272,7 @@ impl Config {
         let tls = self.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
         let optional = self.log.file.iter_mut().chain(self.policy.file.iter_mut());
         let own = [&mut self.data.dir, &mut self.root_key.path, &mut self.signing.key];
-        for path in own.into_iter().chain(tls).chain(optional) {
+        for path in own.into_iter().chain(&mut self.root_key.replicas).chain(tls).chain(optional) {
             *path = folder.join(&*path);
         }
     }
@@ -313,6 +319,7 @@ mod tests {
         Config::template(&TemplateValues {
             data_dir: Path::new("data"),
             root_key: Path::new("/keys/root \"1\".key"),
+            may_share_device: false,
             signing_key: Path::new("signing.key"),
             address: "127.0.0.1:7443".parse().unwrap(),
             certificate: Path::new("tls/server.pem"),

@@ -116,6 +116,7 @@ pub fn receipt(receipt: Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
         .into(),
         provider: erased.provider,
         shares_device: erased.shares_device,
+        lost_replicas: erased.lost_replicas,
         requested_by: erased.requested_by.to_string(),
         approved_by: erased.approved_by.map(|by| by.to_string()).unwrap_or_default(),
         kept_under: erased.kept_under.into_iter().map(|under| ground(under).into()).collect(),

@@ -122,6 +122,13 @@ pub enum Event {
         /// Where the entry of the key before it stands.
         previous: Option<u64>,
     },
+    /// A replica of the root key is about to be made, or given up.
+    Replica {
+        /// Whether it is a new one.
+        is_added: bool,
+        /// Whether somebody saw the medium of the one that is given up destroyed.
+        was_destroyed: bool,
+    },
 }
 
 impl Entry {
@@ -178,6 +185,7 @@ impl Event {
             Self::LogKey { origin, public, previous } => {
                 w.u8(9).text(origin).fixed(public).option(*previous, Writer::u64)
             }
+            Self::Replica { is_added, was_destroyed } => w.u8(10).u8(u8::from(*is_added)).u8(u8::from(*was_destroyed)),
         }
     }
 
@@ -197,8 +205,17 @@ impl Event {
             },
             8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
             9 => Self::LogKey { origin: r.text()?.to_owned(), public: r.array()?, previous: r.option(Reader::u64)? },
+            10 => Self::Replica { is_added: flag(r)?, was_destroyed: flag(r)? },
             _ => return Err(r.damaged()),
         })
+    }
+}
+
+fn flag(r: &mut Reader<'_>) -> Result<bool, Decode> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(r.damaged()),
     }
 }
 
@@ -212,6 +229,7 @@ fn encode_erased(w: Writer, erased: &Erased) -> Writer {
         .text(&erased.provider)
         .u8(erased.medium as u8)
         .u8(u8::from(erased.shares_device))
+        .u32(erased.lost_replicas)
         .u64(erased.final_at.as_ms())
         .list(erased.kept_under.iter(), |w, ground| w.u8(*ground as u8))
 }
@@ -228,11 +246,8 @@ fn decode_erased(r: &mut Reader<'_>) -> Result<Erased, Decode> {
         approved_by: r.option(|r| Ok(BlindIndex(r.array()?)))?,
         provider: r.text()?.to_owned(),
         medium: MediumClass::from_code(r.u8()?).ok_or_else(known)?,
-        shares_device: match r.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(damaged),
-        },
+        shares_device: flag(r)?,
+        lost_replicas: r.u32()?,
         final_at: Timestamp::from_ms(r.u64()?).ok_or_else(known)?,
         kept_under: r.list(|r| Ground::from_code(r.u8()?).ok_or_else(known))?,
     })

@@ -41,6 +41,7 @@ fn erased() -> Erased {
         provider: "file".to_owned(),
         medium: MediumClass::File,
         shares_device: false,
+        lost_replicas: 0,
         final_at: Timestamp::from_ms(1_700_000_000_123).unwrap(),
         kept_under: vec![Ground::LegalObligation, Ground::LegalClaims],
     }
@@ -74,6 +75,8 @@ fn entries_of_erasures_and_keys_come_back_as_they_were_and_no_shortened_one_is_r
         })),
         Event::LogKey { origin: "vault.example".to_owned(), public: [8; 32], previous: Some(77) },
         Event::LogKey { origin: "vault.example".to_owned(), public: [8; 32], previous: None },
+        Event::Replica { is_added: true, was_destroyed: false },
+        Event::Replica { is_added: false, was_destroyed: true },
     ] {
         let entry = entry(event);
         let bytes = entry.encode();

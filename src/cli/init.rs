@@ -26,8 +26,8 @@ const EXAMPLES: &str =
 
 Examples:
   oubliette init --dir /var/lib/oubliette --root-key /mnt/key/oubliette.root
-  oubliette init --dir vault --root-key ../vault.root --address 0.0.0.0:7743 --name vault.example
-  oubliette init --dir vault --root-key ../vault.root --token-file ../admin.token --json";
+  oubliette init --dir vault --root-key /mnt/key/root --address 0.0.0.0:7743 --name vault.example
+  oubliette init --dir vault --root-key ../vault.root --may-share-device --token-file ../admin.token --json";
 
 /// For how long the first admin's token is good. It makes the others, so it outlives them.
 const ADMIN_TOKEN_MS: u64 = 365 * 24 * 60 * 60 * 1000;
@@ -52,6 +52,9 @@ pub struct InitOptions {
     /// The root key's file, outside of the data, best on another device
     #[arg(long, value_name = "FILE")]
     pub root_key: PathBuf,
+    /// Accept that the root key stands on the device of the data; every receipt will say so
+    #[arg(long)]
+    pub may_share_device: bool,
     /// Where the service will listen
     #[arg(long, default_value = "127.0.0.1:7743")]
     pub address: SocketAddr,
@@ -77,7 +80,7 @@ pub struct Initialised {
     pub token_expires: Timestamp,
     /// The public key that the log is signed with, as receipts are checked with it.
     pub log_key: String,
-    /// Whether the root key stands on the same device as the data.
+    /// Whether the root key was accepted to stand on the same device as the data, and does.
     pub shares_device: bool,
 }
 
@@ -101,6 +104,11 @@ pub enum InitError {
         /// The data directory.
         data: PathBuf,
     },
+    /// The root key would stand on the device of the data.
+    #[error(
+        "nothing was written: the root key {} would stand on the device of the data, and one image of it would hold both, so that no erasure would hold against it; put it on another device, or accept that with --may-share-device", .0.display()
+    )]
+    SharesDevice(PathBuf),
     /// A file would stand in a folder that is not there.
     #[error("nothing was written: {} cannot be made, as its folder is not there; make the folder first", .0.display())]
     NoFolder(PathBuf),
@@ -161,7 +169,7 @@ pub async fn run(args: InitArgs) -> Result<(), CliError> {
 /// Makes the folder, the configuration, the certificates, the root key, the vault and its first admin.
 pub async fn create(options: &InitOptions) -> Result<Initialised, CliError> {
     let plan = Plan::new(options)?;
-    plan.refuse_what_cannot_be()?;
+    plan.refuse_what_cannot_be(options)?;
     if let Some(name) = options.names.iter().find(|name| !is_host(name)) {
         return Err(InitError::Name(name.clone()).into());
     }

@@ -22,6 +22,7 @@ pub mod output;
 mod pages;
 mod receipt;
 mod record;
+mod root_key;
 pub mod serve;
 pub mod settings;
 mod signing_key;
@@ -52,6 +53,9 @@ enum Command {
     Init(init::InitArgs),
     /// Serve a vault until told to stop
     Serve(serve::ServeArgs),
+    /// Look after the replicas of a root key in files
+    #[command(subcommand)]
+    RootKey(root_key::RootKeyCommand),
     /// Change the key that signs the log
     #[command(subcommand)]
     SigningKey(signing_key::SigningKeyCommand),
@@ -113,6 +117,7 @@ impl Cli {
             Command::Client(command) => command.shared().json,
             Command::Init(args) => args.json,
             Command::Bench(args) => args.json,
+            Command::RootKey(command) => command.wants_json(),
             Command::SigningKey(command) => command.wants_json(),
             Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
@@ -141,6 +146,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Init(args) => init::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::RootKey(command) => root_key::run(command).await,
         Command::SigningKey(command) => signing_key::run(command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),

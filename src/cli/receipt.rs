@@ -10,7 +10,7 @@ use super::files::NewFile;
 use super::output::{self, Output};
 use super::pages::{self, PageArgs, Shape};
 use super::time;
-use super::views::ReceiptView;
+use super::views::{ReceiptView, lost_words};
 use crate::api::v1;
 use crate::audit::note::VerifierKey;
 use crate::audit::proof::MAX_PROOF_BYTES;
@@ -131,6 +131,7 @@ struct VerifiedView {
     provider: String,
     medium: &'static str,
     shares_device: bool,
+    lost_replicas: u32,
     requested_by: String,
     approved_by: Option<String>,
     partial: bool,
@@ -154,6 +155,7 @@ impl VerifiedView {
             provider: erased.provider,
             medium: erased.medium.words(),
             shares_device: erased.shares_device,
+            lost_replicas: erased.lost_replicas,
             requested_by: hex(&erased.requested_by.0),
             approved_by: erased.approved_by.map(|by| hex(&by.0)),
             partial: !erased.kept_under.is_empty(),
@@ -177,6 +179,7 @@ impl VerifiedView {
             ("tenant", Some(self.tenant_id.clone())),
             ("epoch", Some(self.epoch.to_string())),
             ("root key", Some(format!("{}: {}{device}", self.provider, self.medium))),
+            ("lost replicas", (self.lost_replicas > 0).then(|| lost_words(self.lost_replicas))),
             ("asked for by", Some(self.requested_by.clone())),
             ("approved by", self.approved_by.clone()),
             ("log", Some(format!("{}, entry {} of {}", self.log, self.log_index, self.log_size))),

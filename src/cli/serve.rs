@@ -19,7 +19,7 @@ use crate::api::{listener::Listener, service};
 use crate::config::{Config, Limits};
 use crate::domain::clock::Timestamp;
 use crate::telemetry::{self, metrics, metrics::Metrics};
-use crate::vault::{StartError, Vault, VaultLimits, VaultPaths};
+use crate::vault::{RootKeyPlace, StartError, Vault, VaultLimits, VaultPaths};
 
 const EXAMPLES: &str =
     "Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
@@ -44,14 +44,14 @@ pub struct ServeArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum RefusedToServe {
     /// The vault cannot be opened.
-    #[error("cannot serve {} with the root key {}: {}", data.display(), root_key.display(), chain(source))]
+    #[error("cannot serve {} with the root key {root_key}: {}", data.display(), chain(source))]
     Vault {
         /// The data directory.
         data: PathBuf,
-        /// The root key's file.
-        root_key: PathBuf,
+        /// Where the root key is.
+        root_key: String,
         /// Why not.
-        source: StartError,
+        source: Box<StartError>,
     },
     /// The policy file cannot be read.
     #[error("cannot read policy.file {}: {source}; check the path", path.display())]
@@ -91,6 +91,13 @@ pub enum RefusedToServe {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+impl RefusedToServe {
+    /// A vault that cannot be opened.
+    pub(super) fn vault(paths: &VaultPaths, source: StartError) -> Self {
+        Self::Vault { data: paths.data.clone(), root_key: paths.root_key.words(), source: Box::new(source) }
+    }
 }
 
 /// A service that runs.
@@ -166,6 +173,7 @@ async fn serve(
     let beside = [
         tokio::spawn(reclaim(vault.clone(), ended.clone())),
         tokio::spawn(forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
+        tokio::spawn(keep_pin(vault.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
     ];
     let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
@@ -191,6 +199,24 @@ async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
             tracing::warn!(error = chain(&error), "the space of erased customers was not all given back; the next start tries again");
         },
         () = ended.cancelled() => {}
+    }
+}
+
+/// Has the root key's provider remember the end of the log, every few seconds.
+async fn keep_pin(vault: Arc<Vault>, ended: CancellationToken) {
+    const PIN_INTERVAL: Duration = Duration::from_secs(5);
+    let mut ticks = tokio::time::interval(PIN_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = ended.cancelled() => return,
+        }
+        if let Err(error) = vault.keep_pin().await {
+            tracing::warn!(
+                error = chain(&error),
+                "the end of the log was not remembered beside the root key; tried again in 5 s"
+            );
+        }
     }
 }
 
@@ -223,15 +249,19 @@ async fn show_metrics(listener: Option<tokio::net::TcpListener>, metrics: Arc<Me
 }
 
 pub(super) async fn open_vault(config: &Config) -> Result<Arc<Vault>, CliError> {
-    let opened = Vault::open(vault_paths(config), vault_limits(&config.limits)).await;
-    let (data, root_key) = (config.data.dir.clone(), config.root_key.path.clone());
-    Ok(opened.map_err(|source| RefusedToServe::Vault { data, root_key, source })?)
+    let paths = vault_paths(config);
+    let opened = Vault::open(paths.clone(), vault_limits(&config.limits)).await;
+    Ok(opened.map_err(|source| RefusedToServe::vault(&paths, source))?)
 }
 
 pub(super) fn vault_paths(config: &Config) -> VaultPaths {
+    let root_key = &config.root_key;
     VaultPaths {
         data: config.data.dir.clone(),
-        root_key: config.root_key.path.clone(),
+        root_key: RootKeyPlace::File {
+            paths: std::iter::once(&root_key.path).chain(&root_key.replicas).cloned().collect(),
+            may_share_device: root_key.may_share_device,
+        },
         signing_key: config.signing.key.clone(),
     }
 }

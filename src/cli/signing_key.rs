@@ -56,9 +56,9 @@ pub async fn run(command: SigningKeyCommand) -> Result<(), CliError> {
     let (SigningKeyCommand::Rotate(args) | SigningKeyCommand::Replace(args)) = &command;
     let config = Config::load(&args.config)?;
     if let SigningKeyCommand::Replace(_) = command {
-        let (data, root_key) = (config.data.dir.clone(), config.root_key.path.clone());
-        let replaced = Vault::replace_signing_key(serve::vault_paths(&config)).await;
-        replaced.map_err(|source| RefusedToServe::Vault { data, root_key, source })?;
+        let paths = serve::vault_paths(&config);
+        let replaced = Vault::replace_signing_key(paths.clone()).await;
+        replaced.map_err(|source| RefusedToServe::vault(&paths, source))?;
     }
     let vault = serve::open_vault(&config).await?;
     let rotated = match command {

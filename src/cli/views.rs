@@ -212,6 +212,11 @@ impl FetchedView {
     }
 }
 
+/// What lost replicas of the root key mean, in words.
+pub fn lost_words(count: u32) -> String {
+    format!("{count} of earlier root keys: whoever finds one opens images of its time")
+}
+
 /// A receipt.
 #[derive(Serialize)]
 pub struct ReceiptView {
@@ -223,6 +228,7 @@ pub struct ReceiptView {
     provider: String,
     medium_class: String,
     shares_device: bool,
+    lost_replicas: u32,
     requested_by: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     approved_by: String,
@@ -244,6 +250,7 @@ impl From<v1::ErasureReceipt> for ReceiptView {
             final_at: time::format_optional(receipt.final_at.as_ref()),
             provider: receipt.provider,
             shares_device: receipt.shares_device,
+            lost_replicas: receipt.lost_replicas,
             requested_by: receipt.requested_by,
             approved_by: receipt.approved_by,
             proof: receipt.proof,
@@ -287,6 +294,7 @@ impl ReceiptView {
             ("tenant", Some(self.tenant.clone())),
             ("epoch", Some(self.epoch.to_string())),
             ("root key", Some(format!("{} ({}{device})", self.provider, self.medium_class))),
+            ("lost replicas", (self.lost_replicas > 0).then(|| lost_words(self.lost_replicas))),
             ("asked for by", Some(self.requested_by.clone())),
             ("approved by", (!self.approved_by.is_empty()).then(|| self.approved_by.clone())),
             (

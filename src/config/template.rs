@@ -13,6 +13,8 @@ pub struct TemplateValues<'a> {
     pub data_dir: &'a Path,
     /// The file of the root key.
     pub root_key: &'a Path,
+    /// Whether it may stand on the device of the data.
+    pub may_share_device: bool,
     /// The file of the key that signs the log.
     pub signing_key: &'a Path,
     /// Where to listen.
@@ -32,7 +34,8 @@ pub(super) fn write(values: &TemplateValues<'_>) -> String {
         "[data]\n# The directory that holds everything but the root key.\ndir = {}\n\n",
         quoted(values.data_dir)
     ));
-    section(format_args!("{ROOT_KEY_HEAD}path = {}\n\n", quoted(values.root_key)));
+    let shared = if values.may_share_device { "may_share_device = true" } else { "#may_share_device = false" };
+    section(format_args!("{ROOT_KEY_HEAD}path = {}\n{ROOT_KEY_MORE}{shared}\n\n", quoted(values.root_key)));
     section(format_args!("{SIGNING_HEAD}key = {}\n\n", quoted(values.signing_key)));
     section(format_args!(
         "[listen]\n# Address and port of the service.\naddress = \"{}\"\n{PLAINTEXT}\n[listen.tls]\n\
@@ -72,6 +75,13 @@ const ROOT_KEY_HEAD: &str = "\
 #provider = \"file\"
 # The file of the root key; outside of data.dir, best on another device. Each erasure replaces it. Never copy it into the
 # backups of the data: whoever has an old one and an old image has what was erased since.
+";
+
+const ROOT_KEY_MORE: &str = "\
+# Further files with the same key, on other devices, so that a dead disk does not take the key along; `oubliette root-key add` makes
+# them. While one of them is missing, no erasure is final.
+#replicas = []
+# Whether the key may stand on the device of the data, where one image holds both: then no erasure holds against whoever has one.
 ";
 
 const SIGNING_HEAD: &str = "\

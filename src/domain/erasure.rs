@@ -116,6 +116,8 @@ pub struct Erased {
     pub medium: MediumClass,
     /// Whether the root key stood on the device of the data, so that one image of it could hold both.
     pub shares_device: bool,
+    /// How many copies of earlier root keys were lost, so that nobody saw them destroyed: with one of them, images of its time open.
+    pub lost_replicas: u32,
     /// From when on the destruction of the old root key is final.
     pub final_at: Timestamp,
     /// Where something was kept, why. Then the erasure is partial.

@@ -1,72 +1,196 @@
-//! The root key in a file: see `private_file` for how it is replaced.
+//! The root key in files: one, or several replicas on different devices, so that a dead disk does not take the key along.
 //!
-//! The file is text: a line that names the format, then one line a key: `key <id> <epoch> <key>`, in hexadecimal.
+//! Whatever is written is written to all of them: a key that is staged, one that is destroyed, the pin. One that is missing, or that is not
+//! as the others are, stops every change and so every epoch, until it is back or is retired by name: a key that lives on in a replica
+//! nobody can reach is not destroyed. Reading goes on as long as one has the key.
 
-use std::path::Path;
-use std::sync::Mutex;
+mod replica;
 
-use zeroize::{Zeroize as _, Zeroizing};
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::private_file::{Holds, MAX_FILE_BYTES, PrivateFile};
-use super::{HeldKey, MediumClass, RootKey, RootKeyError, RootKeyId};
+use super::private_file::KeyFileError;
+use super::{HeldKey, MediumClass, Pin, RootKey, RootKeyError, RootKeyId};
 use crate::crypto::key_wrap;
 use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec;
+use replica::{Content, Family, MAX_REPLICAS, Replica, StoredKey};
 
-const FORMAT: &str = "oubliette-root-key 1";
-static ROOT_KEY: Holds = Holds { what: "root key", without: "nothing can be read" };
-
-/// A root key in a file.
+/// A root key in files.
 pub struct FileRootKey {
-    file: PrivateFile,
-    /// Changes of the file are made one at a time.
+    replicas: Vec<Replica>,
+    /// Changes of the files are made one at a time.
     changing: Mutex<()>,
 }
 
-struct StoredKey {
-    held: HeldKey,
-    key: Key,
+/// How a replica is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Its id, in hexadecimal; what it is retired by.
+    pub id: String,
+    /// Where it is, or where it was made.
+    pub path: PathBuf,
+    /// What keeps it from being used; `None` if it is as it should be.
+    pub problem: Option<String>,
 }
 
 impl FileRootKey {
-    /// Writes the first root key to a file that must not exist, for epoch 1.
-    pub fn create(path: &Path) -> Result<(Self, RootKeyId), RootKeyError> {
-        let provider = Self::at(path);
+    /// Writes the first root key to files that must not exist, for epoch 1.
+    pub fn create(paths: &[PathBuf]) -> Result<(Self, RootKeyId), RootKeyError> {
+        let provider = Self::at(paths)?;
+        let members: Vec<_> = paths.iter().map(|path| (random_bytes(), path.clone())).collect();
+        let family = Family { members, lost: 0 };
         let first = StoredKey::fresh(1);
-        let id = first.held.id;
-        provider.file.create(&render(&[first]))?;
-        Ok((provider, id))
+        for (replica, (id, _)) in provider.replicas.iter().zip(&family.members) {
+            replica.create(*id, &family, &first)?;
+        }
+        Ok((provider, first.held.id))
     }
 
-    /// Opens an existing one; changes nothing, so that it may be opened before it is known whether another process uses it.
-    pub fn open(path: &Path) -> Result<Self, RootKeyError> {
-        let provider = Self::at(path);
-        provider.read()?;
+    /// Opens existing ones; changes nothing, so that it may be opened before it is known whether another process uses them. At least one
+    /// must be there.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, RootKeyError> {
+        let provider = Self::at(paths)?;
+        provider.readable()?;
         Ok(provider)
     }
 
-    fn at(path: &Path) -> Self {
-        Self { file: PrivateFile::at(path, &ROOT_KEY), changing: Mutex::new(()) }
+    fn at(paths: &[PathBuf]) -> Result<Self, RootKeyError> {
+        if paths.is_empty() || paths.len() > MAX_REPLICAS || paths.iter().collect::<BTreeSet<_>>().len() < paths.len() {
+            return Err(RootKeyError::TooManyReplicas { limit: MAX_REPLICAS });
+        }
+        Ok(Self { replicas: paths.iter().map(|path| Replica::at(path)).collect(), changing: Mutex::new(()) })
+    }
+
+    /// How the replicas are: those at hand, and those that are known and not at hand.
+    pub fn status(&self) -> Vec<ReplicaStatus> {
+        let contents: Vec<_> = self.replicas.iter().map(|replica| (replica, replica.read())).collect();
+        let known =
+            contents.iter().find_map(|(_, content)| content.as_ref().ok()).map(|content| content.family.clone());
+        let mut listed: Vec<ReplicaStatus> = Vec::new();
+        for (replica, content) in &contents {
+            let made_at = known.iter().flat_map(|family| &family.members).find(|(_, path)| *path == replica.path);
+            let id = content.as_ref().map(|content| content.id).ok().or(made_at.map(|(id, _)| *id));
+            let problem = content.as_ref().err().map(ToString::to_string);
+            let id = id.map(|id| codec::hex(&id)).unwrap_or_default();
+            listed.push(ReplicaStatus { id, path: replica.path.clone(), problem });
+        }
+        for (id, path) in known.into_iter().flat_map(|family| family.members) {
+            let id = codec::hex(&id);
+            if listed.iter().all(|status| status.id != id) {
+                listed.push(ReplicaStatus { id, path, problem: Some("it is not in the configuration".to_owned()) });
+            }
+        }
+        listed
+    }
+
+    /// Makes one more replica of the key `current`, in a file that must not exist. All others must be there.
+    pub fn add(&self, path: &Path, current: RootKeyId) -> Result<(), RootKeyError> {
+        let _one_at_a_time = self.lock();
+        let contents = self.all()?;
+        let mut family = self.family(&contents)?;
+        if family.members.len() >= MAX_REPLICAS {
+            return Err(RootKeyError::TooManyReplicas { limit: MAX_REPLICAS });
+        }
+        let held = contents[0].keys.iter().flatten().find(|stored| stored.held.id == current);
+        let key = held.ok_or(RootKeyError::NoSuchKey { id: current })?;
+        let id = random_bytes();
+        family.members.push((id, path.to_owned()));
+        Replica::at(path).create(id, &family, key)?;
+        self.write_family(&contents, &family)
+    }
+
+    /// Takes a replica off the list that is not at hand any more, by its id. Unless somebody saw it destroyed, it counts as lost from
+    /// then on: whoever finds it has a key that opens images of its time, and every later receipt says so.
+    pub fn retire(&self, id: &str, was_destroyed: bool) -> Result<(), RootKeyError> {
+        let _one_at_a_time = self.lock();
+        let unknown = || RootKeyError::NoSuchReplica { id: id.to_owned() };
+        let wanted = codec::unhex(id).ok_or_else(unknown)?;
+        let contents: Vec<(&Replica, Content)> =
+            self.replicas.iter().filter_map(|replica| Some((replica, replica.read().ok()?))).collect();
+        let (_, first) = contents.first().ok_or_else(unknown)?;
+        if contents.iter().any(|(_, content)| content.id == wanted) {
+            return Err(RootKeyError::ReplicaAtHand { id: id.to_owned() });
+        }
+        let mut family = first.family.clone();
+        let before = family.members.len();
+        family.members.retain(|(member, _)| *member != wanted);
+        if family.members.len() == before {
+            return Err(unknown());
+        }
+        family.lost += u32::from(!was_destroyed);
+        for (replica, content) in &contents {
+            replica.write_family(content.id, &family)?;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands in those that can be read. The files of another's, or open for others, are refused even where one is left.
+    fn readable(&self) -> Result<Vec<Content>, RootKeyError> {
+        let mut missing = None;
+        let mut contents = Vec::with_capacity(self.replicas.len());
+        for replica in &self.replicas {
+            match replica.read() {
+                Ok(content) => contents.push(content),
+                Err(error @ (KeyFileError::Missing { .. } | KeyFileError::Io { .. })) => {
+                    missing.get_or_insert(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match missing {
+            Some(error) if contents.is_empty() => Err(error.into()),
+            _ => Ok(contents),
+        }
+    }
+
+    /// What stands in all of them; an error if one is missing, or known and not at hand.
+    fn all(&self) -> Result<Vec<Content>, RootKeyError> {
+        let mut contents = Vec::with_capacity(self.replicas.len());
+        for replica in &self.replicas {
+            let missing =
+                |source| RootKeyError::ReplicaMissing { path: replica.path.clone(), source: Box::new(source) };
+            contents.push(replica.read().map_err(|error| match self.replicas.len() {
+                1 => error.into(),
+                _ => missing(error),
+            })?);
+        }
+        self.family(&contents)?;
+        Ok(contents)
+    }
+
+    /// What they all know of all of them, if it is the same, and all of them are at hand.
+    fn family(&self, contents: &[Content]) -> Result<Family, RootKeyError> {
+        let family = contents[0].family.clone();
+        let is_at_hand = |id: &[u8; 16]| contents.iter().any(|content| content.id == *id);
+        if let Some((_, path)) = family.members.iter().find(|(id, _)| !is_at_hand(id)) {
+            return Err(RootKeyError::ReplicaNotConfigured { path: path.clone() });
+        }
+        let odd = self.replicas.iter().zip(contents).find(|(_, content)| content.family != family);
+        match odd {
+            Some((replica, _)) => Err(RootKeyError::ReplicaOfOthers { path: replica.path.clone() }),
+            None => Ok(family),
+        }
+    }
+
+    fn write_family(&self, contents: &[Content], family: &Family) -> Result<(), RootKeyError> {
+        for (replica, content) in self.replicas.iter().zip(contents) {
+            replica.write_family(content.id, family)?;
+        }
+        Ok(())
     }
 
     fn find(&self, id: RootKeyId) -> Result<Key, RootKeyError> {
-        let found = self.read()?.into_iter().find(|stored| stored.held.id == id);
+        let keys = self.readable()?.into_iter().flat_map(|content| content.keys).flatten();
+        let found = keys.into_iter().find(|stored| stored.held.id == id);
         found.map(|stored| stored.key).ok_or(RootKeyError::NoSuchKey { id })
-    }
-
-    fn read(&self) -> Result<Vec<StoredKey>, RootKeyError> {
-        Ok(parse(&self.file.read()?).ok_or_else(|| self.file.malformed())?)
-    }
-
-    /// Changes the keys, after what an earlier change left was wiped.
-    fn change(&self, change: impl FnOnce(&mut Vec<StoredKey>)) -> Result<(), RootKeyError> {
-        let _one_at_a_time = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.file.wipe_leftover()?;
-        let mut keys = self.read()?;
-        let before = keys.len();
-        change(&mut keys);
-        if keys.len() == before { Ok(()) } else { Ok(self.file.write(&render(&keys))?) }
     }
 }
 
@@ -85,14 +209,24 @@ impl RootKey for FileRootKey {
     }
 
     fn held(&self) -> Result<Vec<HeldKey>, RootKeyError> {
-        Ok(self.read()?.into_iter().map(|stored| stored.held).collect())
+        let mut held: Vec<HeldKey> = Vec::new();
+        for stored in self.readable()?.into_iter().flat_map(|content| content.keys).flatten() {
+            if !held.contains(&stored.held) {
+                held.push(stored.held);
+            }
+        }
+        Ok(held)
     }
 
     fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
+        let _one_at_a_time = self.lock();
+        let contents = self.all()?;
         let fresh = StoredKey::fresh(epoch);
-        let id = fresh.held.id;
-        self.change(|keys| keys.push(fresh))?;
-        Ok(id)
+        for (replica, content) in self.replicas.iter().zip(&contents) {
+            let free = content.is_free.iter().position(|is_free| *is_free);
+            replica.write_key(free.ok_or(RootKeyError::StagedAlready)?, &fresh)?;
+        }
+        Ok(fresh.held.id)
     }
 
     fn wrap(&self, id: RootKeyId, associated_data: &[u8], top: &Key) -> Result<Vec<u8>, RootKeyError> {
@@ -105,8 +239,50 @@ impl RootKey for FileRootKey {
     }
 
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
-        self.find(id)?;
-        self.change(|keys| keys.retain(|stored| stored.held.id == id))
+        let _one_at_a_time = self.lock();
+        let contents = self.all()?;
+        let slot_of = |content: &Content| {
+            content.keys.iter().position(|key| key.as_ref().is_some_and(|stored| stored.held.id == id))
+        };
+        for (replica, content) in self.replicas.iter().zip(&contents) {
+            if slot_of(content).is_none() {
+                return Err(match self.replicas.len() {
+                    1 => RootKeyError::NoSuchKey { id },
+                    _ => RootKeyError::ReplicaStale { path: replica.path.clone(), id },
+                });
+            }
+        }
+        for (replica, content) in self.replicas.iter().zip(&contents) {
+            let kept = slot_of(content);
+            for slot in (0..content.keys.len()).filter(|slot| Some(*slot) != kept && !content.is_free[*slot]) {
+                replica.wipe_key(slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pin(&self) -> Result<Option<Pin>, RootKeyError> {
+        let pins = self.readable()?.into_iter().flat_map(|content| content.pins).flatten();
+        Ok(pins.max_by_key(|pin| (pin.epoch, pin.size)))
+    }
+
+    fn set_pin(&self, pin: &Pin) -> Result<(), RootKeyError> {
+        let _one_at_a_time = self.lock();
+        for (replica, content) in self.replicas.iter().zip(self.all()?) {
+            // Never onto the page of the newest one: what a power cut spoils is the older.
+            let age = |slot: &usize| content.pins[*slot].as_ref().map(|pin| (pin.epoch, pin.size));
+            let oldest = [0, 1].into_iter().min_by_key(age).unwrap_or(0);
+            replica.write_pin(oldest, pin)?;
+        }
+        Ok(())
+    }
+
+    fn devices(&self) -> Vec<u64> {
+        self.replicas.iter().filter_map(|replica| Some(replica.path.metadata().ok()?.dev())).collect()
+    }
+
+    fn lost_replicas(&self) -> Result<u32, RootKeyError> {
+        Ok(self.readable()?.iter().map(|content| content.family.lost).max().unwrap_or(0))
     }
 }
 
@@ -116,37 +292,5 @@ impl StoredKey {
     }
 }
 
-fn render(keys: &[StoredKey]) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_BYTES as usize));
-    text.push_str(FORMAT);
-    text.push('\n');
-    for stored in keys {
-        let secret = Zeroizing::new(codec::hex(stored.key.expose()));
-        text.push_str("key ");
-        text.push_str(&stored.held.id.to_string());
-        text.push(' ');
-        text.push_str(&stored.held.epoch.to_string());
-        text.push(' ');
-        text.push_str(&secret);
-        text.push('\n');
-    }
-    text
-}
-
-fn parse(text: &str) -> Option<Vec<StoredKey>> {
-    let mut lines = text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    (lines.next()? == FORMAT).then_some(())?;
-    let keys = lines.map(parse_key).collect::<Option<Vec<_>>>()?;
-    (!keys.is_empty()).then_some(keys)
-}
-
-fn parse_key(line: &str) -> Option<StoredKey> {
-    let mut words = line.split(' ');
-    (words.next()? == "key").then_some(())?;
-    let id = RootKeyId(codec::unhex(words.next()?)?);
-    let epoch = words.next()?.parse().ok()?;
-    let mut bytes: [u8; 32] = codec::unhex(words.next()?)?;
-    let key = Key::copy_of(&bytes);
-    bytes.zeroize();
-    words.next().is_none().then_some(StoredKey { held: HeldKey { id, epoch }, key })
-}
+#[cfg(test)]
+mod tests;

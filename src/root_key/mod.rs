@@ -9,8 +9,9 @@ mod private_file;
 mod signing_key;
 
 use std::fmt;
+use std::path::PathBuf;
 
-pub use file::FileRootKey;
+pub use file::{FileRootKey, ReplicaStatus};
 pub use private_file::{Holds, KeyFileError};
 pub use signing_key::SigningKeyFile;
 
@@ -44,6 +45,17 @@ pub struct HeldKey {
     pub epoch: u64,
 }
 
+/// What a provider remembers of the log, outside of the data: a database that does not contain it is an older one, or another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pin {
+    /// The epoch.
+    pub epoch: u64,
+    /// How many entries the log has.
+    pub size: u64,
+    /// The root of their Merkle tree.
+    pub root: [u8; 32],
+}
+
 /// Holds the root key.
 pub trait RootKey: Send + Sync {
     /// The provider's name, for receipts.
@@ -70,6 +82,18 @@ pub trait RootKey: Send + Sync {
     /// Destroys for good every key but this one, which must be there, and whatever an earlier destruction left undone. Held keys are
     /// looked at afterwards with [`RootKey::held`]; this alone is no proof.
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError>;
+
+    /// The newest pin; `None` if there never was one.
+    fn pin(&self) -> Result<Option<Pin>, RootKeyError>;
+
+    /// Remembers a pin, durably.
+    fn set_pin(&self, pin: &Pin) -> Result<(), RootKeyError>;
+
+    /// The devices of this machine on which keys stand; none where the medium is no device of it.
+    fn devices(&self) -> Vec<u64>;
+
+    /// How many copies of root keys were lost, so that nobody can say that they are destroyed.
+    fn lost_replicas(&self) -> Result<u32, RootKeyError>;
 }
 
 /// What can go wrong with a root key. Says what to do; never shows a key.
@@ -84,10 +108,80 @@ pub enum RootKeyError {
         /// The key that is asked for.
         id: RootKeyId,
     },
+    /// A staged key is there already.
+    #[error("the provider holds a staged key already; it is destroyed before another is made")]
+    StagedAlready,
+    /// More replicas than are allowed, none, or one twice.
+    #[error("a root key stands in 1 to {limit} different files: change root_key.path and root_key.replicas")]
+    TooManyReplicas {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A replica is not there.
+    #[error(
+        "the replica {path} of the root key cannot be used, and no erasure is final without it: put it back, or retire it by name (oubliette root-key status, oubliette root-key retire)"
+    )]
+    ReplicaMissing {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it cannot be used.
+        source: Box<KeyFileError>,
+    },
+    /// A replica is known and not configured.
+    #[error(
+        "the root key has a replica, made at {path}, that root_key.replicas does not name: name it, or retire it (oubliette root-key status, oubliette root-key retire)"
+    )]
+    ReplicaNotConfigured {
+        /// Where it was made.
+        path: PathBuf,
+    },
+    /// A replica does not belong to the others.
+    #[error(
+        "{path} is no replica of this root key, or an older copy of one: put the right file there, or remove it and make one with `oubliette root-key add`"
+    )]
+    ReplicaOfOthers {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A replica has not the key that counts.
+    #[error(
+        "the replica {path} does not have the root key {id}: it is an older copy; remove it, retire it, and make another with `oubliette root-key add`"
+    )]
+    ReplicaStale {
+        /// Where it is.
+        path: PathBuf,
+        /// The key that counts.
+        id: RootKeyId,
+    },
+    /// No replica has this name.
+    #[error("no replica of the root key has the id {id}: `oubliette root-key status` lists them")]
+    NoSuchReplica {
+        /// What was named.
+        id: String,
+    },
+    /// A replica that is there cannot be retired as if it were lost.
+    #[error("the replica {id} is at hand: take it out of root_key.replicas first, and destroy its medium")]
+    ReplicaAtHand {
+        /// Which one.
+        id: String,
+    },
     /// The top key does not open.
     #[error("the root key {id} does not open the top key: the database was changed, or belongs to another root key")]
     CannotUnwrap {
         /// The key that was used.
         id: RootKeyId,
     },
+}
+
+impl RootKeyError {
+    /// Whether one of several replicas is the matter: then there is a key to read with, and no way to destroy it.
+    pub fn is_of_a_replica(&self) -> bool {
+        matches!(
+            self,
+            Self::ReplicaMissing { .. }
+                | Self::ReplicaNotConfigured { .. }
+                | Self::ReplicaOfOthers { .. }
+                | Self::ReplicaStale { .. }
+        )
+    }
 }

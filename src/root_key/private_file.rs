@@ -1,4 +1,5 @@
-//! A small text file with a key in it, 0600, outside the data directory.
+//! A small text file with the signing key in it, 0600, outside the data directory. (A root key's file is replaced far more often, and
+//! is overwritten in place: see `file`.)
 //!
 //! Every change writes a new file beside it (`.new`), fsyncs it, exchanges the two, fsyncs the folder, and overwrites the old file, which
 //! now has the name `.new`, before letting go of it. So the old bytes have a name until they are gone: whatever stands at `.new` after a

@@ -1,7 +1,7 @@
 //! What all rooms of the vault share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::fence::Fences;
 use super::log::Log;
@@ -25,8 +25,8 @@ pub(super) struct Core {
     pub provider: Arc<dyn RootKey>,
     pub tree: Tree,
     pub log: Log,
-    /// Whether a root key stands on the device of the data.
-    pub shares_device: bool,
+    /// The size of the log at the newest pin; pins are set one at a time.
+    pub pinning: Mutex<u64>,
     pub fences: Arc<Fences>,
     pub reservations: Reservations,
     pub rates: Rates,

@@ -186,6 +186,25 @@ fn answer_of(core: &Core, receipts: &Receipts<'_>, job: &ErasureJob) -> Result<O
     Ok(Some(Erasure { receipt, opening }))
 }
 
+/// At start: closes the fences of all whose erasure was asked for, then carries it out. Where a replica of the root key is missing, nothing
+/// can be destroyed: reads go on, and the erasures stay owed.
+pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
+    let (mut from, to) = rows::all(rows::Kind::Erasing);
+    loop {
+        let stored = core.db.range(&from, &to, DUTIES_AT_ONCE)?;
+        let Some((last, _)) = stored.last() else { break };
+        from = rows::behind(last.clone());
+        stored.iter().try_for_each(|(key, row)| reopen(core, key, row).map(drop))?;
+    }
+    match resume(core) {
+        Err(VaultError::RootKey(error)) if error.is_of_a_replica() => {
+            tracing::error!(%error, "no erasure is final until this is mended; reads and writes go on");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 /// Carries out what is pending in the database: after a crash, or after an epoch that failed.
 pub(super) fn resume(core: &Core) -> Result<(), VaultError> {
     settle(core)?;
@@ -336,7 +355,7 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
     loop {
         let owed = core.db.range(&from, &to, DUTIES_AT_ONCE)?;
         if owed.is_empty() {
-            return Ok(());
+            return core.keep_pin();
         }
         let mut batch = Batch::new();
         for (key, row) in &owed {
@@ -360,7 +379,8 @@ fn add_receipt(core: &Core, batch: &mut Batch, key: &[u8], row: &[u8]) -> Result
         approved_by: None,
         provider: core.provider.name().to_owned(),
         medium: core.provider.medium(),
-        shares_device: core.shares_device,
+        shares_device: core.shares_device(),
+        lost_replicas: core.provider.lost_replicas()?,
         final_at: core.provider.final_at(at),
         kept_under: Vec::new(),
     };

@@ -13,8 +13,8 @@ use crate::domain::ids::TenantId;
 use crate::root_key::SigningKeyFile;
 use crate::store::{Batch, Committer, Database, StoreError, rows};
 
-/// The entries about the log itself belong to no tenant.
-const NO_TENANT: TenantId = TenantId([0; 16]);
+/// The entries about the log itself and about the root key belong to no tenant.
+pub(super) const NO_TENANT: TenantId = TenantId([0; 16]);
 /// The most keys that are told; the eldest are left out.
 const MAX_KEYS: usize = 256;
 

@@ -25,11 +25,13 @@ mod format;
 mod listing;
 mod log;
 mod people;
+mod pin;
 mod quota;
 mod receipts;
 mod reclaim;
 mod record_rows;
 mod records;
+mod replicas;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -42,6 +44,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use crate::root_key::MediumClass;
+pub use crate::root_key::ReplicaStatus;
 pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
 pub use erasure::Erasure;
@@ -65,10 +68,33 @@ use crate::keys::LEAF_LIMIT;
 pub struct VaultPaths {
     /// The data directory.
     pub data: PathBuf,
-    /// The root key's file, outside the data directory.
-    pub root_key: PathBuf,
+    /// The root key, outside the data directory.
+    pub root_key: RootKeyPlace,
     /// The file of the key that signs the log, outside the data directory too.
     pub signing_key: PathBuf,
+}
+
+/// Where the root key is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootKeyPlace {
+    /// In files: one, or replicas of one.
+    File {
+        /// The files.
+        paths: Vec<PathBuf>,
+        /// Whether they may stand on the device of the data, where one image holds both.
+        may_share_device: bool,
+    },
+}
+
+impl RootKeyPlace {
+    /// In words, for messages.
+    pub fn words(&self) -> String {
+        match self {
+            Self::File { paths, .. } => {
+                paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
+            }
+        }
+    }
 }
 
 /// How much of what.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::core::Core;
 use super::format::{decode_format, encode_format};
@@ -10,7 +10,7 @@ use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::{Pages, RootRow, Top, Tree};
 use super::writer::{TreeWriter, add_pages};
-use super::{Vault, VaultError, VaultLimits, VaultPaths, erasure};
+use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure};
 use crate::audit::note::Origin;
 use crate::keys::{Draft, EpochPlan};
 use crate::root_key::{FileRootKey, KeyFileError, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
@@ -40,6 +40,28 @@ pub enum StartError {
     WrongSigningKey {
         /// The key that the log names, as verifiers know it.
         named: String,
+    },
+    /// A root key would stand on the device of the data.
+    #[error(
+        "the root key {path} stands on the device of the data directory {data}: one image of that device would hold both, and no erasure would hold against it; put the key on another device, or accept that (root_key.may_share_device, init --may-share-device), and every receipt says so"
+    )]
+    SharesDevice {
+        /// The key's path.
+        path: String,
+        /// The data directory.
+        data: String,
+    },
+    /// The database does not contain the log that is remembered.
+    #[error(
+        "this database is an older copy, or was changed: its log has {found} entries, and does not contain the {pinned} of epoch {epoch} that the root key's medium remembers; put the newest data back; nothing was changed"
+    )]
+    RolledBack {
+        /// How many entries it has.
+        found: u64,
+        /// How many it must have.
+        pinned: u64,
+        /// Of which epoch.
+        epoch: u64,
     },
     /// There is a vault already.
     #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
@@ -127,6 +149,9 @@ impl Vault {
 
     /// Waits until everything acknowledged is durable, and refuses writes from then on.
     pub async fn close(&self) {
+        if let Err(error) = self.keep_pin().await {
+            tracing::warn!(%error, "the end of the log was not remembered beside the root key");
+        }
         let committer = self.core.committer.clone();
         // The thread is gone only if the whole runtime is.
         drop(tokio::task::spawn_blocking(move || committer.close()).await);
@@ -141,11 +166,12 @@ async fn on_a_thread<T: Send + 'static>(
 
 fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(), StartError> {
     refuse_keys_inside(paths)?;
+    refuse_shared_device(paths)?;
     let data = paths.data.display().to_string();
     if std::fs::read_dir(&paths.data).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(StartError::Exists(data));
     }
-    let (provider, root_key) = FileRootKey::create(&paths.root_key)?;
+    let (provider, root_key) = create_provider(paths)?;
     let signing_key = SigningKeyFile::create(&paths.signing_key)?;
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
     let committer = Committer::start(Arc::clone(&db))?;
@@ -153,7 +179,7 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
     let mut batch = Batch::new();
     batch.put(rows::format(), encode_format());
-    batch.put(rows::root(), RootRow::wrap(&provider, root_key, FIRST_EPOCH, &top)?.encode());
+    batch.put(rows::root(), RootRow::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?.encode());
     add_pages(&mut batch, writes);
     Log::begin(&mut batch, origin.clone(), &signing_key)?;
     committer.commit_blocking(batch).map_err(VaultError::from)?;
@@ -166,7 +192,8 @@ fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError
     if !database_folder(&paths.data).is_dir() {
         return Err(StartError::NoVault(paths.data.display().to_string()));
     }
-    let provider = Arc::new(FileRootKey::open(&paths.root_key)?);
+    refuse_shared_device(paths)?;
+    let provider = open_provider(&paths.root_key)?;
     let signing_key = SigningKeyFile::open(&paths.signing_key)?;
     // From here on no other process has the data, nor what a crash left beside the root key.
     let db = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
@@ -196,7 +223,7 @@ pub(super) fn assemble(
         provider,
         tree: Tree::new(pages, top),
         log,
-        shares_device: shares_device(paths),
+        pinning: Mutex::default(),
         fences: Arc::default(),
         reservations: Reservations::default(),
         rates: Rates::default(),
@@ -204,7 +231,8 @@ pub(super) fn assemble(
         data: paths.data.clone(),
         db,
     });
-    erasure::resume(&core)?;
+    core.refuse_rolled_back()?;
+    erasure::recover(&core)?;
     Ok(core)
 }
 
@@ -212,10 +240,32 @@ pub(super) fn database_folder(data: &Path) -> PathBuf {
     data.join("db")
 }
 
+fn create_provider(paths: &VaultPaths) -> Result<(Arc<dyn RootKey>, RootKeyId), StartError> {
+    match &paths.root_key {
+        RootKeyPlace::File { paths, .. } => {
+            let (provider, first) = FileRootKey::create(paths)?;
+            Ok((Arc::new(provider), first))
+        }
+    }
+}
+
+fn open_provider(place: &RootKeyPlace) -> Result<Arc<dyn RootKey>, StartError> {
+    match place {
+        RootKeyPlace::File { paths, .. } => Ok(Arc::new(FileRootKey::open(paths)?)),
+    }
+}
+
+/// The files of keys, each with what it holds.
+fn key_files(paths: &VaultPaths) -> Vec<(&'static str, &Path)> {
+    let RootKeyPlace::File { paths: root_keys, .. } = &paths.root_key;
+    let root_keys = root_keys.iter().map(|path| ("root key", path.as_path()));
+    root_keys.chain([("signing key", paths.signing_key.as_path())]).collect()
+}
+
 /// Compares the real paths, so that neither `..` nor a symbolic link hides a key in the data directory.
 fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
-    for (what, path) in [("root key", &paths.root_key), ("signing key", &paths.signing_key)] {
+    for (what, path) in key_files(paths) {
         // The folder, where the key is replaced; and the key itself, which may be a link into the data.
         let places = [real(folder_of(path)), real(path)];
         if real(&paths.data).is_ok_and(|data| places.iter().flatten().any(|place| place.starts_with(&data))) {
@@ -226,10 +276,23 @@ fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whether one image of the data's device would hold the root key too.
-fn shares_device(paths: &VaultPaths) -> bool {
-    let device = |path: &Path| path.metadata().ok().map(|about| about.dev());
-    device(folder_of(&paths.root_key)) == device(&paths.data)
+/// Refuses a root key on the device of the data, unless that was accepted. Where nothing stands yet, the folder above tells the device.
+fn refuse_shared_device(paths: &VaultPaths) -> Result<(), StartError> {
+    let RootKeyPlace::File { paths: root_keys, may_share_device: false } = &paths.root_key else { return Ok(()) };
+    let data = device_of(&paths.data);
+    match root_keys.iter().find(|path| device_of(path) == data) {
+        Some(path) => {
+            let (path, data) = (path.display().to_string(), paths.data.display().to_string());
+            Err(StartError::SharesDevice { path, data })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The device of the nearest thing that exists on the way up from `path`.
+fn device_of(path: &Path) -> Option<u64> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors().find_map(|place| place.metadata().ok()).map(|about| about.dev())
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -69,17 +69,25 @@ impl House {
         house
     }
 
+    fn root_key(&self) -> PathBuf {
+        self.folder.path().join("root.key")
+    }
+
+    fn provider(&self) -> FileRootKey {
+        FileRootKey::open(&[self.root_key()]).unwrap()
+    }
+
     fn paths(&self) -> VaultPaths {
         let at = |name: &str| self.folder.path().join(name);
-        VaultPaths { data: at("data"), root_key: at("root.key"), signing_key: at("signing.key") }
+        let root_key = RootKeyPlace::File { paths: vec![self.root_key()], may_share_device: true };
+        VaultPaths { data: at("data"), root_key, signing_key: at("signing.key") }
     }
 
     async fn open(&self) -> Arc<Vault> {
-        let (paths, limits) = (self.paths(), self.limits.clone());
+        let (paths, limits, provider) = (self.paths(), self.limits.clone(), self.provider());
         let (fault, hoard) = (Arc::clone(&self.fault), Arc::clone(&self.hoard));
         let open = move || {
             let db = SledEngine::open(&start::database_folder(&paths.data)).unwrap();
-            let provider = FileRootKey::open(&paths.root_key).unwrap();
             let (db, provider) = (FaultyDisk(db, Arc::clone(&fault), hoard), FaultyKey(provider, fault));
             let signing_key = SigningKeyFile::open(&paths.signing_key).unwrap();
             start::assemble(&paths, limits, Arc::new(db), Arc::new(provider), signing_key).unwrap()
@@ -275,9 +283,8 @@ async fn whatever_fails_an_erasure_is_not_begun_or_final_after_a_restart_and_har
                 usize::from(asked),
                 "{place}: asked for and not final after a restart, or final and readable"
             );
-            let held = FileRootKey::open(&house.paths().root_key).unwrap().held().unwrap();
+            let held = house.provider().held().unwrap();
             assert_eq!(held.len(), 1, "{place}");
-            assert!(!house.folder.path().join("root.key.new").exists(), "{place}");
             let receipt = house.erase(&vault, "ada").await.unwrap();
             assert_eq!(house.erase(&vault, "ada").await.unwrap(), receipt, "{place}");
             assert_eq!(house.final_erasures(&vault), 1, "{place}");

@@ -129,6 +129,7 @@ def statement(entry):
     stated["provider"] = r.take(r.number(4)).decode()
     stated["medium"] = {1: "file", 2: "hsm"}[r.number(1)]
     stated["shares_device"] = {0: False, 1: True}[r.number(1)]
+    stated["lost_replicas"] = r.number(4)
     stated["final_ms"] = r.number(8)
     stated["kept_under"] = [r.number(1) for _ in range(r.number(4))]
     if r.data:

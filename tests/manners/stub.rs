@@ -61,6 +61,8 @@ impl Server {
             root_key: oubliette::config::RootKey {
                 provider: oubliette::config::Provider::File,
                 path: Path::new("unused").to_owned(),
+                replicas: Vec::new(),
+                may_share_device: false,
             },
             signing: oubliette::config::Signing { key: Path::new("unused").to_owned() },
             listen: Listen { address, plaintext_on_loopback: tls.is_none(), tls },

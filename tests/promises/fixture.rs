@@ -68,7 +68,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("key")).unwrap();
         let server = Self { folder, port: free_port(), child: None };
-        let made = oubliette(&["init", "--address", &format!("127.0.0.1:{}", server.port)])
+        let made = oubliette(&["init", "--may-share-device", "--address", &format!("127.0.0.1:{}", server.port)])
             .arg("--dir")
             .arg(server.dir())
             .arg("--root-key")

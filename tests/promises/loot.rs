@@ -35,7 +35,7 @@ impl Loot {
     pub fn open(data: &Path, root_key: &Path) -> Self {
         let db = SledEngine::open(&data.join("db")).unwrap();
         let root = StolenRoot::read(&db.get(&rows::root()).unwrap().unwrap()).unwrap();
-        let top = root.top_key(&FileRootKey::open(root_key).unwrap()).unwrap();
+        let top = root.top_key(&FileRootKey::open(&[root_key.to_owned()]).unwrap()).unwrap();
         Self { db, top: top.expect("the root key opens the database"), objects: data.join("objects") }
     }
 

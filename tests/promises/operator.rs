@@ -26,7 +26,14 @@ fn snapshot(folder: &Path) -> BTreeMap<PathBuf, [u8; 32]> {
 }
 
 fn init(dir: &Path, root_key: &Path, more: &[&str]) -> Output {
-    oubliette(&["init"]).arg("--dir").arg(dir).arg("--root-key").arg(root_key).args(more).output().unwrap()
+    oubliette(&["init", "--may-share-device"])
+        .arg("--dir")
+        .arg(dir)
+        .arg("--root-key")
+        .arg(root_key)
+        .args(more)
+        .output()
+        .unwrap()
 }
 
 fn serve(server: &Server) -> Output {
@@ -94,10 +101,14 @@ fn init_writes_nothing_where_one_thing_is_in_the_way() {
     refused(&init(&dir, &root_key, &["--name", "two words"]), &["two words", "--name"]);
     assert!(files_below(folder.path()).is_empty());
 
-    // Something that no look beforehand finds: the root key's successor cannot be written.
-    fs::create_dir(folder.path().join("root.key.new")).unwrap();
-    let half_way = init(&dir, &root_key, &[]);
-    refused(&half_way, &["writing its successor", "written until then: ", "vault/oubliette.toml", "vault/tls; remove"]);
+    let strict = oubliette(&["init"]).arg("--dir").arg(&dir).arg("--root-key").arg(&root_key).output().unwrap();
+    refused(&strict, &["nothing was written", "on the device of the data", "--may-share-device"]);
+    assert!(files_below(folder.path()).is_empty());
+
+    // Something that no look beforehand finds: the root key cannot be written.
+    let full = Path::new("/proc/self/root.key");
+    let half_way = init(&dir, full, &[]);
+    refused(&half_way, &["making it", "written until then: ", "vault/oubliette.toml", "vault/tls; remove"]);
     assert!(!words(&half_way).contains("vault/data"), "it names what was not written: {}", words(&half_way));
 }
 
@@ -158,6 +169,65 @@ async fn a_root_key_from_before_an_erasure_is_refused() {
     server.restart().await;
 }
 
+#[tokio::test]
+async fn a_lost_replica_of_the_root_key_stops_erasures_and_nothing_else_until_it_is_retired() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    assert_eq!(server.stop().await.code(), Some(0));
+    let second = server.root_key().with_file_name("second.key");
+    let config = server.config();
+    let root_key = |arguments: &[&str]| {
+        let output = oubliette(&["root-key"]).args(arguments).arg("--json").arg("--config").arg(&config).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["replicas"].clone()
+    };
+    let listed = root_key(&["add", second.to_str().unwrap()]);
+    assert_eq!(listed[1]["problem"], "it is not in the configuration");
+    server.set("root_key.replicas", &format!("[{second:?}]"));
+    let listed = root_key(&["status"]);
+    assert!(listed[0]["problem"].is_null() && listed[1]["problem"].is_null(), "{listed}");
+    let lost = listed[1]["id"].as_str().unwrap().to_owned();
+
+    server.restart().await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    for (number, customer) in ["ada", "bob", "cleo"].into_iter().enumerate() {
+        ingest.store_chat(chat(&format!("chat-{number:04}"), customer)).await.unwrap();
+    }
+    assert_eq!(officer.erase("erase-0001", "ada").await.unwrap().lost_replicas, 0);
+    let of_cleo = ingest.store_chat(chat("chat-0009", "cleo")).await.unwrap();
+    fs::remove_file(&second).unwrap();
+    assert_refused(officer.erase("erase-0002", "bob").await, Code::Unavailable, "ERASURE_NOT_FINAL");
+    assert_eq!(server.stop().await.code(), Some(0));
+
+    // Also after a restart: whom it concerns stays refused, the others go on.
+    server.restart().await;
+    let (ingest, supervisor) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.supervisor).await);
+    supervisor.chat(&of_cleo.record_id, PURPOSES[0]).await.unwrap();
+    ingest.store_chat(chat("chat-0010", "cleo")).await.unwrap();
+    let again = ingest.store_chat(chat("chat-0011", "bob")).await;
+    assert_refused(again, Code::FailedPrecondition, "CUSTOMER_ERASED");
+    assert_eq!(server.stop().await.code(), Some(0));
+
+    server.set("root_key.replicas", "[]");
+    root_key(&["retire", &lost]);
+    server.restart().await;
+    let officer = Caller::of(&server, &people.privacy_officer).await;
+    let receipt = officer.erase("erase-0002", "bob").await.unwrap();
+    assert_eq!(receipt.lost_replicas, 1, "a key that may live on is not told of");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in files_below(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
+    }
+}
+
 fn owner_only(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
@@ -195,11 +265,49 @@ fn a_bad_configuration_is_refused_with_its_line() {
 #[tokio::test]
 async fn a_second_service_on_the_same_data_is_refused() {
     let server = Server::start().await;
-    // As if the first one were about to replace the key.
-    let successor = server.root_key().with_file_name("root.key.new");
-    fs::write(&successor, "a key on its way").unwrap();
+    // As if the first one were in the middle of an epoch: a staged key stands on the second page.
+    let mut key = fs::read(server.root_key()).unwrap();
+    key[2 * 4096..2 * 4096 + 5].copy_from_slice(b"a key");
+    fs::write(server.root_key(), &key).unwrap();
     refused(&serve(&server), &[server.data_dir().to_str().unwrap(), "in use by another process", "stop that one"]);
-    assert_eq!(fs::read(&successor).unwrap(), b"a key on its way", "it touched what is the first one's");
+    assert_eq!(fs::read(server.root_key()).unwrap()[..3 * 4096], key[..3 * 4096], "it touched what is the first one's");
+}
+
+#[tokio::test]
+async fn a_database_older_than_the_log_that_is_remembered_is_refused_and_the_newest_is_taken() {
+    let mut server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+    let (data, older, newest) = (server.data_dir(), server.dir().join("older"), server.dir().join("newest"));
+    copy_folder(&data, &older);
+    server.restart().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let record = ingest.store_chat(chat("chat-0002", "bob")).await.unwrap();
+    // No epoch came between, so the root key opens both.
+    assert_eq!(server.stop().await.code(), Some(0));
+    fs::rename(&data, &newest).unwrap();
+    copy_folder(&older, &data);
+    refused(&serve(&server), &["an older copy", "root key's medium remembers", "put the newest data back"]);
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&newest, &data).unwrap();
+    server.restart().await;
+    Caller::of(&server, &people.supervisor).await.chat(&record.record_id, PURPOSES[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_root_key_on_the_device_of_the_data_is_refused_unless_that_is_accepted() {
+    let mut server = Server::make(&[]);
+    server.set("root_key.may_share_device", "false");
+    refused(&serve(&server), &["stands on the device of the data", "root_key.may_share_device"]);
+    server.set("root_key.may_share_device", "true");
+    server.restart().await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
+    let receipt = Caller::of(&server, &people.privacy_officer).await.erase("erase-0001", "ada").await.unwrap();
+    assert!(receipt.shares_device, "the receipt does not say so");
 }
 
 #[tokio::test]
@@ -220,9 +328,9 @@ async fn an_erasure_whose_old_root_key_cannot_be_destroyed_says_so_until_it_can(
     let supervisor = Caller::of(&server, &people.supervisor).await;
     let of_ada = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
     let of_bob = ingest.store_chat(chat("chat-0002", "bob")).await.unwrap();
-    // Nothing can be written where the root key's successor is written.
-    let in_the_way = server.root_key().with_file_name("root.key.new");
-    fs::create_dir(&in_the_way).unwrap();
+    // The medium of the root key is gone for a while.
+    let away = server.root_key().with_file_name("away");
+    fs::rename(server.root_key(), &away).unwrap();
     for _ in 0..2 {
         let refused = officer.erase("erase-0001", "ada").await;
         assert_refused(refused, Code::Unavailable, "ERASURE_NOT_FINAL");
@@ -236,9 +344,8 @@ async fn an_erasure_whose_old_root_key_cannot_be_destroyed_says_so_until_it_can(
     supervisor.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
     ingest.store_chat(chat("chat-0003", "bob")).await.unwrap();
 
-    fs::remove_dir(&in_the_way).unwrap();
+    fs::rename(&away, server.root_key()).unwrap();
     officer.erase("erase-0001", "ada").await.unwrap();
-    assert!(!in_the_way.exists());
     assert_eq!(server.stop().await.code(), Some(0));
     server.restart().await;
     let supervisor = Caller::of(&server, &people.supervisor).await;
@@ -256,9 +363,13 @@ fn the_deployment_in_the_readme_works_as_it_stands() {
     let lines: Vec<_> = block.lines().collect();
     assert!((8..=12).contains(&lines.len()), "it promises to be short");
     let folder = tempfile::tempdir().unwrap();
-    for made in ["srv", "mnt/keys"] {
-        fs::create_dir_all(folder.path().join(made)).unwrap();
-    }
+    // The key's device is another, where this machine has one.
+    let other_device = tempfile::tempdir_in("/dev/shm").unwrap();
+    let device = |path: &Path| fs::metadata(path).unwrap().dev();
+    assert_ne!(device(other_device.path()), device(folder.path()), "this machine has no second device for the key");
+    let mnt = other_device.path().to_str().unwrap();
+    fs::create_dir_all(folder.path().join("srv")).unwrap();
+    fs::create_dir_all(other_device.path().join("keys")).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let here = folder.path().to_str().unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_oubliette"), folder.path().join("oubliette")).unwrap();
@@ -266,7 +377,7 @@ fn the_deployment_in_the_readme_works_as_it_stands() {
     for line in lines {
         let line = line
             .replace("/srv/", &format!("{here}/srv/"))
-            .replace("/mnt/", &format!("{here}/mnt/"))
+            .replace("/mnt/", &format!("{mnt}/"))
             .replace("0.0.0.0:7743", &format!("127.0.0.1:{port}"))
             .replace("vault.example.org", "localhost");
         script += match &line {

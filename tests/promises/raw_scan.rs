@@ -286,7 +286,7 @@ impl Needles {
     fn add_all_keys(&mut self, server: &Server) {
         let file = fs::read_to_string(server.root_key()).unwrap();
         let root_keys: Vec<_> =
-            file.lines().filter_map(|line| unhex(line.strip_prefix("key ")?.rsplit(' ').next()?)).collect();
+            file.lines().filter_map(|line| unhex(line.trim().strip_prefix("key ")?.rsplit(' ').next()?)).collect();
         assert_eq!(root_keys.len(), 1, "the provider holds one key");
         root_keys.iter().for_each(|key| self.add_key(key));
         let signing = fs::read_to_string(server.signing_key()).unwrap();

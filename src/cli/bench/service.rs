@@ -65,6 +65,7 @@ impl Service {
         let made = init::create(&InitOptions {
             dir: folder.path.join("vault"),
             root_key: folder.path.join("root.key"),
+            may_share_device: true,
             address,
             names: Vec::new(),
             token_file: None,

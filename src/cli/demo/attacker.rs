@@ -99,7 +99,7 @@ pub enum AttackError {
 /// Whether the database in `folder` opens with the root key in `root_key`. Blocks.
 pub(super) fn opens(folder: &Path, root_key: &Path) -> Result<bool, AttackError> {
     let db = SledEngine::open(folder)?;
-    Ok(root_of(&db)?.top_key(&FileRootKey::open(root_key)?)?.is_some())
+    Ok(root_of(&db)?.top_key(&FileRootKey::open(&[root_key.to_owned()])?)?.is_some())
 }
 
 impl Attacker {
@@ -107,7 +107,7 @@ impl Attacker {
     pub fn break_in(loot: &Loot) -> Result<Self, AttackError> {
         let before = SledEngine::open(&loot.before.join("db"))?;
         let now = loot.now.as_deref().map(SledEngine::open).transpose()?;
-        let provider = FileRootKey::open(&loot.root_key)?;
+        let provider = FileRootKey::open(std::slice::from_ref(&loot.root_key))?;
         let old_root = root_of(&before)?;
         let old_top = old_root.top_key(&provider)?;
         let opens_before = old_top.is_some();

@@ -57,6 +57,7 @@ impl House {
         let options = InitOptions {
             dir: dir.join("vault"),
             root_key: dir.join("root.key"),
+            may_share_device: true,
             address: free_address().map_err(DemoError::io("find a free port for the server of", dir))?,
             names: Vec::new(),
             token_file: Some(admin_token.clone()),

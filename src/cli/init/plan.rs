@@ -19,7 +19,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::codec::hex;
 use crate::domain::ids::PrincipalName;
 use crate::domain::principal::{PrincipalEntry, Role};
-use crate::vault::{NewToken, Vault, VaultLimits, VaultPaths};
+use crate::vault::{NewToken, RootKeyPlace, Vault, VaultLimits, VaultPaths};
 
 /// The name of the first principal.
 const ADMIN: &str = "admin";
@@ -65,7 +65,7 @@ impl Plan {
     }
 
     /// Looks at every path before anything is written.
-    pub fn refuse_what_cannot_be(&self) -> Result<(), InitError> {
+    pub fn refuse_what_cannot_be(&self, options: &InitOptions) -> Result<(), InitError> {
         let outside = [Some(&self.root_key), self.token_file.as_ref()].into_iter().flatten();
         let mut wanted = HashSet::from([&self.config, &self.profile, &self.tls, &self.data, &self.signing_key]);
         if let Some(path) = outside.clone().find(|path| !wanted.insert(path)) {
@@ -77,6 +77,9 @@ impl Plan {
         }
         if self.root_key.starts_with(&self.data) {
             return Err(InitError::RootKeyInside { root_key: self.root_key.clone(), data: self.data.clone() });
+        }
+        if !options.may_share_device && self.shares_device() {
+            return Err(InitError::SharesDevice(self.root_key.clone()));
         }
         for path in outside {
             if path.to_str().is_none() {
@@ -107,6 +110,7 @@ impl Plan {
         let config = Config::template(&TemplateValues {
             data_dir: Path::new("data"),
             root_key: &self.root_key,
+            may_share_device: options.may_share_device,
             signing_key: Path::new("signing.key"),
             address: options.address,
             certificate: Path::new("tls/server.pem"),
@@ -140,8 +144,9 @@ impl Plan {
         token: &BearerToken,
         expires: Timestamp,
     ) -> Result<String, InitError> {
-        let (data, root_key, signing_key) = (self.data.clone(), self.root_key.clone(), self.signing_key.clone());
-        let paths = VaultPaths { data, root_key, signing_key };
+        let may_share_device = options.may_share_device;
+        let root_key = RootKeyPlace::File { paths: vec![self.root_key.clone()], may_share_device };
+        let paths = VaultPaths { data: self.data.clone(), root_key, signing_key: self.signing_key.clone() };
         let origin = origin(options).map_err(|_| InitError::NoRandom)?;
         let vault = Vault::create(paths, VaultLimits::default(), origin).await.map_err(InitError::Vault)?;
         let name = PrincipalName::parse(ADMIN).expect("the name is constant and well formed");
@@ -171,7 +176,8 @@ impl Plan {
     }
 
     pub fn shares_device(&self) -> bool {
-        let device = |path: &Path| path.metadata().ok().map(|about| about.dev());
+        // Of the nearest thing that exists on the way up.
+        let device = |path: &Path| path.ancestors().find_map(|at| at.metadata().ok()).map(|about| about.dev());
         device(&self.root_key) == device(&self.data)
     }
 }
@@ -219,8 +225,8 @@ mod tests {
     fn the_profile_names_the_service_as_clients_reach_it() {
         let at = |address: &str, names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
-            let (dir, root_key) = (PathBuf::new(), PathBuf::new());
-            endpoint(&InitOptions { dir, root_key, address: address.parse().unwrap(), names, token_file: None })
+            let (dir, root_key, address) = (PathBuf::new(), PathBuf::new(), address.parse().unwrap());
+            endpoint(&InitOptions { dir, root_key, may_share_device: false, address, names, token_file: None })
         };
         assert_eq!(at("127.0.0.1:1", &["vault.example"]), "https://127.0.0.1:1");
         assert_eq!(at("[::1]:1", &[]), "https://[::1]:1");

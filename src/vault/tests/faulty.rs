@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::hoarder::Hoard;
 use crate::crypto::secret::Key;
 use crate::domain::clock::Timestamp;
-use crate::root_key::{FileRootKey, HeldKey, Holds, KeyFileError, MediumClass, RootKey, RootKeyError, RootKeyId};
+use crate::root_key::{FileRootKey, HeldKey, Holds, KeyFileError, MediumClass, Pin, RootKey, RootKeyError, RootKeyId};
 use crate::store::{Database, Row, SledEngine, StoreError, Write};
 
 /// One operation that fails: the one after `left` others, before its effect or behind it.
@@ -119,5 +119,21 @@ impl RootKey for FaultyKey {
 
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
         self.meet(|| self.0.keep_only(id))
+    }
+
+    fn pin(&self) -> Result<Option<Pin>, RootKeyError> {
+        self.meet(|| self.0.pin())
+    }
+
+    fn set_pin(&self, pin: &Pin) -> Result<(), RootKeyError> {
+        self.meet(|| self.0.set_pin(pin))
+    }
+
+    fn devices(&self) -> Vec<u64> {
+        self.0.devices()
+    }
+
+    fn lost_replicas(&self) -> Result<u32, RootKeyError> {
+        self.meet(|| self.0.lost_replicas())
     }
 }

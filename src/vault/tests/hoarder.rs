@@ -243,7 +243,7 @@ impl History {
         let erased_people: Vec<_> = self.erased.keys().map(|of| pseudonym(&keys, &customer(of))).collect();
         vault.close().await;
         drop(vault);
-        let provider = FileRootKey::open(&self.house.paths().root_key).unwrap();
+        let provider = self.house.provider();
         assert_eq!(provider.held().unwrap().len(), 1);
         let attack = attack(&self.hoard, &provider);
         for person in &erased_people {
@@ -279,13 +279,13 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
         // destruction of that key that stands against it, and nothing else.
         let (pocket, before) = (tempfile::tempdir().unwrap(), history.erased.len());
         let kept = pocket.path().join("root.key");
-        std::fs::copy(history.house.paths().root_key, &kept).unwrap();
+        std::fs::copy(history.house.root_key(), &kept).unwrap();
         history.erase(2).await;
         assert!(history.erased.len() > before, "{place}: nobody was left to erase");
         let hoard = Arc::clone(&history.hoard);
         let (now, living, erased, coverage) = history.attack().await;
         println!("hoarder, {place}: {coverage:?}; {} pages opened", now.pages_opened);
-        let with_an_old_key = attack(&hoard, &FileRootKey::open(&kept).unwrap());
+        let with_an_old_key = attack(&hoard, &FileRootKey::open(&[kept]).unwrap());
         assert!(!with_an_old_key.opened.is_disjoint(&erased), "{place}: the attack is not real");
         assert!(now.opened.is_disjoint(&erased), "{place}: erased records open");
         assert_eq!(now.opened, living, "{place}: living records do not open");

@@ -1,0 +1,50 @@
+//! The pin: what the root key's provider remembers of the log, so that an older or another database is noticed at start.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::PoisonError;
+
+use super::core::Core;
+use super::start::StartError;
+use super::{Vault, VaultError};
+use crate::audit::merkle;
+use crate::root_key::Pin;
+use crate::store::LogTree;
+
+impl Vault {
+    /// Has the provider remember the log as it stands, if it grew. To be called every few seconds.
+    pub async fn keep_pin(&self) -> Result<(), VaultError> {
+        self.core.blocking(|core| core.keep_pin()).await
+    }
+}
+
+impl Core {
+    /// Has the provider remember the log as it is durable.
+    pub fn keep_pin(&self) -> Result<(), VaultError> {
+        let mut pinned = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        // The epoch first: the log of an epoch contains what began it.
+        let epoch = self.tree.top().row.epoch;
+        let log = self.committer.log();
+        if log.size() == *pinned {
+            return Ok(());
+        }
+        self.provider.set_pin(&Pin { epoch, size: log.size(), root: log.root() })?;
+        *pinned = log.size();
+        Ok(())
+    }
+
+    /// Refuses a database that does not contain the pinned log.
+    pub fn refuse_rolled_back(&self) -> Result<(), StartError> {
+        let Some(Pin { epoch, size, root }) = self.provider.pin()? else { return Ok(()) };
+        let found = self.committer.log().size();
+        let contains = found >= size
+            && self.tree.top().row.epoch >= epoch
+            && merkle::root(&LogTree::new(self.db.as_ref()), size)? == root;
+        if contains { Ok(()) } else { Err(StartError::RolledBack { found, pinned: size, epoch }) }
+    }
+
+    /// Whether one image of the data's device would hold a root key too.
+    pub fn shares_device(&self) -> bool {
+        let data = self.data.metadata().ok().map(|about| about.dev());
+        data.is_some_and(|data| self.provider.devices().contains(&data))
+    }
+}
