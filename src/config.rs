@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 
 pub use limits::Limits;
-pub use template::TemplateValues;
+pub use template::{RootKeyValues, TemplateValues};
 
 /// The most bytes of a configuration file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -57,7 +57,8 @@ pub struct RootKey {
     /// Who keeps it.
     #[serde(default)]
     pub provider: Provider,
-    /// Its file, outside of the data directory.
+    /// Its file, outside of the data directory; of the provider `file`.
+    #[serde(default)]
     pub path: PathBuf,
     /// Further files with the same key, on other devices.
     #[serde(default)]
@@ -65,6 +66,55 @@ pub struct RootKey {
     /// Whether it may stand on the device of the data.
     #[serde(default)]
     pub may_share_device: bool,
+    /// The library of the security module; this and the next three of the provider `pkcs11`.
+    #[serde(default)]
+    pub module: PathBuf,
+    /// The token's label.
+    #[serde(default)]
+    pub token: String,
+    /// The file with the user's PIN.
+    #[serde(default)]
+    pub pin_file: PathBuf,
+    /// What the labels of the keys begin with.
+    #[serde(default = "default_label")]
+    pub label: String,
+    /// How many milliseconds lie between the beginnings of two epochs at least.
+    pub epoch_window_ms: Option<u64>,
+}
+
+fn default_label() -> String {
+    "oubliette".to_owned()
+}
+
+/// A metered or slow provider is asked for a new key once a second at most.
+const PKCS11_EPOCH_WINDOW_MS: u64 = 1_000;
+/// The longest time between two epochs that can be asked for: an erasure waits for it.
+const MAX_EPOCH_WINDOW_MS: u64 = 3_600_000;
+
+impl RootKey {
+    /// How many milliseconds lie between the beginnings of two epochs at least.
+    pub fn epoch_window_ms(&self) -> u64 {
+        let default = match self.provider {
+            Provider::File => 0,
+            Provider::Pkcs11 => PKCS11_EPOCH_WINDOW_MS,
+        };
+        self.epoch_window_ms.unwrap_or(default)
+    }
+
+    /// The keys of the section that must be there, or must not.
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let missing = |key, is_missing: bool| if is_missing { Err((key, "is empty; set it")) } else { Ok(()) };
+        if self.epoch_window_ms() > MAX_EPOCH_WINDOW_MS {
+            return Err(("epoch_window_ms", "must lie between 0 and 3600000"));
+        }
+        match self.provider {
+            Provider::File => missing("path", self.path.as_os_str().is_empty()),
+            Provider::Pkcs11 => missing("module", self.module.as_os_str().is_empty())
+                .and_then(|()| missing("token", self.token.is_empty()))
+                .and_then(|()| missing("pin_file", self.pin_file.as_os_str().is_empty()))
+                .and_then(|()| missing("label", self.label.is_empty())),
+        }
+    }
 }
 
 /// Who keeps the root key.
@@ -74,6 +124,8 @@ pub enum Provider {
     /// A file.
     #[default]
     File,
+    /// A hardware security module.
+    Pkcs11,
 }
 
 /// What signs the log.
@@ -256,14 +308,13 @@ impl Config {
                 "must be a loopback address, as metrics are served without TLS and token; put a proxy before it";
             return refuse("metrics", "address", problem);
         }
-        for (section, key, path) in [
-            ("data", "dir", &self.data.dir),
-            ("root_key", "path", &self.root_key.path),
-            ("signing", "key", &self.signing.key),
-        ] {
+        for (section, key, path) in [("data", "dir", &self.data.dir), ("signing", "key", &self.signing.key)] {
             if path.as_os_str().is_empty() {
                 return refuse(section, key, "is empty; set a path");
             }
+        }
+        if let Err((key, problem)) = self.root_key.check() {
+            return refuse("root_key", key, problem);
         }
         self.limits.first_out_of_range().map_or(Ok(()), |(key, problem)| Err(("limits", key, problem)))
     }
@@ -271,8 +322,12 @@ impl Config {
     fn start_paths_at(&mut self, folder: &Path) {
         let tls = self.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
         let optional = self.log.file.iter_mut().chain(self.policy.file.iter_mut());
-        let own = [&mut self.data.dir, &mut self.root_key.path, &mut self.signing.key];
-        for path in own.into_iter().chain(&mut self.root_key.replicas).chain(tls).chain(optional) {
+        let RootKey { provider, path, replicas, module, pin_file, .. } = &mut self.root_key;
+        let own = match provider {
+            Provider::File => vec![&mut self.data.dir, &mut self.signing.key, path],
+            Provider::Pkcs11 => vec![&mut self.data.dir, &mut self.signing.key, module, pin_file],
+        };
+        for path in own.into_iter().chain(replicas).chain(tls).chain(optional) {
             *path = folder.join(&*path);
         }
     }
@@ -318,8 +373,7 @@ mod tests {
     fn template() -> String {
         Config::template(&TemplateValues {
             data_dir: Path::new("data"),
-            root_key: Path::new("/keys/root \"1\".key"),
-            may_share_device: false,
+            root_key: RootKeyValues::File { path: Path::new("/keys/root \"1\".key"), may_share_device: false },
             signing_key: Path::new("signing.key"),
             address: "127.0.0.1:7443".parse().unwrap(),
             certificate: Path::new("tls/server.pem"),
@@ -340,11 +394,35 @@ mod tests {
             setting.unwrap_or(line).to_owned()
         };
         let switched_on = text.lines().map(switch_on).collect::<Vec<_>>().join("\n");
-        assert_eq!(parse(&switched_on).unwrap(), as_written);
+        let mut all = parse(&switched_on).unwrap();
+        // Absent and the default are the same to say, though not the same to write.
+        assert_eq!((all.root_key.epoch_window_ms.take(), as_written.root_key.epoch_window_ms()), (Some(0), 0));
+        assert_eq!(all, as_written);
         assert_eq!(as_written.limits, Limits::default());
         assert_eq!(as_written.data.dir, Path::new("/etc/oubliette/data"));
         assert_eq!(as_written.root_key.path, Path::new("/keys/root \"1\".key"));
         assert!(Limits::default().first_out_of_range().is_none());
+    }
+
+    #[test]
+    fn a_security_module_is_told_by_its_library_token_and_pin_file() {
+        let (module, pin_file) = (Path::new("/usr/lib/hsm.so"), Path::new("hsm.pin"));
+        let text = Config::template(&TemplateValues {
+            data_dir: Path::new("data"),
+            root_key: RootKeyValues::Pkcs11 { module, token: "the vault's", pin_file, label: "one" },
+            signing_key: Path::new("signing.key"),
+            address: "127.0.0.1:7443".parse().unwrap(),
+            certificate: Path::new("tls/server.pem"),
+            key: Path::new("tls/server.key"),
+        });
+        let config = parse(&text).unwrap().root_key;
+        assert_eq!(
+            (config.provider, config.token.as_str(), config.label.as_str()),
+            (Provider::Pkcs11, "the vault's", "one")
+        );
+        assert_eq!((config.pin_file.as_path(), config.epoch_window_ms()), (Path::new("/etc/oubliette/hsm.pin"), 1_000));
+        let without = parse(&text.replace("token = \"the vault's\"", "token = \"\"")).unwrap_err().to_string();
+        assert!(without.contains("root_key.token is empty"), "{without}");
     }
 
     #[test]

@@ -49,6 +49,7 @@ const MAY_NAME: &[(&[&str], &[&str])] = &[
     (&["crypto"], &["aes_gcm", "aws_lc_rs", "hkdf", "hmac", "sha2"]),
     (&["store"], &["sled", "object_store"]),
     (&["access"], &["cedar_policy"]),
+    (&["root_key"], &["cryptoki"]),
     (
         &["api", "cli"],
         &["tonic", "tonic_health", "tonic_prost", "tonic_reflection", "tonic_types", "prost", "prost_types"],

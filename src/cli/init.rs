@@ -26,6 +26,7 @@ const EXAMPLES: &str =
 
 Examples:
   oubliette init --dir /var/lib/oubliette --root-key /mnt/key/oubliette.root
+  oubliette init --dir vault --pkcs11-module /usr/lib/softhsm/libsofthsm2.so --pkcs11-token vault --pkcs11-pin-file hsm.pin
   oubliette init --dir vault --root-key /mnt/key/root --address 0.0.0.0:7743 --name vault.example
   oubliette init --dir vault --root-key ../vault.root --may-share-device --token-file ../admin.token --json";
 
@@ -49,9 +50,12 @@ pub struct InitOptions {
     /// The folder for configuration, certificates and data; made if it is not there
     #[arg(long, value_name = "DIR")]
     pub dir: PathBuf,
-    /// The root key's file, outside of the data, best on another device
-    #[arg(long, value_name = "FILE")]
-    pub root_key: PathBuf,
+    /// The root key's file, outside of the data, on another device
+    #[arg(long, value_name = "FILE", required_unless_present = "module", conflicts_with = "module")]
+    pub root_key: Option<PathBuf>,
+    /// The security module that keeps the root key instead.
+    #[command(flatten)]
+    pub hsm: HsmOptions,
     /// Accept that the root key stands on the device of the data; every receipt will say so
     #[arg(long)]
     pub may_share_device: bool,
@@ -64,6 +68,23 @@ pub struct InitOptions {
     /// Write the admin's token to this new file, readable by its owner only, instead of showing it
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+}
+
+/// A security module that keeps the root key.
+#[derive(Default, clap::Args)]
+pub struct HsmOptions {
+    /// Keep the root key in a security module: the library that speaks PKCS #11 to it
+    #[arg(long = "pkcs11-module", value_name = "FILE", requires = "token", requires = "pin_file")]
+    pub module: Option<PathBuf>,
+    /// The label of the module's token
+    #[arg(long = "pkcs11-token", value_name = "LABEL", requires = "module")]
+    pub token: Option<String>,
+    /// The file with the PIN of the token's user, readable by its owner only
+    #[arg(long = "pkcs11-pin-file", value_name = "FILE", requires = "module")]
+    pub pin_file: Option<PathBuf>,
+    /// What the labels of the keys begin with; each vault on a token needs its own
+    #[arg(long = "pkcs11-label", value_name = "LABEL", requires = "module", default_value = "oubliette")]
+    pub label: String,
 }
 
 /// What was made.

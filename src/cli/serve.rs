@@ -16,10 +16,10 @@ use crate::access::Access;
 use crate::access::policy::{Policies, PolicyError};
 use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, Provider};
 use crate::domain::clock::Timestamp;
 use crate::telemetry::{self, metrics, metrics::Metrics};
-use crate::vault::{RootKeyPlace, StartError, Vault, VaultLimits, VaultPaths};
+use crate::vault::{Pkcs11Place, RootKeyPlace, StartError, Vault, VaultLimits, VaultPaths};
 
 const EXAMPLES: &str =
     "Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
@@ -173,6 +173,7 @@ async fn serve(
     let beside = [
         tokio::spawn(reclaim(vault.clone(), ended.clone())),
         tokio::spawn(forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
+        tokio::spawn(renew_root_key(vault.clone(), ended.clone())),
         tokio::spawn(keep_pin(vault.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
     ];
@@ -199,6 +200,26 @@ async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
             tracing::warn!(error = chain(&error), "the space of erased customers was not all given back; the next start tries again");
         },
         () = ended.cancelled() => {}
+    }
+}
+
+/// Begins an epoch a day, so that no root key lives longer, and tries again what an epoch that failed left.
+async fn renew_root_key(vault: Arc<Vault>, ended: CancellationToken) {
+    const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+    const ROOT_KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+    let start = tokio::time::Instant::now() + RETRY_INTERVAL;
+    let mut ticks = tokio::time::interval_at(start, RETRY_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = ended.cancelled() => return,
+        }
+        if let Err(error) = vault.renew_root_key(ROOT_KEY_AGE).await {
+            tracing::error!(
+                error = chain(&error),
+                "erasures that were asked for are not final; tried again in a minute"
+            );
+        }
     }
 }
 
@@ -250,7 +271,7 @@ async fn show_metrics(listener: Option<tokio::net::TcpListener>, metrics: Arc<Me
 
 pub(super) async fn open_vault(config: &Config) -> Result<Arc<Vault>, CliError> {
     let paths = vault_paths(config);
-    let opened = Vault::open(paths.clone(), vault_limits(&config.limits)).await;
+    let opened = Vault::open(paths.clone(), vault_limits(config)).await;
     Ok(opened.map_err(|source| RefusedToServe::vault(&paths, source))?)
 }
 
@@ -258,16 +279,26 @@ pub(super) fn vault_paths(config: &Config) -> VaultPaths {
     let root_key = &config.root_key;
     VaultPaths {
         data: config.data.dir.clone(),
-        root_key: RootKeyPlace::File {
-            paths: std::iter::once(&root_key.path).chain(&root_key.replicas).cloned().collect(),
-            may_share_device: root_key.may_share_device,
+        root_key: match root_key.provider {
+            Provider::File => RootKeyPlace::File {
+                paths: std::iter::once(&root_key.path).chain(&root_key.replicas).cloned().collect(),
+                may_share_device: root_key.may_share_device,
+            },
+            Provider::Pkcs11 => RootKeyPlace::Pkcs11(Pkcs11Place {
+                module: root_key.module.clone(),
+                token: root_key.token.clone(),
+                pin_file: root_key.pin_file.clone(),
+                label: root_key.label.clone(),
+            }),
         },
         signing_key: config.signing.key.clone(),
     }
 }
 
-fn vault_limits(limits: &Limits) -> VaultLimits {
+fn vault_limits(config: &Config) -> VaultLimits {
+    let limits = &config.limits;
     VaultLimits {
+        epoch_window: Duration::from_millis(config.root_key.epoch_window_ms()),
         inline_content_bytes: limits.inline_content_bytes,
         part_bytes: limits.part_bytes,
         recording_bytes: limits.recording_bytes,

@@ -11,10 +11,8 @@ use super::Limits;
 pub struct TemplateValues<'a> {
     /// The data directory.
     pub data_dir: &'a Path,
-    /// The file of the root key.
-    pub root_key: &'a Path,
-    /// Whether it may stand on the device of the data.
-    pub may_share_device: bool,
+    /// Where the root key is.
+    pub root_key: RootKeyValues<'a>,
     /// The file of the key that signs the log.
     pub signing_key: &'a Path,
     /// Where to listen.
@@ -23,6 +21,29 @@ pub struct TemplateValues<'a> {
     pub certificate: &'a Path,
     /// The certificate's private key.
     pub key: &'a Path,
+}
+
+/// Where the root key is.
+#[derive(Debug, Clone, Copy)]
+pub enum RootKeyValues<'a> {
+    /// In a file.
+    File {
+        /// The file.
+        path: &'a Path,
+        /// Whether it may stand on the device of the data.
+        may_share_device: bool,
+    },
+    /// In a security module.
+    Pkcs11 {
+        /// The module's library.
+        module: &'a Path,
+        /// The token's label.
+        token: &'a str,
+        /// The file with the user's PIN.
+        pin_file: &'a Path,
+        /// What the labels of the keys begin with.
+        label: &'a str,
+    },
 }
 
 /// The text of the file. Lines with `#` directly before a key show a default that can be switched on and changed.
@@ -34,8 +55,24 @@ pub(super) fn write(values: &TemplateValues<'_>) -> String {
         "[data]\n# The directory that holds everything but the root key.\ndir = {}\n\n",
         quoted(values.data_dir)
     ));
-    let shared = if values.may_share_device { "may_share_device = true" } else { "#may_share_device = false" };
-    section(format_args!("{ROOT_KEY_HEAD}path = {}\n{ROOT_KEY_MORE}{shared}\n\n", quoted(values.root_key)));
+    match values.root_key {
+        RootKeyValues::File { path, may_share_device } => {
+            let shared = if may_share_device { "may_share_device = true" } else { "#may_share_device = false" };
+            let path = quoted(path);
+            section(format_args!(
+                "{ROOT_KEY_HEAD}{FILE_HEAD}path = {path}\n{FILE_MORE}{shared}\n{WINDOW}#epoch_window_ms = 0\n\n"
+            ));
+        }
+        RootKeyValues::Pkcs11 { module, token, pin_file, label } => {
+            let (module, pin_file) = (quoted(module), quoted(pin_file));
+            let (token, label) = (toml_string(token), toml_string(label));
+            section(format_args!(
+                "{ROOT_KEY_HEAD}provider = \"pkcs11\"\n# The library that speaks PKCS #11 to the security module.\nmodule = {module}\n\
+                 # The label of its token.\ntoken = {token}\n# The file with the PIN of the token's user, 0600.\npin_file = {pin_file}\n\
+                 # What the labels of the keys begin with.\nlabel = {label}\n{WINDOW}#epoch_window_ms = 1000\n\n"
+            ));
+        }
+    }
     section(format_args!("{SIGNING_HEAD}key = {}\n\n", quoted(values.signing_key)));
     section(format_args!(
         "[listen]\n# Address and port of the service.\naddress = \"{}\"\n{PLAINTEXT}\n[listen.tls]\n\
@@ -71,17 +108,24 @@ const HEAD: &str = "\
 
 const ROOT_KEY_HEAD: &str = "\
 [root_key]
-# Who keeps the root key: `file`.
-#provider = \"file\"
-# The file of the root key; outside of data.dir, best on another device. Each erasure replaces it. Never copy it into the
-# backups of the data: whoever has an old one and an old image has what was erased since.
+# Who keeps the root key: `file`, or `pkcs11` for a hardware security module.
 ";
 
-const ROOT_KEY_MORE: &str = "\
+const FILE_HEAD: &str = "\
+#provider = \"file\"
+# The file of the root key; outside of data.dir, on another device. Each erasure overwrites it. Never copy it into the backups of
+# the data: whoever has an old one and an old image has what was erased since.
+";
+
+const FILE_MORE: &str = "\
 # Further files with the same key, on other devices, so that a dead disk does not take the key along; `oubliette root-key add` makes
 # them. While one of them is missing, no erasure is final.
 #replicas = []
 # Whether the key may stand on the device of the data, where one image holds both: then no erasure holds against whoever has one.
+";
+
+const WINDOW: &str = "\
+# How many milliseconds lie between the beginnings of two epochs at least: erasures that come meanwhile share the next one.
 ";
 
 const SIGNING_HEAD: &str = "\

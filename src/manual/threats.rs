@@ -22,7 +22,7 @@
 //! | who | what stands against it |
 //! |---|---|
 //! | disk thief without the root key | everything personal is sealed, names are keyed hashes. To be seen: numbers, sizes and instants of records |
-//! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open. **Not noticed**: rows taken out, or an older image put back together with its root key |
+//! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open; a database that does not contain the log that is pinned beside the root key is refused. **Not noticed**: rows taken out, or an older image put back together with its root key's medium |
 //! | wrong role, other tenant | two questions to the policy; refusals that look like absence; each refusal is in the ledger |
 //! | an admin who wants to read | admins read nothing, but name those who may: one who makes a supervisor and a token for it reads as that one. Not prevented, and told: the ledger names admin, principal and roles of each such step |
 //! | stolen token | it ends (after 90 days by default), is stored as a hash, and is worth nothing from the call after its revocation on |
@@ -41,6 +41,6 @@
 //!   nothing, up to 400 KiB where the network is full), TLS and the kernel had taken may still arrive. All the rest is cut off.
 //! - How long a list takes: a page looks at up to `limits.list_scan_rows` rows, also such as the caller may not see; a page that is not full
 //!   and not the last tells that there are as many.
-//! - There is no pin against rolled-back databases, no mirror, no backup, no HSM yet.
+//! - There is no mirror and no backup yet: a lost disk is lost data.
 //! - What a raw image of sled's log tells by the order in which it was written: it is as the differences of two images.
 //! - An upload that breaks off is removed with its secret's row; that secret is shredded with the customer, not by an epoch of its own.

@@ -187,6 +187,12 @@ impl FileRootKey {
         Ok(())
     }
 
+    /// The key itself, for tests of providers that lie.
+    #[cfg(test)]
+    pub(crate) fn key(&self, id: RootKeyId) -> Result<Key, RootKeyError> {
+        self.find(id)
+    }
+
     fn find(&self, id: RootKeyId) -> Result<Key, RootKeyError> {
         let keys = self.readable()?.into_iter().flat_map(|content| content.keys).flatten();
         let found = keys.into_iter().find(|stored| stored.held.id == id);

@@ -5,6 +5,7 @@
 //! counts: the database names it. A staged key is used for one epoch or destroyed; it is never used again.
 
 mod file;
+mod pkcs11;
 mod private_file;
 mod signing_key;
 
@@ -12,6 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use file::{FileRootKey, ReplicaStatus};
+pub use pkcs11::{Pkcs11Place, Pkcs11RootKey};
 pub use private_file::{Holds, KeyFileError};
 pub use signing_key::SigningKeyFile;
 
@@ -54,6 +56,23 @@ pub struct Pin {
     pub size: u64,
     /// The root of their Merkle tree.
     pub root: [u8; 32],
+}
+
+/// As providers write it: epoch, entries, root.
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.epoch, self.size, codec::hex(&self.root))
+    }
+}
+
+impl Pin {
+    /// Reads what `Display` writes; `None` for anything else.
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        let (epoch, size) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let root = codec::unhex(words.next()?)?;
+        words.next().is_none().then_some(Self { epoch, size, root })
+    }
 }
 
 /// Holds the root key.
@@ -164,6 +183,46 @@ pub enum RootKeyError {
     ReplicaAtHand {
         /// Which one.
         id: String,
+    },
+    /// The token has a root key under this label.
+    #[error(
+        "the token has a root key labelled {label:?} already: a root key is never made where one is; choose another label"
+    )]
+    TokenHasKey {
+        /// The label.
+        label: String,
+    },
+    /// The token has no root key under this label.
+    #[error(
+        "the token {token:?} has no root key labelled {label:?}: name the right token and label, or restore the token from its own backup; without it nothing can be read"
+    )]
+    TokenHasNoKey {
+        /// The label.
+        label: String,
+        /// The token.
+        token: String,
+    },
+    /// There is no such token.
+    #[error("the security module has no token {token:?}: connect it, or name the right one in root_key.token")]
+    NoSuchToken {
+        /// The token.
+        token: String,
+    },
+    /// More objects than could be ours.
+    #[error("the token has more than {limit} objects under our label: nothing was touched; find out who makes them")]
+    TooManyObjects {
+        /// How many are looked at.
+        limit: usize,
+    },
+    /// The security module failed.
+    #[error("the security module failed for token {token:?}: {doing}")]
+    Module {
+        /// The token.
+        token: String,
+        /// Doing what.
+        doing: &'static str,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The top key does not open.
     #[error("the root key {id} does not open the top key: the database was changed, or belongs to another root key")]

@@ -27,7 +27,7 @@ use super::format::{
     DutyRow, ErasingRow, ErasureAnswer, ErasureRequestRow, Opening, Pending, ReclaimRow, Use, encode_tombstone,
 };
 use super::receipts::{Receipt, Receipts};
-use super::tree::{RootRow, Top, pseudonym};
+use super::tree::{RootRow, Top, WrappedTop, pseudonym};
 use super::writer::{add_pages, refuse_all};
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
@@ -43,7 +43,7 @@ use crate::domain::erasure::{Erased, Subject};
 use crate::domain::ids::{BlindIndex, CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, TenantId};
 use crate::domain::principal::Principal;
 use crate::keys::{Draft, EpochPlan, TenantKeys};
-use crate::root_key::RootKeyId;
+use crate::root_key::{RootKeyError, RootKeyId};
 use crate::store::{Batch, CommitError, StoreError, rows};
 
 /// How long a round of erasures waits for those who read the customers' records to stop. They are told at once, and look at it with every
@@ -72,6 +72,12 @@ impl Vault {
         let tenant = permit.resource().tenant;
         let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
         self.writer.erase(|answer| ErasureJob { tenant, customer, request, caller, answer }).await
+    }
+
+    /// Carries out what an earlier failure left, and begins an epoch without erasures unless there was one within `age`: so that no root
+    /// key lives longer.
+    pub async fn renew_root_key(&self, age: Duration) -> Result<(), VaultError> {
+        self.writer.renew(Instant::now().checked_sub(age).unwrap_or_else(Instant::now)).await
     }
 
     /// Enters a refusal into the ledger; durable when it returns.
@@ -143,33 +149,66 @@ impl RequestSlot {
     }
 }
 
-/// Carries out what was asked for, in one epoch, and answers.
-pub(super) fn erase(core: &Core, jobs: Vec<ErasureJob>) {
-    let mut waiting = Vec::new();
-    let mut asked = Vec::new();
-    for job in jobs {
-        match ask(core, &job) {
-            Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(erasure))),
-            Ok(Found::UnderWay) => waiting.push(job),
-            Ok(Found::Asked(one)) => {
-                waiting.push(job);
-                asked.push(one);
+/// Erasures on their way: those that were asked for and wait for the next epoch.
+#[derive(Default)]
+pub(super) struct Round {
+    waiting: Vec<ErasureJob>,
+    asked: Vec<Asked>,
+    /// When the last epoch began.
+    last: Option<Instant>,
+}
+
+impl Round {
+    /// Step 1 of these, at once. Answers those that need no epoch.
+    pub fn ask(&mut self, core: &Core, jobs: Vec<ErasureJob>) {
+        for job in jobs {
+            match ask(core, &job) {
+                Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(erasure))),
+                Ok(Found::UnderWay) => self.waiting.push(job),
+                Ok(Found::Asked(one)) => {
+                    self.waiting.push(job);
+                    self.asked.push(one);
+                }
+                Err(error) => drop(job.answer.send(Err(error))),
             }
-            Err(error) => drop(job.answer.send(Err(error))),
         }
     }
-    if waiting.is_empty() {
-        return;
+
+    /// When the next epoch may begin; `None` if nobody waits for one.
+    pub fn due(&self, core: &Core) -> Option<Instant> {
+        let due = self.last.map_or_else(Instant::now, |last| last + core.limits.epoch_window);
+        (!self.waiting.is_empty()).then_some(due)
     }
-    let done = if asked.is_empty() { resume(core) } else { carry_out(core, asked) };
-    if let Err(error) = done {
-        return refuse_all(waiting.into_iter().map(|job| job.answer), error);
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
     }
-    let receipts = Receipts::of(core);
-    for job in waiting {
-        // Whose request it was not is told what a later request would be told.
-        let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(VaultError::CustomerErased));
-        drop(job.answer.send(answer));
+
+    /// Carries out what was asked for, in one epoch, and answers.
+    pub fn carry_out(&mut self, core: &Core) {
+        self.last = Some(Instant::now());
+        let (waiting, asked) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.asked));
+        let done = if asked.is_empty() { resume(core) } else { carry_out(core, asked) };
+        if let Err(error) = done {
+            return refuse_all(waiting.into_iter().map(|job| job.answer), error);
+        }
+        let receipts = Receipts::of(core);
+        for job in waiting {
+            // Whose request it was not is told what a later request would be told.
+            let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(VaultError::CustomerErased));
+            drop(job.answer.send(answer));
+        }
+    }
+
+    /// An epoch without erasures, unless some wait, or there was one since `since`: so that no root key lives longer than that.
+    pub fn renew(&mut self, core: &Core, since: Instant) -> Result<(), VaultError> {
+        resume(core)?;
+        if self.waiting.is_empty() && self.last.is_none_or(|last| last < since) {
+            self.last = Some(Instant::now());
+            return carry_out(core, Vec::new());
+        }
+        Ok(())
     }
 }
 
@@ -288,7 +327,7 @@ fn carry_out(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
     }
     // A key left over from an epoch that failed must not stand beside the one staged now.
     settle(core)?;
-    let epoch = core.tree.top().row.epoch + 1;
+    let epoch = core.tree.top().row.top.epoch + 1;
     let staged = core.provider.stage(epoch)?;
     match write_epoch(core, epoch, staged, &asked) {
         Ok(()) => {}
@@ -310,7 +349,8 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
         draft.erase_customer(one.tenant, one.pseudonym, one.handle)?;
     }
     let EpochPlan { writes, top: key } = draft.into_epoch();
-    let row = RootRow::wrap(core.provider.as_ref(), staged, epoch, &key)?;
+    let wrapped = WrappedTop::wrap(core.provider.as_ref(), staged, epoch, &key)?;
+    let row = RootRow { top: wrapped, previous: Some(top.row.top.clone()) };
     let mut batch = Batch::new();
     batch.require_value(rows::root(), top.row.encode());
     batch.put(rows::root(), row.encode());
@@ -338,11 +378,9 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
     if !core.committer.is_open() {
         return Err(StoreError::Closed.into());
     }
-    let (current, row) = {
-        let top = core.tree.top();
-        (top.row.root_key, top.row.encode().to_vec())
-    };
-    if core.db.get(&rows::root())? != Some(row) {
+    let row = core.tree.top().row.clone();
+    let current = row.top.root_key;
+    if core.db.get(&rows::root())? != Some(row.encode()) {
         return Err(VaultError::ErasureNotFinal {
             why: "the database names another root key than the service works with",
         });
@@ -351,6 +389,7 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
     if core.provider.held()?.iter().any(|held| held.id != current) {
         return Err(VaultError::ErasureNotFinal { why: "the provider still has the old root key" });
     }
+    probe(core, &row)?;
     let (from, to) = rows::all(rows::Kind::Duty);
     loop {
         let owed = core.db.range(&from, &to, DUTIES_AT_ONCE)?;
@@ -362,6 +401,17 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
             add_receipt(core, &mut batch, key, row)?;
         }
         core.committer.commit_blocking(batch)?;
+    }
+}
+
+/// Tries the old root key on what it wrapped. A provider that says it has destroyed a key, does not list it, and uses it still is caught.
+fn probe(core: &Core, row: &RootRow) -> Result<(), VaultError> {
+    match row.previous.as_ref().map(|previous| previous.unwrap(core.provider.as_ref())) {
+        None | Some(Err(RootKeyError::NoSuchKey { .. } | RootKeyError::CannotUnwrap { .. })) => Ok(()),
+        Some(Ok(_)) => {
+            Err(VaultError::ErasureNotFinal { why: "the provider still opens what the old root key wrapped" })
+        }
+        Some(Err(error)) => Err(error.into()),
     }
 }
 

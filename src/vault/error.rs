@@ -67,6 +67,9 @@ pub enum VaultError {
     /// Quotas that only the operator may change.
     #[error("only the operator of the vault may change a tenant's quotas")]
     QuotasNotYours,
+    /// Only a root key in files has replicas.
+    #[error("this root key is not in a file: its copies are its security module's to look after")]
+    NoReplicas,
     /// What several callers waited for together failed.
     #[error(transparent)]
     Shared(#[from] Arc<VaultError>),

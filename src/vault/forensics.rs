@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::customer::Customer;
 use super::format::{ContentForm, Head, Manifest, Place, Use, decode_transcript, use_key};
-use super::tree::{RootRow, root_associated_data};
+use super::tree::{RootRow, WrappedTop};
 use crate::crypto::content;
 use crate::crypto::hash::Sha256;
 use crate::crypto::secret::Key;
@@ -41,19 +41,26 @@ impl StolenRoot {
 
     /// The epoch of the copy.
     pub fn epoch(&self) -> u64 {
-        self.0.epoch
+        self.0.top.epoch
     }
 
     /// The root key that the copy wants.
     pub fn root_key(&self) -> RootKeyId {
-        self.0.root_key
+        self.0.top.root_key
     }
 
     /// The top key, under whichever of the held root keys opens it; `None` if none does.
     pub fn top_key(&self, provider: &dyn RootKey) -> Result<Option<Key>, RootKeyError> {
-        let associated_data = root_associated_data(self.0.epoch, self.0.root_key);
+        Ok(self.top_keys(provider)?.into_iter().next())
+    }
+
+    /// All top keys in the row, that of the epoch before included, which any of the held root keys opens.
+    pub fn top_keys(&self, provider: &dyn RootKey) -> Result<Vec<Key>, RootKeyError> {
         let held = provider.held()?;
-        Ok(held.iter().find_map(|key| provider.unwrap(key.id, &associated_data, &self.0.wrapped_top).ok()))
+        let tops = std::iter::once(&self.0.top).chain(&self.0.previous);
+        // Whatever root key the row names for it, each that is held is tried.
+        let tried = tops.flat_map(|top| held.iter().map(|key| WrappedTop { root_key: key.id, ..top.clone() }));
+        Ok(tried.filter_map(|top| top.unwrap(provider).ok()).collect())
     }
 }
 

@@ -42,9 +42,10 @@ mod writer;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-pub use crate::root_key::MediumClass;
 pub use crate::root_key::ReplicaStatus;
+pub use crate::root_key::{MediumClass, Pkcs11Place};
 pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
 pub use erasure::Erasure;
@@ -84,6 +85,8 @@ pub enum RootKeyPlace {
         /// Whether they may stand on the device of the data, where one image holds both.
         may_share_device: bool,
     },
+    /// In a hardware security module.
+    Pkcs11(Pkcs11Place),
 }
 
 impl RootKeyPlace {
@@ -93,6 +96,7 @@ impl RootKeyPlace {
             Self::File { paths, .. } => {
                 paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ")
             }
+            Self::Pkcs11(place) => format!("{:?} of the token {:?}", place.label, place.token),
         }
     }
 }
@@ -112,6 +116,8 @@ pub struct VaultLimits {
     pub disk_reserve_bytes: u64,
     /// The most rows looked at for one page of a list.
     pub list_scan_rows: usize,
+    /// How much time lies between the beginnings of two epochs at least.
+    pub epoch_window: Duration,
 }
 
 impl Default for VaultLimits {
@@ -123,6 +129,7 @@ impl Default for VaultLimits {
             recording_bytes: 16 << 30,
             disk_reserve_bytes: 1 << 30,
             list_scan_rows: 10_000,
+            epoch_window: Duration::ZERO,
         }
     }
 }

@@ -22,7 +22,7 @@ impl Core {
     pub fn keep_pin(&self) -> Result<(), VaultError> {
         let mut pinned = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         // The epoch first: the log of an epoch contains what began it.
-        let epoch = self.tree.top().row.epoch;
+        let epoch = self.tree.top().row.top.epoch;
         let log = self.committer.log();
         if log.size() == *pinned {
             return Ok(());
@@ -37,7 +37,7 @@ impl Core {
         let Some(Pin { epoch, size, root }) = self.provider.pin()? else { return Ok(()) };
         let found = self.committer.log().size();
         let contains = found >= size
-            && self.tree.top().row.epoch >= epoch
+            && self.tree.top().row.top.epoch >= epoch
             && merkle::root(&LogTree::new(self.db.as_ref()), size)? == root;
         if contains { Ok(()) } else { Err(StartError::RolledBack { found, pinned: size, epoch }) }
     }

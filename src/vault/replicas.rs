@@ -12,23 +12,23 @@ use crate::root_key::{FileRootKey, ReplicaStatus};
 impl Vault {
     /// How the replicas of a root key are. Changes nothing.
     pub async fn replicas(place: RootKeyPlace) -> Result<Vec<ReplicaStatus>, StartError> {
-        let RootKeyPlace::File { paths, .. } = place;
+        let RootKeyPlace::File { paths, .. } = place else { return Ok(Vec::new()) };
         let look = move || Ok(FileRootKey::open(&paths)?.status());
         tokio::task::spawn_blocking(look).await.unwrap_or(Err(StartError::Vault(VaultError::Stopping)))
     }
 
     /// Makes one more replica of the root key, in a file that must not exist.
     pub async fn add_replica(&self, place: RootKeyPlace, path: PathBuf) -> Result<(), VaultError> {
+        let RootKeyPlace::File { paths, .. } = place else { return Err(VaultError::NoReplicas) };
         self.core.record(entry(Event::Replica { is_added: true, was_destroyed: false })).await?;
-        let RootKeyPlace::File { paths, .. } = place;
         let add = move |provider: &FileRootKey, current| provider.add(&path, current);
-        self.core.blocking(move |core| Ok(add(&FileRootKey::open(&paths)?, core.tree.top().row.root_key)?)).await
+        self.core.blocking(move |core| Ok(add(&FileRootKey::open(&paths)?, core.tree.top().row.top.root_key)?)).await
     }
 
     /// Takes a replica that is not at hand any more off the list. The ledger knows of it before it happens.
     pub async fn retire_replica(&self, place: RootKeyPlace, id: String, was_destroyed: bool) -> Result<(), VaultError> {
+        let RootKeyPlace::File { paths, .. } = place else { return Err(VaultError::NoReplicas) };
         self.core.record(entry(Event::Replica { is_added: false, was_destroyed })).await?;
-        let RootKeyPlace::File { paths, .. } = place;
         self.core.blocking(move |_| Ok(FileRootKey::open(&paths)?.retire(&id, was_destroyed)?)).await
     }
 }

@@ -8,12 +8,12 @@ use super::core::Core;
 use super::format::{decode_format, encode_format};
 use super::log::Log;
 use super::quota::{Rates, Reservations};
-use super::tree::{Pages, RootRow, Top, Tree};
+use super::tree::{Pages, RootRow, Top, Tree, WrappedTop};
 use super::writer::{TreeWriter, add_pages};
 use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure};
 use crate::audit::note::Origin;
 use crate::keys::{Draft, EpochPlan};
-use crate::root_key::{FileRootKey, KeyFileError, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
+use crate::root_key::{FileRootKey, KeyFileError, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
 use crate::store::{Batch, Committer, Database, Objects, SledEngine, StoreError, rows};
 
 const FIRST_EPOCH: u64 = 1;
@@ -179,7 +179,8 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
     let mut batch = Batch::new();
     batch.put(rows::format(), encode_format());
-    batch.put(rows::root(), RootRow::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?.encode());
+    let top = WrappedTop::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?;
+    batch.put(rows::root(), RootRow { top, previous: None }.encode());
     add_pages(&mut batch, writes);
     Log::begin(&mut batch, origin.clone(), &signing_key)?;
     committer.commit_blocking(batch).map_err(VaultError::from)?;
@@ -212,9 +213,9 @@ pub(super) fn assemble(
     decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
     let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
     let row = RootRow::decode(&row).map_err(VaultError::from)?;
-    refuse_wrong_root_key(provider.as_ref(), &row)?;
+    refuse_wrong_root_key(provider.as_ref(), &row.top)?;
     let pages = Pages(Arc::clone(&db));
-    let key = row.unwrap(provider.as_ref())?;
+    let key = row.top.unwrap(provider.as_ref())?;
     let top = Top::open(row, key, &pages)?;
     let log = Log::open(signing_key, db.as_ref())?;
     let core = Arc::new(Core {
@@ -241,25 +242,33 @@ pub(super) fn database_folder(data: &Path) -> PathBuf {
 }
 
 fn create_provider(paths: &VaultPaths) -> Result<(Arc<dyn RootKey>, RootKeyId), StartError> {
-    match &paths.root_key {
+    Ok(match &paths.root_key {
         RootKeyPlace::File { paths, .. } => {
             let (provider, first) = FileRootKey::create(paths)?;
-            Ok((Arc::new(provider), first))
+            (Arc::new(provider), first)
         }
-    }
+        RootKeyPlace::Pkcs11(place) => {
+            let (provider, first) = Pkcs11RootKey::create(place.clone())?;
+            (Arc::new(provider), first)
+        }
+    })
 }
 
 fn open_provider(place: &RootKeyPlace) -> Result<Arc<dyn RootKey>, StartError> {
-    match place {
-        RootKeyPlace::File { paths, .. } => Ok(Arc::new(FileRootKey::open(paths)?)),
-    }
+    Ok(match place {
+        RootKeyPlace::File { paths, .. } => Arc::new(FileRootKey::open(paths)?),
+        RootKeyPlace::Pkcs11(place) => Arc::new(Pkcs11RootKey::open(place.clone())?),
+    })
 }
 
 /// The files of keys, each with what it holds.
 fn key_files(paths: &VaultPaths) -> Vec<(&'static str, &Path)> {
-    let RootKeyPlace::File { paths: root_keys, .. } = &paths.root_key;
-    let root_keys = root_keys.iter().map(|path| ("root key", path.as_path()));
-    root_keys.chain([("signing key", paths.signing_key.as_path())]).collect()
+    let mut files = vec![("signing key", paths.signing_key.as_path())];
+    match &paths.root_key {
+        RootKeyPlace::File { paths, .. } => files.extend(paths.iter().map(|path| ("root key", path.as_path()))),
+        RootKeyPlace::Pkcs11(place) => files.push(("PIN of the security module", &place.pin_file)),
+    }
+    files
 }
 
 /// Compares the real paths, so that neither `..` nor a symbolic link hides a key in the data directory.
@@ -299,7 +308,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn refuse_wrong_root_key(provider: &dyn RootKey, row: &RootRow) -> Result<(), StartError> {
+fn refuse_wrong_root_key(provider: &dyn RootKey, row: &WrappedTop) -> Result<(), StartError> {
     let held = provider.held()?;
     if held.iter().any(|key| key.id == row.root_key) {
         return Ok(());

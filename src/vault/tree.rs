@@ -13,7 +13,7 @@ use crate::crypto::secret::Key;
 use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::ids::{CustomerId, Handle, Pseudonym, TenantId, TenantName};
 use crate::keys::{NodeId, PageSource, SourceError, SystemKeys, TenantKeys, View};
-use crate::root_key::{RootKey, RootKeyId};
+use crate::root_key::{RootKey, RootKeyError, RootKeyId};
 use crate::store::{Database, rows};
 
 const ROOT_VERSION: u8 = 1;
@@ -23,39 +23,55 @@ const MAX_OPEN_TENANTS: usize = 1024;
 /// The root row: which root key wraps the top key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RootRow {
+    pub top: WrappedTop,
+    /// That of the epoch before: what the probe tries, to see that the old root key opens nothing any more.
+    pub previous: Option<WrappedTop>,
+}
+
+/// A top key under a root key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WrappedTop {
     pub epoch: u64,
     pub root_key: RootKeyId,
-    pub wrapped_top: Vec<u8>,
+    pub wrapped: Vec<u8>,
+}
+
+impl WrappedTop {
+    /// Wraps `top` under a root key.
+    pub fn wrap(provider: &dyn RootKey, root_key: RootKeyId, epoch: u64, top: &Key) -> Result<Self, VaultError> {
+        let wrapped = provider.wrap(root_key, &root_associated_data(epoch, root_key), top)?;
+        Ok(Self { epoch, root_key, wrapped })
+    }
+
+    pub fn unwrap(&self, provider: &dyn RootKey) -> Result<Key, RootKeyError> {
+        provider.unwrap(self.root_key, &root_associated_data(self.epoch, self.root_key), &self.wrapped)
+    }
+
+    fn encode(&self, w: Writer) -> Writer {
+        w.u64(self.epoch).fixed(&self.root_key.0).framed(&self.wrapped)
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Result<Self, Decode> {
+        Ok(Self { epoch: r.u64()?, root_key: RootKeyId(r.array()?), wrapped: r.framed()?.to_vec() })
+    }
 }
 
 impl RootRow {
-    /// Wraps `top` under a root key.
-    pub fn wrap(provider: &dyn RootKey, root_key: RootKeyId, epoch: u64, top: &Key) -> Result<Self, VaultError> {
-        let wrapped_top = provider.wrap(root_key, &root_associated_data(epoch, root_key), top)?;
-        Ok(Self { epoch, root_key, wrapped_top })
-    }
-
-    pub fn unwrap(&self, provider: &dyn RootKey) -> Result<Key, VaultError> {
-        let associated_data = root_associated_data(self.epoch, self.root_key);
-        Ok(provider.unwrap(self.root_key, &associated_data, &self.wrapped_top)?)
-    }
-
     pub fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(ROOT_VERSION).u64(self.epoch).fixed(&self.root_key.0);
-        row.framed(&self.wrapped_top).finish().to_vec()
+        let row = self.top.encode(Writer::versioned(ROOT_VERSION));
+        row.option(self.previous.as_ref(), |w, previous| previous.encode(w)).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
         let (mut reader, _) = Reader::versioned("the root of the key tree", stored, ROOT_VERSION)?;
-        let row =
-            Self { epoch: reader.u64()?, root_key: RootKeyId(reader.array()?), wrapped_top: reader.framed()?.to_vec() };
+        let row = Self { top: WrappedTop::decode(&mut reader)?, previous: reader.option(WrappedTop::decode)? };
         reader.end()?;
         Ok(row)
     }
 }
 
 /// What the wrapped top key is bound to.
-pub(super) fn root_associated_data(epoch: u64, root_key: RootKeyId) -> Vec<u8> {
+fn root_associated_data(epoch: u64, root_key: RootKeyId) -> Vec<u8> {
     Writer::default().text("oubliette top key").u64(epoch).fixed(&root_key.0).finish().to_vec()
 }
 

@@ -4,13 +4,15 @@
 //! changes the tree between a plan and its batch; the pages as read travel in the batch as preconditions all the same.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::VaultError;
 use super::core::Core;
 use super::customer::Customer;
-use super::erasure::{self, Erasure, ErasureJob};
+use super::erasure::{Erasure, ErasureJob, Round};
 use super::tree::pseudonym;
 use crate::crypto::secret::random_bytes;
 use crate::domain::ids::{CustomerId, Handle, TenantId};
@@ -30,8 +32,16 @@ pub(super) struct TreeWriter {
 
 enum Job {
     Customer(CustomerJob),
-    Tenant { tenant: TenantId, answer: oneshot::Sender<Result<(), VaultError>> },
+    Tenant {
+        tenant: TenantId,
+        answer: oneshot::Sender<Result<(), VaultError>>,
+    },
     Erasure(ErasureJob),
+    /// An epoch without erasures, if there was none since.
+    Renewal {
+        since: Instant,
+        answer: oneshot::Sender<Result<(), VaultError>>,
+    },
 }
 
 struct CustomerJob {
@@ -41,12 +51,13 @@ struct CustomerJob {
 }
 
 impl TreeWriter {
-    /// Starts the thread. It ends when the last way to it is dropped.
+    /// Starts the thread; needs the async runtime. It ends when the last way to it is dropped.
     pub fn start(core: Arc<Core>) -> Result<Self, VaultError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let runtime = runtime::Handle::current();
         std::thread::Builder::new()
             .name("tree-writer".to_owned())
-            .spawn(move || run(&core, queue))
+            .spawn(move || run(&core, &runtime, queue))
             .map_err(|source| StoreError::Io { doing: "starting the tree writer", source })?;
         Ok(Self { jobs })
     }
@@ -69,6 +80,11 @@ impl TreeWriter {
         self.ask(|answer| Job::Erasure(job(answer))).await
     }
 
+    /// Carries out what an earlier failure left, and begins an epoch if there was none since then.
+    pub async fn renew(&self, since: Instant) -> Result<(), VaultError> {
+        self.ask(|answer| Job::Renewal { since, answer }).await
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, VaultError>>) -> Job) -> Result<T, VaultError> {
         let (answer, answered) = oneshot::channel();
         self.jobs.send(job(answer)).await.map_err(|_| VaultError::Stopping)?;
@@ -76,23 +92,46 @@ impl TreeWriter {
     }
 }
 
-fn run(core: &Core, mut queue: mpsc::Receiver<Job>) {
-    while let Some(first) = queue.blocking_recv() {
+fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
+    let mut round = Round::default();
+    loop {
+        let first = match round.due(core) {
+            None => queue.blocking_recv(),
+            // Erasures wait for the window between two epochs to end; whatever else comes is done meanwhile.
+            Some(due) => match runtime.block_on(async { tokio::time::timeout_at(due.into(), queue.recv()).await }) {
+                Ok(job) => job,
+                Err(_) => {
+                    round.carry_out(core);
+                    continue;
+                }
+            },
+        };
+        let Some(first) = first else {
+            // Nobody is left to ask for more. Who waits is answered, sooner than the window would have it.
+            if round.due(core).is_some() {
+                round.carry_out(core);
+            }
+            return;
+        };
         let (mut customers, mut erasures) = (Vec::new(), Vec::new());
+        let room = MAX_ROUND.saturating_sub(round.len()).max(1);
         let rest = std::iter::from_fn(|| queue.try_recv().ok());
-        for job in std::iter::once(first).chain(rest).take(MAX_ROUND) {
+        for job in std::iter::once(first).chain(rest).take(room) {
             match job {
                 Job::Customer(job) => customers.push(job),
                 Job::Erasure(job) => erasures.push(job),
                 // Whoever asked may have gone; the tenant stays.
                 Job::Tenant { tenant, answer } => drop(answer.send(add_tenant(core, tenant))),
+                Job::Renewal { since, answer } => drop(answer.send(round.renew(core, since))),
             }
         }
         if !customers.is_empty() {
             add_customers(core, customers);
         }
-        if !erasures.is_empty() {
-            erasure::erase(core, erasures);
+        round.ask(core, erasures);
+        let is_due = round.due(core).is_some_and(|due| due <= Instant::now());
+        if is_due || round.len() >= MAX_ROUND {
+            round.carry_out(core);
         }
     }
 }

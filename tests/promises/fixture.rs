@@ -16,6 +16,8 @@ use oubliette::cli::settings::{BearerToken, Settings};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::hsm::Hsm;
+
 /// How long a start or a stop may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
@@ -34,6 +36,8 @@ pub struct Server {
     folder: TempDir,
     port: u16,
     child: Option<Child>,
+    /// The configuration of SoftHSM2, where the root key is in it.
+    hsm: Option<PathBuf>,
 }
 
 /// A tenant and one bearer token for each who may do something in it.
@@ -65,22 +69,43 @@ impl Server {
 
     /// Makes a vault that nothing serves yet.
     pub fn make(settings: &[(&str, &str)]) -> Self {
+        Self::make_with(None, settings)
+    }
+
+    /// The same, with the root key in a security module.
+    pub fn make_on(hsm: &Hsm) -> Self {
+        Self::make_with(Some(hsm), &[])
+    }
+
+    fn make_with(hsm: Option<&Hsm>, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("key")).unwrap();
-        let server = Self { folder, port: free_port(), child: None };
-        let made = oubliette(&["init", "--may-share-device", "--address", &format!("127.0.0.1:{}", server.port)])
-            .arg("--dir")
-            .arg(server.dir())
-            .arg("--root-key")
-            .arg(server.root_key())
-            .arg("--token-file")
-            .arg(server.admin_token_file())
-            .output()
-            .unwrap();
+        let server = Self { folder, port: free_port(), child: None, hsm: hsm.map(Hsm::conf) };
+        let mut init = server.command_of(&["init", "--address", &format!("127.0.0.1:{}", server.port)]);
+        match hsm {
+            Some(hsm) => init.args(hsm.flags()),
+            None => init.arg("--may-share-device").arg("--root-key").arg(server.root_key()),
+        };
+        let made = init.arg("--dir").arg(server.dir()).arg("--token-file").arg(server.admin_token_file()).output();
+        let made = made.unwrap();
         assert!(made.status.success(), "init: {}", words(&made));
         server.set("log.file", &format!("{:?}", server.log_file()));
         settings.iter().for_each(|(key, value)| server.set(key, value));
         server
+    }
+
+    /// A command of the binary that finds the root key where this service has it.
+    fn command_of(&self, args: &[&str]) -> Command {
+        let mut command = oubliette(args);
+        command.envs(self.hsm.iter().map(|conf| ("SOFTHSM2_CONF", conf)));
+        command
+    }
+
+    /// `oubliette serve` for this service.
+    pub fn serve_command(&self) -> Command {
+        let mut command = self.command_of(&["serve", "--config"]);
+        command.arg(self.config());
+        command
     }
 
     /// The folder that `init` made.
@@ -260,11 +285,7 @@ impl Server {
     pub async fn try_start(&mut self) -> Result<(), String> {
         let seen_before = fs::metadata(self.log_file()).map_or(0, |about| about.len());
         let stderr = self.folder.path().join("stderr");
-        let mut child = oubliette(&["serve", "--config"])
-            .arg(self.config())
-            .stderr(File::create(&stderr).unwrap())
-            .spawn()
-            .unwrap();
+        let mut child = self.serve_command().stderr(File::create(&stderr).unwrap()).spawn().unwrap();
         let give_up = Instant::now() + PATIENCE;
         while Instant::now() < give_up {
             if child.try_wait().unwrap().is_some() {

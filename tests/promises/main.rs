@@ -7,6 +7,7 @@ mod chance;
 mod demo;
 mod fixture;
 mod gate;
+mod hsm;
 mod idempotency;
 mod kill;
 mod loot;

@@ -37,7 +37,7 @@ fn init(dir: &Path, root_key: &Path, more: &[&str]) -> Output {
 }
 
 fn serve(server: &Server) -> Output {
-    oubliette(&["serve", "--config"]).arg(server.config()).output().unwrap()
+    server.serve_command().output().unwrap()
 }
 
 /// That a command was refused, and that its words have all of `expected` in them.

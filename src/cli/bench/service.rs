@@ -64,7 +64,8 @@ impl Service {
         let (address, metrics) = (free_address()?, free_address()?);
         let made = init::create(&InitOptions {
             dir: folder.path.join("vault"),
-            root_key: folder.path.join("root.key"),
+            root_key: Some(folder.path.join("root.key")),
+            hsm: Default::default(),
             may_share_device: true,
             address,
             names: Vec::new(),

@@ -56,7 +56,8 @@ impl House {
         let admin_token = dir.join("admin.token");
         let options = InitOptions {
             dir: dir.join("vault"),
-            root_key: dir.join("root.key"),
+            root_key: Some(dir.join("root.key")),
+            hsm: Default::default(),
             may_share_device: true,
             address: free_address().map_err(DemoError::io("find a free port for the server of", dir))?,
             names: Vec::new(),

@@ -13,13 +13,13 @@ use crate::access::identity::BearerToken;
 use crate::audit::note::Origin;
 use crate::cli::errors::CliError;
 use crate::cli::files;
-use crate::config::{Config, TemplateValues};
+use crate::config::{Config, RootKeyValues, TemplateValues};
 use crate::crypto::hash::sha256;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::hex;
 use crate::domain::ids::PrincipalName;
 use crate::domain::principal::{PrincipalEntry, Role};
-use crate::vault::{NewToken, RootKeyPlace, Vault, VaultLimits, VaultPaths};
+use crate::vault::{NewToken, Pkcs11Place, RootKeyPlace, Vault, VaultLimits, VaultPaths};
 
 /// The name of the first principal.
 const ADMIN: &str = "admin";
@@ -37,7 +37,7 @@ pub(super) struct Plan {
     server: PathBuf,
     server_key: PathBuf,
     data: PathBuf,
-    root_key: PathBuf,
+    root_key: RootKeyPlace,
     signing_key: PathBuf,
     pub token_file: Option<PathBuf>,
 }
@@ -56,7 +56,17 @@ impl Plan {
             server: tls.join("server.pem"),
             server_key: tls.join("server.key"),
             data: dir.join("data"),
-            root_key: absolute(&options.root_key)?,
+            root_key: match (&options.root_key, &options.hsm) {
+                (Some(path), _) => {
+                    RootKeyPlace::File { paths: vec![absolute(path)?], may_share_device: options.may_share_device }
+                }
+                (None, hsm) => RootKeyPlace::Pkcs11(Pkcs11Place {
+                    module: absolute(hsm.module.as_deref().unwrap_or(Path::new("")))?,
+                    token: hsm.token.clone().unwrap_or_default(),
+                    pin_file: absolute(hsm.pin_file.as_deref().unwrap_or(Path::new("")))?,
+                    label: hsm.label.clone(),
+                }),
+            },
             signing_key: dir.join("signing.key"),
             token_file: options.token_file.as_deref().map(absolute).transpose()?,
             tls,
@@ -64,9 +74,17 @@ impl Plan {
         })
     }
 
+    /// The root key's file, where it is in one.
+    fn root_key_file(&self) -> Option<&PathBuf> {
+        match &self.root_key {
+            RootKeyPlace::File { paths, .. } => paths.first(),
+            RootKeyPlace::Pkcs11(_) => None,
+        }
+    }
+
     /// Looks at every path before anything is written.
     pub fn refuse_what_cannot_be(&self, options: &InitOptions) -> Result<(), InitError> {
-        let outside = [Some(&self.root_key), self.token_file.as_ref()].into_iter().flatten();
+        let outside = [self.root_key_file(), self.token_file.as_ref()].into_iter().flatten();
         let mut wanted = HashSet::from([&self.config, &self.profile, &self.tls, &self.data, &self.signing_key]);
         if let Some(path) = outside.clone().find(|path| !wanted.insert(path)) {
             return Err(InitError::Twice(path.clone()));
@@ -75,11 +93,11 @@ impl Plan {
         if !present.is_empty() {
             return Err(InitError::Exists(present));
         }
-        if self.root_key.starts_with(&self.data) {
-            return Err(InitError::RootKeyInside { root_key: self.root_key.clone(), data: self.data.clone() });
+        if let Some(root_key) = self.root_key_file().filter(|path| path.starts_with(&self.data)) {
+            return Err(InitError::RootKeyInside { root_key: root_key.clone(), data: self.data.clone() });
         }
         if !options.may_share_device && self.shares_device() {
-            return Err(InitError::SharesDevice(self.root_key.clone()));
+            return Err(InitError::SharesDevice(self.root_key_file().cloned().unwrap_or_default()));
         }
         for path in outside {
             if path.to_str().is_none() {
@@ -95,8 +113,8 @@ impl Plan {
 
     /// What stands now of all that is to be written; also where it is a link to nothing.
     pub fn present(&self) -> Vec<PathBuf> {
-        let all = [&self.config, &self.profile, &self.tls, &self.data, &self.root_key, &self.signing_key];
-        let all = all.into_iter().chain(&self.token_file);
+        let all = [&self.config, &self.profile, &self.tls, &self.data, &self.signing_key];
+        let all = all.into_iter().chain(self.root_key_file()).chain(&self.token_file);
         all.filter(|path| path.symlink_metadata().is_ok()).cloned().collect()
     }
 
@@ -109,8 +127,14 @@ impl Plan {
         write_new(&self.server_key, certificates.server_key.as_bytes())?;
         let config = Config::template(&TemplateValues {
             data_dir: Path::new("data"),
-            root_key: &self.root_key,
-            may_share_device: options.may_share_device,
+            root_key: match &self.root_key {
+                RootKeyPlace::File { paths, may_share_device } => {
+                    RootKeyValues::File { path: &paths[0], may_share_device: *may_share_device }
+                }
+                RootKeyPlace::Pkcs11(Pkcs11Place { module, token, pin_file, label }) => {
+                    RootKeyValues::Pkcs11 { module, token, pin_file, label }
+                }
+            },
             signing_key: Path::new("signing.key"),
             address: options.address,
             certificate: Path::new("tls/server.pem"),
@@ -144,9 +168,8 @@ impl Plan {
         token: &BearerToken,
         expires: Timestamp,
     ) -> Result<String, InitError> {
-        let may_share_device = options.may_share_device;
-        let root_key = RootKeyPlace::File { paths: vec![self.root_key.clone()], may_share_device };
-        let paths = VaultPaths { data: self.data.clone(), root_key, signing_key: self.signing_key.clone() };
+        let (data, root_key, signing_key) = (self.data.clone(), self.root_key.clone(), self.signing_key.clone());
+        let paths = VaultPaths { data, root_key, signing_key };
         let origin = origin(options).map_err(|_| InitError::NoRandom)?;
         let vault = Vault::create(paths, VaultLimits::default(), origin).await.map_err(InitError::Vault)?;
         let name = PrincipalName::parse(ADMIN).expect("the name is constant and well formed");
@@ -161,7 +184,7 @@ impl Plan {
     }
 
     pub fn sync_folders(&self) -> Result<(), InitError> {
-        let outside = [Some(&self.root_key), self.token_file.as_ref()].into_iter().flatten();
+        let outside = [self.root_key_file(), self.token_file.as_ref()].into_iter().flatten();
         let folders =
             [&*self.tls, &*self.dir].into_iter().chain(self.dir.parent()).chain(outside.flat_map(|p| p.parent()));
         for path in folders {
@@ -178,7 +201,7 @@ impl Plan {
     pub fn shares_device(&self) -> bool {
         // Of the nearest thing that exists on the way up.
         let device = |path: &Path| path.ancestors().find_map(|at| at.metadata().ok()).map(|about| about.dev());
-        device(&self.root_key) == device(&self.data)
+        self.root_key_file().is_some_and(|path| device(path) == device(&self.data))
     }
 }
 
@@ -225,8 +248,9 @@ mod tests {
     fn the_profile_names_the_service_as_clients_reach_it() {
         let at = |address: &str, names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
-            let (dir, root_key, address) = (PathBuf::new(), PathBuf::new(), address.parse().unwrap());
-            endpoint(&InitOptions { dir, root_key, may_share_device: false, address, names, token_file: None })
+            let (dir, address, hsm) = (PathBuf::new(), address.parse().unwrap(), Default::default());
+            let (root_key, may_share_device, token_file) = (None, false, None);
+            endpoint(&InitOptions { dir, root_key, hsm, may_share_device, address, names, token_file })
         };
         assert_eq!(at("127.0.0.1:1", &["vault.example"]), "https://127.0.0.1:1");
         assert_eq!(at("[::1]:1", &[]), "https://[::1]:1");

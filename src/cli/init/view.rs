@@ -41,7 +41,7 @@ impl<'a> InitView<'a> {
             profile: text(&made.profile_path),
             ca: text(&made.ca_path),
             ca_key: text(&made.ca_path.with_extension("key")),
-            root_key: text(&options.root_key),
+            root_key: options.root_key.as_deref().map_or_else(|| hsm_words(options), text),
             log_key: &made.log_key,
             token: options.token_file.is_none().then_some(made.admin_token.as_str()),
             token_file: options.token_file.as_deref().map(text),
@@ -80,6 +80,10 @@ impl<'a> InitView<'a> {
         }
         text
     }
+}
+
+fn hsm_words(options: &InitOptions) -> String {
+    format!("{:?} of the token {:?}", options.hsm.label, options.hsm.token.as_deref().unwrap_or_default())
 }
 
 /// A path as a shell takes it.

@@ -219,14 +219,11 @@ fn parse_key(line: &str) -> Option<StoredKey> {
 }
 
 fn render_pin(pin: &Pin) -> String {
-    let said = format!("{} {} {}", pin.epoch, pin.size, hex(&pin.root));
-    format!("pin {} {said}", check_sum(&said))
+    format!("pin {} {pin}", check_sum(&pin.to_string()))
 }
 
 fn parse_pin(line: &str) -> Option<Pin> {
-    let mut words = checked(line, "pin ")?.split(' ');
-    let (epoch, size, root) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, unhex(words.next()?)?);
-    words.next().is_none().then_some(Pin { epoch, size, root })
+    Pin::parse(checked(line, "pin ")?)
 }
 
 /// What stands behind the check sum, if it matches.

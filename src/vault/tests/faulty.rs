@@ -1,10 +1,11 @@
 //! A disk and a root key provider that do what they are told and fail where they are told to.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::hoarder::Hoard;
+use crate::crypto::key_wrap;
 use crate::crypto::secret::Key;
 use crate::domain::clock::Timestamp;
 use crate::root_key::{FileRootKey, HeldKey, Holds, KeyFileError, MediumClass, Pin, RootKey, RootKeyError, RootKeyId};
@@ -36,7 +37,7 @@ impl Fault {
         }
         self.is_armed.store(false, Ordering::SeqCst);
         if self.behind.load(Ordering::SeqCst) {
-            act()?;
+            drop(act());
         }
         Err(error())
     }
@@ -75,7 +76,27 @@ impl Database for FaultyDisk {
     }
 }
 
-pub(super) struct FaultyKey(pub FileRootKey, pub Arc<Fault>);
+/// A provider that fails where it is told to, and lies where it is told to.
+pub(super) struct FaultyKey(pub FileRootKey, pub Arc<Fault>, pub Arc<Lie>);
+
+/// What a provider says of the destruction of a key, and is not so.
+#[derive(Default)]
+pub(super) struct Lie {
+    told: AtomicU8,
+    /// What it kept in secret: the keys that it said it destroyed.
+    kept: Mutex<Vec<(RootKeyId, Key)>>,
+}
+
+impl Lie {
+    /// From now on: 0 the truth; 1 nothing is destroyed; 2 nothing is destroyed, and it is not listed any more.
+    pub fn tell(&self, lie: u8) {
+        self.told.store(lie, Ordering::SeqCst);
+    }
+
+    fn is(&self, lie: u8) -> bool {
+        self.told.load(Ordering::SeqCst) == lie
+    }
+}
 
 impl FaultyKey {
     fn meet<T>(&self, act: impl FnOnce() -> Result<T, RootKeyError>) -> Result<T, RootKeyError> {
@@ -114,10 +135,22 @@ impl RootKey for FaultyKey {
     }
 
     fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError> {
+        let kept = self.2.kept.lock().unwrap();
+        if let Some((_, root)) = kept.iter().find(|(kept, _)| self.2.is(2) && *kept == id) {
+            return key_wrap::unwrap(root, associated_data, wrapped).map_err(|_| RootKeyError::CannotUnwrap { id });
+        }
         self.meet(|| self.0.unwrap(id, associated_data, wrapped))
     }
 
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
+        if self.2.is(1) {
+            return Ok(());
+        }
+        if self.2.is(2) {
+            let others = self.0.held()?.into_iter().filter(|held| held.id != id);
+            let kept = others.map(|held| Ok((held.id, self.0.key(held.id)?)));
+            self.2.kept.lock().unwrap().extend(kept.collect::<Result<Vec<_>, RootKeyError>>()?);
+        }
         self.meet(|| self.0.keep_only(id))
     }
 

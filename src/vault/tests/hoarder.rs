@@ -72,7 +72,7 @@ struct Attack {
 /// Everything that the hoard gives under the keys that `provider` holds.
 fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
     let roots = hoard.of(rows::Kind::Root).into_iter().flat_map(|(_, versions)| versions);
-    let tops: Vec<Key> = roots.filter_map(|row| StolenRoot::read(&row).unwrap().top_key(provider).unwrap()).collect();
+    let tops: Vec<Key> = roots.flat_map(|row| StolenRoot::read(&row).unwrap().top_keys(provider).unwrap()).collect();
     let pages: HashMap<NodeId, Vec<Vec<u8>>> = hoard
         .of(rows::Kind::Page)
         .into_iter()
