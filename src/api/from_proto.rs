@@ -6,6 +6,7 @@
 mod admin;
 mod details;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -30,6 +31,9 @@ pub const MAX_PAGE_SIZE: usize = 200;
 pub const DEFAULT_PAGE_SIZE: usize = 50;
 /// The longest page token that can be one of ours.
 pub const MAX_PAGE_TOKEN_BYTES: usize = 1024;
+
+/// The most customers of one list of erasures.
+pub const MAX_ERASED_CUSTOMERS: usize = 1_000;
 
 /// Which page of a list is asked for. The token is opaque here; whoever wrote it checks it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +164,32 @@ pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Inva
 pub fn erase_customer(message: v1::EraseCustomerRequest) -> Result<(RequestId, CustomerId), Invalid> {
     let customer_id = Zeroizing::new(message.customer_id);
     Ok((RequestId::parse(&message.request_id)?, CustomerId::parse(&customer_id)?))
+}
+
+/// The record to erase.
+pub fn erase_record(message: v1::EraseRecordRequest) -> Result<(RequestId, RecordId), Invalid> {
+    Ok((RequestId::parse(&message.request_id)?, RecordId::parse(&message.record_id)?))
+}
+
+/// The customers to erase.
+pub fn erase_customers(message: v1::EraseCustomersRequest) -> Result<(RequestId, Vec<CustomerId>), Invalid> {
+    const FIELD: &str = "customer_ids";
+    let ids = Zeroizing::new(message.customer_ids);
+    let request = RequestId::parse(&message.request_id)?;
+    match ids.len() {
+        0 => return Err(Invalid::new(FIELD, Problem::Missing)),
+        1..=MAX_ERASED_CUSTOMERS => {}
+        _ => return Err(Invalid::new(FIELD, Problem::TooMany { limit: MAX_ERASED_CUSTOMERS as u64 })),
+    }
+    let parse = |(place, id): (usize, &String)| {
+        CustomerId::parse(id).map_err(|invalid| Invalid { field: format!("{FIELD}[{place}]"), ..invalid })
+    };
+    let customers = ids.iter().enumerate().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let mut seen = BTreeSet::new();
+    match customers.iter().position(|customer| !seen.insert(customer)) {
+        Some(place) => Err(Invalid::new(format!("{FIELD}[{place}]"), Problem::Duplicate)),
+        None => Ok((request, customers)),
+    }
 }
 
 /// The receipt that is asked for.

@@ -11,6 +11,8 @@ use super::{from_proto, page_token, to_proto, v1};
 use crate::access::permit::{Permit, TenantScope};
 use crate::domain::action::Action;
 use crate::domain::codec::hex;
+use crate::domain::ids::{CustomerId, RequestId};
+use crate::vault::Target;
 
 /// The service.
 pub(super) struct Privacy {
@@ -32,23 +34,80 @@ impl Privacy {
     }
 
     async fn erase(&self, request: Request<v1::EraseCustomerRequest>) -> Result<v1::EraseCustomerResponse, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
-        let (request, customer) = from_proto::erase_customer(request.into_inner())?;
-        let permit = self.gate.door(&caller, Action::EraseCustomer, None, None).await?;
-        let erasure = self.gate.vault.erase_customer(permit, customer, request).await?;
+        let (permit, message) = self.door(request, Action::EraseCustomer).await?;
+        let (request, customer) = from_proto::erase_customer(message)?;
+        let (receipt, opening) = self.carry_out(permit, Target::Customer(customer), request).await?;
+        Ok(v1::EraseCustomerResponse { receipt, opening })
+    }
+
+    async fn erase_one(&self, request: Request<v1::EraseRecordRequest>) -> Result<v1::EraseRecordResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::EraseRecord).await?;
+        let (request, record) = from_proto::erase_record(message)?;
+        let (receipt, opening) = self.carry_out(permit, Target::Record(record), request).await?;
+        Ok(v1::EraseRecordResponse { receipt, opening })
+    }
+
+    async fn carry_out(
+        &self,
+        permit: Permit<TenantScope>,
+        target: Target,
+        request: RequestId,
+    ) -> Result<(Option<v1::ErasureReceipt>, String), ApiError> {
+        let tenant = permit.principal().tenant_name.clone();
+        let erasure = self.gate.vault.erase(permit, target, request).await?;
         self.gate.metrics.erasures.inc();
-        // Rows and objects are noise by now; giving their space back is not waited for.
+        self.reclaim();
+        Ok((Some(to_proto::receipt(erasure.receipt, &tenant)), hex(&*erasure.opening)))
+    }
+
+    async fn erase_list(
+        &self,
+        request: Request<v1::EraseCustomersRequest>,
+    ) -> Result<v1::EraseCustomersResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::EraseCustomers).await?;
+        let (request, customers) = from_proto::erase_customers(message)?;
+        let tenant = permit.principal().tenant_name.clone();
+        let erased = self.gate.vault.erase_customers(permit, customers.clone(), request).await;
+        let erasures = customers.iter().zip(erased).map(|(customer, outcome)| {
+            let customer_id = customer.as_str().to_owned();
+            match outcome {
+                Ok(erasure) => {
+                    self.gate.metrics.erasures.inc();
+                    let receipt = to_proto::receipt(erasure.receipt, &tenant);
+                    // A thousand proofs would not fit one message; each can be got by its receipt's id.
+                    let receipt = v1::ErasureReceipt { proof: String::new(), ..receipt };
+                    let opening = hex(&*erasure.opening);
+                    v1::CustomerErasure { customer_id, receipt: Some(receipt), opening, ..Default::default() }
+                }
+                Err(error) => {
+                    let error = ApiError::from(error);
+                    let (reason, message) = (error.kind().1.as_str().to_owned(), error.to_string());
+                    v1::CustomerErasure { customer_id, reason, message, ..Default::default() }
+                }
+            }
+        });
+        let erasures = erasures.collect();
+        self.reclaim();
+        Ok(v1::EraseCustomersResponse { erasures })
+    }
+
+    /// Rows and objects of the erased are noise by now; giving their space back is not waited for.
+    fn reclaim(&self) {
         let vault = Arc::clone(&self.gate.vault);
         tokio::spawn(async move {
             if let Err(error) = vault.reclaim().await {
                 tracing::warn!(%error, "space of an erased customer was not given back; tried again at the next erasure");
             }
         });
-        let opening = hex(&*erasure.opening);
-        Ok(v1::EraseCustomerResponse {
-            receipt: Some(to_proto::receipt(erasure.receipt, &caller.tenant_name)),
-            opening,
-        })
+    }
+
+    async fn readmit(
+        &self,
+        request: Request<v1::ReadmitCustomerRequest>,
+    ) -> Result<v1::ReadmitCustomerResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::ReadmitCustomer).await?;
+        self.gate.vault.readmit(permit, CustomerId::parse(&message.customer_id)?).await?;
+        Ok(v1::ReadmitCustomerResponse {})
     }
 
     async fn receipt(&self, request: Request<v1::GetReceiptRequest>) -> Result<v1::GetReceiptResponse, ApiError> {
@@ -85,6 +144,27 @@ impl PrivacyService for Privacy {
         request: Request<v1::EraseCustomerRequest>,
     ) -> Result<Response<v1::EraseCustomerResponse>, Status> {
         Ok(Response::new(self.erase(request).await?))
+    }
+
+    async fn erase_record(
+        &self,
+        request: Request<v1::EraseRecordRequest>,
+    ) -> Result<Response<v1::EraseRecordResponse>, Status> {
+        Ok(Response::new(self.erase_one(request).await?))
+    }
+
+    async fn erase_customers(
+        &self,
+        request: Request<v1::EraseCustomersRequest>,
+    ) -> Result<Response<v1::EraseCustomersResponse>, Status> {
+        Ok(Response::new(self.erase_list(request).await?))
+    }
+
+    async fn readmit_customer(
+        &self,
+        request: Request<v1::ReadmitCustomerRequest>,
+    ) -> Result<Response<v1::ReadmitCustomerResponse>, Status> {
+        Ok(Response::new(self.readmit(request).await?))
     }
 
     async fn get_receipt(

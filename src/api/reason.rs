@@ -70,6 +70,12 @@ reasons! {
     RequestInProgress = "REQUEST_IN_PROGRESS",
     /// The customer is erased; nothing can be stored for that customer.
     CustomerErased = "CUSTOMER_ERASED",
+    /// The record is erased.
+    RecordErased = "RECORD_ERASED",
+    /// The tenant has asked for as many erasures as it may within an hour.
+    ErasureCeiling = "ERASURE_CEILING",
+    /// The customer is not erased.
+    NotErased = "NOT_ERASED",
     /// The record was erased while it was read.
     ErasedWhileReading = "ERASED_WHILE_READING",
     /// The erasure is asked for and not final.

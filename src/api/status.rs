@@ -95,6 +95,22 @@ pub enum ApiError {
         "the customer is erased and nothing more can be stored under this customer_id; a new relation needs a new customer_id"
     )]
     CustomerErased,
+    /// The record is erased.
+    #[error(
+        "the record is erased; nothing of it can be read, and a repeat of the request that stored it stores nothing"
+    )]
+    RecordErased,
+    /// Too many erasures within an hour.
+    #[error(
+        "the tenant has asked for {limit} erasures within an hour, which is the ceiling; go on later, or have the operator of the vault raise limits.erasures_per_hour"
+    )]
+    ErasureCeiling {
+        /// The ceiling.
+        limit: u64,
+    },
+    /// There is no fence to take away.
+    #[error("the customer is not erased, so there is nothing to readmit; records can be stored at once")]
+    NotErased,
     /// The customer was erased while the record was read.
     #[error("the record was erased while it was read; discard what was received")]
     ErasedWhileReading,
@@ -229,6 +245,9 @@ impl ApiError {
             Self::RequestIdReused => (Code::AlreadyExists, Reason::RequestIdReused),
             Self::RequestInProgress => (Code::Aborted, Reason::RequestInProgress),
             Self::CustomerErased => (Code::FailedPrecondition, Reason::CustomerErased),
+            Self::RecordErased => (Code::FailedPrecondition, Reason::RecordErased),
+            Self::ErasureCeiling { .. } => (Code::ResourceExhausted, Reason::ErasureCeiling),
+            Self::NotErased => (Code::FailedPrecondition, Reason::NotErased),
             // Not NOT_FOUND: bytes of it were sent already, and the caller must throw them away.
             Self::ErasedWhileReading => (Code::Aborted, Reason::ErasedWhileReading),
             Self::HashMismatch => (Code::InvalidArgument, Reason::HashMismatch),
@@ -274,7 +293,9 @@ impl ApiError {
             },
             Self::MessageTooLarge { limit_bytes } => Some(*limit_bytes),
             Self::RangeNotSatisfiable { size_bytes } => Some(*size_bytes),
-            Self::QuotaExceeded { limit, .. } | Self::Overloaded { limit, .. } => Some(*limit),
+            Self::QuotaExceeded { limit, .. } | Self::Overloaded { limit, .. } | Self::ErasureCeiling { limit } => {
+                Some(*limit)
+            }
             Self::RateLimited { limit_per_second, .. } => Some(u64::from(*limit_per_second)),
             Self::StreamIdle { limit_ms } | Self::Deadline { limit_ms } => Some(*limit_ms),
             _ => None,
@@ -285,6 +306,7 @@ impl ApiError {
         match self {
             Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } => Some(*retry_ms),
             Self::RequestInProgress | Self::ShuttingDown | Self::ErasureNotFinal => Some(DEFAULT_RETRY_MS),
+            Self::ErasureCeiling { .. } => Some(CEILING_RETRY_MS),
             _ => None,
         }
     }
@@ -303,6 +325,9 @@ impl ApiError {
 
 /// The most causes of a fault that are written to the log.
 const MAX_CAUSES: usize = 8;
+
+/// When some of an hour's erasures are forgotten, at the earliest.
+const CEILING_RETRY_MS: u64 = 5 * 60 * 1_000;
 
 /// When to try again, where nothing better is known.
 const DEFAULT_RETRY_MS: u64 = 500;

@@ -122,6 +122,8 @@ pub enum Event {
         /// Where the entry of the key before it stands.
         previous: Option<u64>,
     },
+    /// The fence of an erased customer was taken away: the person may become a customer again. Of whom, it does not say.
+    Readmitted,
     /// A replica of the root key is about to be made, or given up.
     Replica {
         /// Whether it is a new one.
@@ -185,6 +187,7 @@ impl Event {
             Self::LogKey { origin, public, previous } => {
                 w.u8(9).text(origin).fixed(public).option(*previous, Writer::u64)
             }
+            Self::Readmitted => w.u8(11),
             Self::Replica { is_added, was_destroyed } => w.u8(10).u8(u8::from(*is_added)).u8(u8::from(*was_destroyed)),
         }
     }
@@ -205,6 +208,7 @@ impl Event {
             },
             8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
             9 => Self::LogKey { origin: r.text()?.to_owned(), public: r.array()?, previous: r.option(Reader::u64)? },
+            11 => Self::Readmitted,
             10 => Self::Replica { is_added: flag(r)?, was_destroyed: flag(r)? },
             _ => return Err(r.damaged()),
         })

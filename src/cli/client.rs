@@ -167,6 +167,12 @@ calls! {
 calls! { whole:
     /// Erases a customer for good. The answer holds the opening of the receipt, and no other does.
     erase_customer(privacy, EraseCustomerRequest) -> EraseCustomerResponse;
+    /// Erases a record for good. The answer holds the opening of the receipt, and no other does.
+    erase_record(privacy, EraseRecordRequest) -> EraseRecordResponse;
+    /// Erases a list of customers for good.
+    erase_customers(privacy, EraseCustomersRequest) -> EraseCustomersResponse;
+    /// Lets an erased person become a customer again.
+    readmit_customer(privacy, ReadmitCustomerRequest) -> ReadmitCustomerResponse;
     /// Reads a page of receipts.
     list_receipts(privacy, ListReceiptsRequest) -> ListReceiptsResponse;
     /// Reads the public keys that have signed the log.

@@ -160,8 +160,10 @@ async fn call_service(command: ClientCommand) -> Result<(), CliError> {
     }
     let settings = Settings::load(&shared.connection)?;
     // Before signals are watched: an interrupt at the question ends the program at once.
-    if let ClientCommand::Customer(Group { command: customer::CustomerCommand::Erase(args), .. }) = &command {
-        args.confirm()?;
+    match &command {
+        ClientCommand::Customer(Group { command: customer::CustomerCommand::Erase(args), .. }) => args.confirm()?,
+        ClientCommand::Record(Group { command: record::RecordCommand::Erase(args), .. }) => args.confirm()?,
+        _ => {}
     }
     let called = async {
         let client = Connection::open(&settings).await?;

@@ -1,5 +1,7 @@
 //! `oubliette record`: what is known about records, without their content.
 
+use std::path::PathBuf;
+
 use prost_types::Timestamp;
 
 use super::client::Client;
@@ -8,6 +10,7 @@ use super::output::Output;
 use super::pages::{self, PageArgs, Shape};
 use super::time;
 use super::views::RecordView;
+use super::{customer, files};
 use crate::api::v1;
 
 const LIST_EXAMPLES: &str = "Examples:
@@ -16,6 +19,13 @@ const LIST_EXAMPLES: &str = "Examples:
 
 const SHOW_EXAMPLES: &str = "Example:
   oubliette record show 01939c5e-7a1c-7b40-8f3e-0242ac120002 --purpose support";
+
+const ERASE_EXAMPLES: &str =
+    "The record's secret is destroyed, and its customer's other records stay. It cannot be taken back.
+
+Examples:
+  oubliette record erase 01939c5e-7a1c-7b40-8f3e-0242ac120002
+  oubliette record erase 01939c5e-7a1c-7b40-8f3e-0242ac120002 --yes --receipt call.tlog-proof --json";
 
 /// What to do with records.
 #[derive(clap::Subcommand)]
@@ -32,6 +42,32 @@ pub enum RecordCommand {
         #[arg(long)]
         purpose: String,
     },
+    /// Erase one record for good
+    #[command(after_help = ERASE_EXAMPLES)]
+    Erase(EraseRecordArgs),
+}
+
+/// Which record to erase.
+#[derive(clap::Args)]
+pub struct EraseRecordArgs {
+    /// The record's id
+    pub record: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// A name for this request, for a safe repeat [default: a random one, printed]
+    #[arg(long, value_name = "ID")]
+    pub request_id: Option<String>,
+    /// Write the receipt, as a file that anyone can check, to this file
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+}
+
+impl EraseRecordArgs {
+    /// Asks the person at the terminal to type the record's id, unless told not to. It comes before anything is sent.
+    pub fn confirm(&self) -> Result<(), CliError> {
+        customer::confirm(self.yes, "the record's secret", "the record's id", &self.record)
+    }
 }
 
 /// Which records.
@@ -67,6 +103,13 @@ pub async fn run(client: &Client, command: RecordCommand, output: &mut Output) -
         RecordCommand::Show { record, purpose } => {
             let record = client.get_record(v1::GetRecordRequest { record_id: record, purpose }).await?;
             output.result(&RecordView::from(record), RecordView::text)
+        }
+        RecordCommand::Erase(args) => {
+            let request_id = files::request_id(args.request_id.as_deref())?;
+            let file = args.receipt.as_deref().map(files::NewFile::create).transpose()?;
+            let request = v1::EraseRecordRequest { request_id: request_id.clone(), record_id: args.record };
+            let answer = client.erase_record(request).await.map_err(|error| error.of_request(&request_id))?;
+            customer::show_receipt(answer.receipt, answer.opening, file, output).await
         }
     }
 }

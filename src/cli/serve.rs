@@ -304,6 +304,7 @@ fn vault_limits(config: &Config) -> VaultLimits {
         recording_bytes: limits.recording_bytes,
         disk_reserve_bytes: limits.disk_reserve_bytes,
         list_scan_rows: limits.list_scan_rows,
+        erasures_per_hour: limits.erasures_per_hour,
         ..VaultLimits::default()
     }
 }

@@ -69,6 +69,12 @@ actions! {
     ListReceipts = 20,
     /// Lists the public keys that have signed the log.
     ListLogKeys = 21,
+    /// Destroys the keys of a list of customers.
+    EraseCustomers = 22,
+    /// Destroys a record's secret.
+    EraseRecord = 23,
+    /// Takes the fence of an erased customer away.
+    ReadmitCustomer = 24,
 }
 
 impl Action {
@@ -94,7 +100,16 @@ impl Action {
 
     /// Whether it stores, reads or erases what belongs to customers. Nobody does that in a tenant not their own.
     pub fn touches_records(self) -> bool {
-        self.needs_purpose() || matches!(self, Self::CreateTranscript | Self::UploadRecording | Self::EraseCustomer)
+        self.needs_purpose()
+            || matches!(
+                self,
+                Self::CreateTranscript
+                    | Self::UploadRecording
+                    | Self::EraseCustomer
+                    | Self::EraseCustomers
+                    | Self::EraseRecord
+                    | Self::ReadmitCustomer
+            )
     }
 }
 
@@ -108,6 +123,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(22), None);
+        assert_eq!(Action::from_code(25), None);
     }
 }

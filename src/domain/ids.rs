@@ -149,12 +149,15 @@ pub struct RecordId([u8; 16]);
 impl RecordId {
     /// The reserved id under which a customer's profile secret is kept. No record has it.
     pub const PROFILE: Self = Self([0; 16]);
-    /// The reserved id under which a customer's list secret is kept. No record has it.
-    pub const LIST: Self = Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 
     /// A new id: the milliseconds in front, then random bits.
     pub fn new(now: super::clock::Timestamp, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now.as_ms(), &random).into_uuid().into_bytes())
+    }
+
+    /// The least id behind this one; `None` behind the last.
+    pub fn next(self) -> Option<Self> {
+        u128::from_be_bytes(self.0).checked_add(1).map(|next| Self(next.to_be_bytes()))
     }
 
     /// Takes stored bytes.

@@ -129,6 +129,22 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Gives a customer a fresh key; every page on the path to it will get one too. Returns the key that goes and the one that comes.
+    pub fn rekey_customer(&mut self, tenant: TenantId, handle: Handle) -> Result<(Key, Key), TreeError> {
+        let tenant_path = self.tenant_path(tenant)?;
+        let node = *tenant_path.last().ok_or(TreeError::NoSuchLeaf)?;
+        let root = self.slot(node, tenant_slot::CUSTOMERS)?;
+        let path = self.descend(Kind::Customers, root, &handle.0)?;
+        let leaf = self.node(path[path.len() - 1]);
+        let Page::Leaf(entries) = &mut leaf.page else { return Err(TreeError::NoSuchLeaf) };
+        let place = entries.binary_search_by(|e| e.label.cmp(&handle.0)).map_err(|_| TreeError::NoSuchLeaf)?;
+        let fresh = Key::random();
+        let old = std::mem::replace(&mut entries[place].payload, fresh.duplicate());
+        self.rekey(&path);
+        self.rekey(&tenant_path);
+        Ok((old, fresh))
+    }
+
     /// The plan of a draft that only added.
     pub fn into_inserts(self) -> InsertPlan {
         assert!(!self.erases, "erasures end an epoch");

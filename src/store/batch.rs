@@ -8,11 +8,11 @@ pub const MAX_VALUE_BYTES: usize = 4096;
 /// The most bytes of a key.
 pub const MAX_KEY_BYTES: usize = 128;
 /// The most writes in a batch.
-pub const MAX_OPS_PER_BATCH: usize = 4096;
+pub const MAX_OPS_PER_BATCH: usize = 16 * 1024;
 /// The most preconditions of a batch.
-pub const MAX_REQUIREMENTS_PER_BATCH: usize = 4096;
+pub const MAX_REQUIREMENTS_PER_BATCH: usize = 16 * 1024;
 /// The most bytes in a batch: keys and values, preconditions included.
-pub const MAX_BATCH_BYTES: usize = 16 * 1024 * 1024;
+pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 /// The kinds of rows that only the committer writes.
 const COMMITTERS_OWN: [u8; 2] = [Kind::Ledger as u8, Kind::Subtree as u8];

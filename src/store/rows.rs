@@ -7,7 +7,8 @@
 //! | root | | epoch, root key id, wrapped top key |
 //! | page | node id | a sealed page of the key tree |
 //! | record | tenant, record, revision, piece | header, sealed metadata, sealed content, in pieces |
-//! | secret | handle, record, revision | a record secret wrapped under the customer key |
+//! | secret | handle, record, revision | a record secret wrapped under the customer key, or under that of its segment |
+//! | segment | handle, first record | the key of a customer's secrets from that record on, wrapped under the customer key |
 //! | profile | handle | the sealed customer id |
 //! | upload | tenant, record | an upload in progress |
 //! | index | tenant, blind index, record | finds records by case or agent |
@@ -15,6 +16,8 @@
 //! | tombstone | tenant, pseudonym | the fence that keeps an erased customer erased |
 //! | erasing | random id | an erasure that is asked for and not yet carried out |
 //! | reclaim | handle | rows and objects to remove |
+//! | reclaim record | record | rows and objects of one record to remove |
+//! | erasures | tenant, five minutes | how many were asked for in these |
 //! | duty | receipt | a receipt that is owed |
 //! | receipt | tenant, receipt | the position of its entry in the ledger |
 //! | erasure request | tenant, blind index | what answers a repeat, sealed under the request's id |
@@ -47,6 +50,8 @@ pub enum Kind {
     Profile = 0x12,
     /// An upload in progress.
     Upload = 0x13,
+    /// The key of a segment of a customer's secrets.
+    Segment = 0x14,
     /// Finds records.
     Index = 0x20,
     /// A request that stored a record.
@@ -63,6 +68,10 @@ pub enum Kind {
     Receipt = 0x44,
     /// The request of an erasure.
     ErasureRequest = 0x45,
+    /// Rows and objects of one record to remove.
+    ReclaimRecord = 0x46,
+    /// How many erasures were asked for.
+    Erasures = 0x47,
     /// The ledger.
     Ledger = 0x50,
     /// The hash of a complete subtree over the ledger.
@@ -176,6 +185,31 @@ pub fn customer_secrets(handle: Handle) -> (Vec<u8>, Vec<u8>) {
     span_of(key(Kind::Secret, &[&handle.0]))
 }
 
+/// A customer's secrets from a record on.
+pub fn customer_secrets_from(handle: Handle, first: RecordId) -> (Vec<u8>, Vec<u8>) {
+    (key(Kind::Secret, &[&handle.0, first.as_bytes()]), customer_secrets(handle).1)
+}
+
+/// All secrets of a record.
+pub fn record_secrets(handle: Handle, record: RecordId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Secret, &[&handle.0, record.as_bytes()]))
+}
+
+/// The key of a customer's secrets from a record on.
+pub fn segment(handle: Handle, first: RecordId) -> Vec<u8> {
+    key(Kind::Segment, &[&handle.0, first.as_bytes()])
+}
+
+/// All segments of a customer.
+pub fn segments(handle: Handle) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Segment, &[&handle.0]))
+}
+
+/// The first record in the key of a segment.
+pub fn parse_segment(key: &[u8]) -> Option<RecordId> {
+    Some(RecordId::from_bytes(key.get(17..)?.try_into().ok()?))
+}
+
 /// The record and revision in the key of a secret.
 pub fn parse_secret(key: &[u8]) -> Option<(Handle, RecordId, Revision)> {
     let handle = Handle(key.get(1..17)?.try_into().ok()?);
@@ -233,6 +267,21 @@ pub fn erasing(id: [u8; 16]) -> Vec<u8> {
 /// Rows and objects of a handle to remove.
 pub fn reclaim(handle: Handle) -> Vec<u8> {
     key(Kind::Reclaim, &[&handle.0])
+}
+
+/// Rows and objects of one record to remove.
+pub fn reclaim_record(record: RecordId) -> Vec<u8> {
+    key(Kind::ReclaimRecord, &[record.as_bytes()])
+}
+
+/// How many erasures a tenant asked for in five minutes, which are counted from 1970 on.
+pub fn erasures(tenant: TenantId, five_minutes: u64) -> Vec<u8> {
+    key(Kind::Erasures, &[&tenant.0, &five_minutes.to_be_bytes()])
+}
+
+/// All such counts of a tenant.
+pub fn erasures_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Erasures, &[&tenant.0]))
 }
 
 /// A receipt that is owed.

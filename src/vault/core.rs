@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::RwLock;
+
 use super::fence::Fences;
 use super::log::Log;
 use super::quota::{Rates, Reservations};
@@ -28,6 +30,9 @@ pub(super) struct Core {
     /// The size of the log at the newest pin; pins are set one at a time.
     pub pinning: Mutex<u64>,
     pub fences: Arc<Fences>,
+    /// Held for reading by whoever wraps a secret under a customer's key, until it stands in the database; for writing by the epoch that
+    /// replaces such a key.
+    pub wrapping: Arc<RwLock<()>>,
     pub reservations: Reservations,
     pub rates: Rates,
     pub limits: VaultLimits,

@@ -1,18 +1,31 @@
 //! A customer's keys: the customer key from the tree, and the secrets wrapped under it.
+//!
+//! Past 1,024 secrets ([`VaultLimits::segment_secrets`](super::VaultLimits)) a customer has segments with keys of their own: a segment begins at a record, ends where the next one
+//! begins, and its key stands wrapped under the customer key. So the erasure of one record wraps that many secrets anew and the segments'
+//! keys, however many records there are.
+//!
+//! A secret's row is wrapped under a key that an erasure of another record of the customer may replace. Whoever wraps one holds
+//! [`Core::wrapping`] for reading until the row stands in the database; the epoch that replaces the key holds it for writing.
+
+use std::sync::Arc;
+
+use tokio::runtime;
+use tokio::sync::OwnedRwLockReadGuard;
 
 use super::VaultError;
 use super::core::Core;
-use super::format::{Place, Use, decode_profile, encode_profile, secret_context, use_key};
+use super::format::{Place, Use, decode_profile, encode_profile, secret_context, segment_context, use_key};
 use crate::crypto::content;
 use crate::crypto::key_wrap;
 use crate::crypto::secret::Key;
 use crate::domain::codec::{Reader, Writer};
 use crate::domain::ids::{CustomerId, Handle, RecordId, Revision, TenantId};
-use crate::store::{Batch, rows};
+use crate::store::{Batch, Row, rows};
 
 const SECRET_VERSION: u8 = 1;
-/// The only segment so far: secrets wrapped under the customer key itself.
-const NO_SEGMENT: u32 = 0;
+const WHAT: &str = "a record's secret";
+/// Rows read in one go.
+const AT_ONCE: usize = 1024;
 
 /// A customer, opened. Not kept longer than one piece of work.
 pub(super) struct Customer {
@@ -30,38 +43,45 @@ impl Customer {
         Place { tenant: self.tenant, handle: self.handle, record, revision }
     }
 
-    /// Makes a fresh secret for a place, and adds its wrapped form to `batch`.
-    pub fn add_secret(&self, batch: &mut Batch, place: &Place) -> Key {
-        let secret = Key::random();
-        let wrapped = key_wrap::wrap(&self.key, &secret_context(place), &secret);
-        let row = Writer::versioned(SECRET_VERSION).u32(NO_SEGMENT).fixed(&wrapped).finish();
-        batch.put(rows::secret(place.handle, place.record, place.revision), row.to_vec());
-        secret
-    }
-
-    /// Unwraps the secret of a place from its row.
-    pub fn unwrap_secret(&self, place: &Place, row: &[u8]) -> Result<Key, VaultError> {
-        let (mut reader, _) = Reader::versioned("a record's secret", row, SECRET_VERSION)?;
-        let damaged = || VaultError::damaged("a record's secret");
-        if reader.u32()? != NO_SEGMENT {
-            return Err(damaged());
-        }
-        key_wrap::unwrap(&self.key, &secret_context(place), reader.rest()).map_err(|_| damaged())
-    }
-
     /// The key under which what is pending about this customer's erasure is sealed. It ends with the customer key.
     pub fn pending_key(&self) -> Key {
         use_key(&self.key, Use::Pending, &self.place(RecordId::PROFILE, Revision::FIRST))
     }
 
-    /// Adds a new customer's own rows to `batch`: the profile, and the secrets of profile and list.
+    /// Adds a new customer's own rows to `batch`: the profile and its secret.
     pub fn add_rows(&self, batch: &mut Batch, customer: &CustomerId) {
         let profile = self.place(RecordId::PROFILE, Revision::FIRST);
-        let secret = self.add_secret(batch, &profile);
+        let secret = Key::random();
+        batch.put(secret_row(&profile), wrap_secret(&self.key, &profile, &secret));
         let sealed = content::seal(&use_key(&secret, Use::Profile, &profile), b"", &encode_profile(customer));
         batch.put(rows::profile(self.handle), sealed);
-        self.add_secret(batch, &self.place(RecordId::LIST, Revision::FIRST));
     }
+}
+
+fn secret_row(place: &Place) -> Vec<u8> {
+    rows::secret(place.handle, place.record, place.revision)
+}
+
+/// The row of a secret under the customer key or that of its segment.
+fn wrap_secret(under: &Key, place: &Place, secret: &Key) -> Vec<u8> {
+    let wrapped = key_wrap::wrap(under, &secret_context(place), secret);
+    Writer::versioned(SECRET_VERSION).fixed(&wrapped).finish().to_vec()
+}
+
+/// Unwraps the secret of a place from its row.
+pub(super) fn unwrap_secret(under: &Key, place: &Place, row: &[u8]) -> Result<Key, VaultError> {
+    let (mut reader, _) = Reader::versioned(WHAT, row, SECRET_VERSION)?;
+    key_wrap::unwrap(under, &secret_context(place), reader.rest()).map_err(|_| VaultError::damaged(WHAT))
+}
+
+/// The key of a segment, from its row.
+pub(super) fn unwrap_segment(
+    (tenant, handle, customer_key): (TenantId, Handle, &Key),
+    first: RecordId,
+    row: &[u8],
+) -> Result<Key, VaultError> {
+    let context = segment_context(tenant, handle, first);
+    key_wrap::unwrap(customer_key, &context, row).map_err(|_| VaultError::damaged("a segment of a customer's secrets"))
 }
 
 impl Core {
@@ -71,18 +91,167 @@ impl Core {
         Ok(Customer::new(tenant, handle, key))
     }
 
-    /// Opens a customer for whom something is to be stored. Who was known a moment ago and is not there any more was erased.
-    pub fn customer_to_write(&self, tenant: TenantId, handle: Handle) -> Result<Customer, VaultError> {
-        self.customer(tenant, handle).map_err(|error| match error {
+    /// Makes a fresh secret for a place, and adds its wrapped form to `batch`. Until that stands in the database, no epoch replaces the
+    /// key that it is wrapped under. Who was known a moment ago and is not there any more was erased. For a blocking thread of the runtime.
+    pub fn add_secret(&self, batch: &mut Batch, place: &Place) -> Result<Key, VaultError> {
+        let wrapping = self.wrapping_or_new_segment(place)?;
+        let customer = self.customer(place.tenant, place.handle).map_err(|error| match error {
             VaultError::NotFound => VaultError::CustomerErased,
             other => other,
-        })
+        })?;
+        let secret = Key::random();
+        let (_, under) = self.segment(&customer, place.record)?;
+        batch.put(secret_row(place), wrap_secret(under.as_ref().unwrap_or(&customer.key), place, &secret));
+        batch.hold(wrapping);
+        Ok(secret)
+    }
+
+    /// The right to wrap a secret, after the segment of its place was found to have room, or a new one was made.
+    fn wrapping_or_new_segment(&self, place: &Place) -> Result<OwnedRwLockReadGuard<()>, VaultError> {
+        let wrapping = runtime::Handle::current().block_on(Arc::clone(&self.wrapping).read_owned());
+        if !self.is_segment_full(place)? {
+            return Ok(wrapping);
+        }
+        drop(wrapping);
+        // Alone: every secret that was being wrapped stands in the database by then, so the new segment begins behind all of them.
+        let alone = runtime::Handle::current().block_on(Arc::clone(&self.wrapping).write_owned());
+        let last = self.db.last(&rows::customer_secrets(place.handle).0, &rows::customer_secrets(place.handle).1)?;
+        let last = last.and_then(|(key, _)| rows::parse_secret(&key)).map(|(_, record, _)| record);
+        let first = last.and_then(RecordId::next).map_or(place.record, |behind| behind.max(place.record));
+        if self.is_segment_full(place)? {
+            let customer = self.customer(place.tenant, place.handle)?;
+            let context = segment_context(place.tenant, place.handle, first);
+            let mut batch = Batch::new();
+            let wrapped = key_wrap::wrap(&customer.key, &context, &Key::random());
+            batch.require_absent(rows::segment(place.handle, first));
+            batch.put(rows::segment(place.handle, first), wrapped);
+            self.committer.commit_blocking(batch)?;
+        }
+        Ok(alone.downgrade())
+    }
+
+    /// Whether the segment that this place belongs to is the last one, and full. An earlier one takes the few that come late.
+    fn is_segment_full(&self, place: &Place) -> Result<bool, VaultError> {
+        let (begin, end) = rows::segments(place.handle);
+        let last = self.db.last(&begin, &end)?.map(|(key, _)| rows::parse_segment(&key));
+        let (from, to) = match last {
+            None => rows::customer_secrets(place.handle),
+            Some(first) => {
+                let first = first.ok_or(VaultError::damaged("a segment of a customer's secrets"))?;
+                if place.record < first {
+                    return Ok(false);
+                }
+                rows::customer_secrets_from(place.handle, first)
+            }
+        };
+        let most = self.limits.segment_secrets;
+        Ok(self.db.range(&from, &to, most)?.len() >= most)
+    }
+
+    /// The segment of a record: the last one that does not begin behind it. `None` where the secret is wrapped under the customer key.
+    fn segment_row(&self, handle: Handle, record: RecordId) -> Result<Option<(RecordId, Vec<u8>)>, VaultError> {
+        let (from, to) = (rows::segments(handle).0, rows::behind(rows::segment(handle, record)));
+        let Some((key, row)) = self.db.last(&from, &to)? else { return Ok(None) };
+        let first = rows::parse_segment(&key).ok_or(VaultError::damaged("a segment of a customer's secrets"))?;
+        Ok(Some((first, row)))
+    }
+
+    /// The same, with its key.
+    fn segment(&self, customer: &Customer, record: RecordId) -> Result<(Option<RecordId>, Option<Key>), VaultError> {
+        let Some((first, row)) = self.segment_row(customer.handle, record)? else { return Ok((None, None)) };
+        let key = unwrap_segment((customer.tenant, customer.handle, &customer.key), first, &row)?;
+        Ok((Some(first), Some(key)))
     }
 
     /// Unwraps the secret of a place.
+    ///
+    /// Where an epoch replaced the customer's key between the look at the tree and that at the row, it looks again.
     pub fn secret(&self, customer: &Customer, place: &Place) -> Result<Key, VaultError> {
-        let row = self.db.get(&rows::secret(place.handle, place.record, place.revision))?;
-        customer.unwrap_secret(place, &row.ok_or(VaultError::NotFound)?)
+        let found = self.secret_under(customer, place);
+        let Err(VaultError::Damaged { .. }) = found else { return found };
+        let now = self.customer(customer.tenant, customer.handle)?;
+        if now.key.same_as(&customer.key) { found } else { self.secret_under(&now, place) }
+    }
+
+    fn secret_under(&self, customer: &Customer, place: &Place) -> Result<Key, VaultError> {
+        let row = self.db.get(&secret_row(place))?.ok_or(VaultError::NotFound)?;
+        let (_, under) = self.segment(customer, place.record)?;
+        unwrap_secret(under.as_ref().unwrap_or(&customer.key), place, &row)
+    }
+
+    /// Takes secrets of a customer away and wraps all that were wrapped under the same keys anew: the segments' keys under the fresh customer
+    /// key, the secrets that stood beside the erased ones under a fresh key of their segment. To be called with [`Core::wrapping`] alone.
+    pub fn rewrap(
+        &self,
+        batch: &mut Batch,
+        (tenant, handle): (TenantId, Handle),
+        (old, fresh): (&Key, &Key),
+        erased: &[RecordId],
+    ) -> Result<(), VaultError> {
+        let (from, to) = rows::segments(handle);
+        let (old, fresh) =
+            (Customer::new(tenant, handle, old.duplicate()), Customer::new(tenant, handle, fresh.duplicate()));
+        let mut begins = vec![None];
+        let mut next = from;
+        loop {
+            let some = self.db.range(&next, &to, AT_ONCE)?;
+            let Some((last, _)) = some.last() else { break };
+            next = rows::behind(last.clone());
+            begins.extend(some.into_iter().map(Some));
+        }
+        for (at, begin) in begins.iter().enumerate() {
+            let end = begins.get(at + 1).and_then(|next| next.as_ref()).map(|(key, _)| key);
+            self.rewrap_segment(batch, (&old, &fresh), begin.as_ref(), end, erased)?;
+        }
+        Ok(())
+    }
+
+    /// One segment: from where it begins (`None`: the secrets under the customer key itself) to where the next one does.
+    fn rewrap_segment(
+        &self,
+        batch: &mut Batch,
+        (old, fresh): (&Customer, &Customer),
+        begin: Option<&Row>,
+        end: Option<&Vec<u8>>,
+        erased: &[RecordId],
+    ) -> Result<(), VaultError> {
+        let (tenant, handle) = (old.tenant, old.handle);
+        let first_of =
+            |key: &[u8]| rows::parse_segment(key).ok_or(VaultError::damaged("a segment of a customer's secrets"));
+        let first = begin.map(|(key, _)| first_of(key)).transpose()?;
+        let end = end.map(|key| first_of(key)).transpose()?;
+        let holds = |record: RecordId| first.is_none_or(|first| record >= first) && end.is_none_or(|end| record < end);
+        let (mut under_old, mut under_fresh) = (old.key.duplicate(), fresh.key.duplicate());
+        if let (Some(first), Some((_, row))) = (first, begin) {
+            under_old = unwrap_segment((tenant, handle, &old.key), first, row)?;
+            let loses_some = erased.iter().any(|record| holds(*record));
+            under_fresh = if loses_some { Key::random() } else { under_old.duplicate() };
+            let context = segment_context(tenant, handle, first);
+            batch.put(rows::segment(handle, first), key_wrap::wrap(&fresh.key, &context, &under_fresh));
+            if !loses_some {
+                return Ok(());
+            }
+        }
+        let (mut from, last) = match first {
+            Some(first) => rows::customer_secrets_from(handle, first),
+            None => rows::customer_secrets(handle),
+        };
+        let to = end.map_or(last, |end| rows::customer_secrets_from(handle, end).0);
+        loop {
+            let some = self.db.range(&from, &to, AT_ONCE)?;
+            let Some((last, _)) = some.last() else { return Ok(()) };
+            from = rows::behind(last.clone());
+            for (key, row) in some {
+                let (_, record, revision) = rows::parse_secret(&key).ok_or(VaultError::damaged(WHAT))?;
+                if erased.contains(&record) {
+                    batch.delete(key);
+                    continue;
+                }
+                let place = old.place(record, revision);
+                let secret = unwrap_secret(&under_old, &place, &row)?;
+                batch.put(key, wrap_secret(&under_fresh, &place, &secret));
+            }
+        }
     }
 
     /// The platform's id of a customer.
@@ -93,11 +262,5 @@ impl Core {
         let plain = content::open(&use_key(&secret, Use::Profile, &place), b"", &sealed)
             .map_err(|_| VaultError::damaged("a customer's profile"))?;
         Ok(decode_profile(&plain)?)
-    }
-
-    /// The key under which rows that find this customer's records are sealed.
-    pub fn list_key(&self, customer: &Customer) -> Result<Key, VaultError> {
-        let place = customer.place(RecordId::LIST, Revision::FIRST);
-        Ok(use_key(&self.secret(customer, &place)?, Use::List, &place))
     }
 }

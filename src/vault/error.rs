@@ -20,6 +20,18 @@ pub enum VaultError {
     /// The customer is erased, or is being erased.
     #[error("the customer is erased: nothing can be stored or read for it")]
     CustomerErased,
+    /// The record is erased, or is being erased; with its customer, or alone.
+    #[error("the record is erased")]
+    RecordErased,
+    /// More erasures were asked for in an hour than the ceiling allows.
+    #[error("the tenant has asked for {limit} erasures within an hour, which is the ceiling")]
+    ErasureCeiling {
+        /// The ceiling.
+        limit: u64,
+    },
+    /// The customer is not erased, so there is nothing to lift.
+    #[error("the customer is not erased")]
+    NotErased,
     /// The request id was used for another request.
     #[error("this request id was used for another request; choose a new one")]
     RequestIdReused,

@@ -1,8 +1,8 @@
-//! Fences around customers: whoever reads or writes for a customer stands inside, and an erasure closes the fence and waits
-//! until nobody is left. What was read inside and is on its way out carries a [`Watch`]: an erasure does not wait for it, and nothing of
-//! it leaves any more once the fence is closed.
+//! Fences around customers and records: whoever reads or writes stands inside, and an erasure closes the fence and waits until nobody is
+//! left. What was read inside and is on its way out carries a [`Watch`]: an erasure does not wait for it, and nothing of it leaves any more
+//! once the fence is closed. A record's fence stands inside that of its customer: closing the outer one closes it too.
 //!
-//! A fence lives in memory only. What outlives the process is the tombstone; see `erasure`.
+//! A fence lives in memory only. What outlives the process is the tombstone, and what is pending in the database; see `erasure`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,12 +11,28 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::VaultError;
-use crate::domain::ids::Handle;
+use crate::domain::ids::{Handle, RecordId};
+
+/// Around whom or what a fence stands. Both are random, so that one never is the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Ground([u8; 16]);
+
+impl From<Handle> for Ground {
+    fn from(handle: Handle) -> Self {
+        Self(handle.0)
+    }
+}
+
+impl From<RecordId> for Ground {
+    fn from(record: RecordId) -> Self {
+        Self(*record.as_bytes())
+    }
+}
 
 /// All fences with somebody inside, or closed.
 #[derive(Default)]
 pub(super) struct Fences {
-    fences: Mutex<HashMap<Handle, Fence>>,
+    fences: Mutex<HashMap<Ground, Fence>>,
     left: Condvar,
 }
 
@@ -42,15 +58,18 @@ pub struct Fenced<T> {
     pub watches: Vec<Watch>,
 }
 
-/// Sees when a customer is being erased. An erasure does not wait for it.
+/// Sees when a customer or record is being erased. An erasure does not wait for it.
 pub struct Watch {
     fences: Arc<Fences>,
-    handle: Handle,
+    grounds: Grounds,
     closed: CancellationToken,
 }
 
+/// The customer, and the record where it is one.
+type Grounds = [Option<Ground>; 2];
+
 impl Watch {
-    /// Whether the customer is being erased, or is erased.
+    /// Whether what was read is being erased, or is erased.
     pub fn is_closed(&self) -> bool {
         self.closed.is_cancelled()
     }
@@ -58,95 +77,120 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut fences = self.fences.lock();
-        if let Some(fence) = fences.get_mut(&self.handle) {
-            // After an erasure the fence was forgotten, and another may stand here, of whom nothing can be read: so nothing is lost
-            // if its watches are counted too low.
-            fence.watching = fence.watching.saturating_sub(1);
-            if !fence.is_needed() {
-                fences.remove(&self.handle);
-            }
-        }
+        // After an erasure the fence was forgotten, and another may stand here, of whom nothing can be read: so nothing is lost if its
+        // watches are counted too low.
+        self.fences.change(self.grounds, |fence| fence.watching = fence.watching.saturating_sub(1));
     }
 }
 
-/// Being inside a customer's fence. Work that lasts watches [`Inside::closed`] and ends when it fires.
+/// Being inside a customer's fence, and inside that of a record. Work that lasts watches [`Inside::closed`] and ends when it fires.
 pub(super) struct Inside {
     fences: Arc<Fences>,
-    handle: Handle,
+    grounds: Grounds,
     closed: CancellationToken,
 }
 
 impl Inside {
-    /// Fires when the customer is being erased.
+    /// Fires when the customer or the record is being erased.
     pub fn closed(&self) -> &CancellationToken {
         &self.closed
     }
 
     /// A watch of this fence that lasts longer than being inside.
     pub fn watch(&self) -> Watch {
-        if let Some(fence) = self.fences.lock().get_mut(&self.handle) {
-            fence.watching += 1;
-        }
-        Watch { fences: Arc::clone(&self.fences), handle: self.handle, closed: self.closed.clone() }
+        self.fences.change(self.grounds, |fence| fence.watching += 1);
+        Watch { fences: Arc::clone(&self.fences), grounds: self.grounds, closed: self.closed.clone() }
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let mut fences = self.fences.lock();
-        if let Some(fence) = fences.get_mut(&self.handle) {
-            fence.inside -= 1;
-            if !fence.is_needed() {
-                fences.remove(&self.handle);
-            }
-        }
+        self.fences.change(self.grounds, |fence| fence.inside = fence.inside.saturating_sub(1));
         self.fences.left.notify_all();
     }
 }
 
 impl Fences {
-    /// Goes inside; refused once the fence is closed.
+    /// Goes inside a customer's fence; refused once it is closed.
     pub fn enter(self: &Arc<Self>, handle: Handle) -> Result<Inside, VaultError> {
         let mut fences = self.lock();
-        let fence = fences.entry(handle).or_default();
+        let fence = fences.entry(handle.into()).or_default();
         if fence.closed.is_cancelled() {
             return Err(VaultError::CustomerErased);
         }
         fence.inside += 1;
-        Ok(Inside { fences: Arc::clone(self), handle, closed: fence.closed.clone() })
+        Ok(Inside { fences: Arc::clone(self), grounds: [Some(handle.into()), None], closed: fence.closed.clone() })
+    }
+
+    /// Goes inside a customer's fence and that of a record; refused once one of them is closed.
+    pub fn enter_record(self: &Arc<Self>, handle: Handle, record: RecordId) -> Result<Inside, VaultError> {
+        let mut fences = self.lock();
+        let outer = fences.entry(handle.into()).or_default();
+        if outer.closed.is_cancelled() {
+            return Err(VaultError::CustomerErased);
+        }
+        outer.inside += 1;
+        let closed = outer.closed.clone();
+        let inner = fences.entry(record.into());
+        let inner = inner.or_insert_with(|| Fence { closed: closed.child_token(), ..Fence::default() });
+        inner.inside += 1;
+        let closed = inner.closed.clone();
+        drop(fences);
+        let inside = Inside { fences: Arc::clone(self), grounds: [Some(handle.into()), Some(record.into())], closed };
+        // Dropped by the refusal, it leaves both fences again.
+        if inside.closed.is_cancelled() { Err(VaultError::RecordErased) } else { Ok(inside) }
+    }
+
+    /// Whether a fence is closed.
+    pub fn is_closed(&self, ground: impl Into<Ground>) -> bool {
+        self.lock().get(&ground.into()).is_some_and(|fence| fence.closed.is_cancelled())
     }
 
     /// Closes a fence: nobody gets in any more, and those inside are told to leave.
-    pub fn close(&self, handle: Handle) {
-        self.lock().entry(handle).or_default().closed.cancel();
+    pub fn close(&self, ground: impl Into<Ground>) {
+        self.lock().entry(ground.into()).or_default().closed.cancel();
     }
 
     /// Opens a fence again, after an erasure that could not begin.
-    pub fn reopen(&self, handle: Handle) {
+    pub fn reopen(&self, ground: impl Into<Ground>) {
         let mut fences = self.lock();
-        if let Some(fence) = fences.get_mut(&handle) {
+        let ground = ground.into();
+        if let Some(fence) = fences.get_mut(&ground) {
             fence.closed = CancellationToken::new();
             if !fence.is_needed() {
-                fences.remove(&handle);
+                fences.remove(&ground);
             }
         }
     }
 
     /// Waits until nobody is inside a closed fence; `false` if somebody still is after `patience`.
-    pub fn wait_until_empty(&self, handle: Handle, patience: Duration) -> bool {
-        let is_used = |fences: &mut HashMap<Handle, Fence>| fences.get(&handle).is_some_and(|fence| fence.inside > 0);
+    pub fn wait_until_empty(&self, ground: impl Into<Ground>, patience: Duration) -> bool {
+        let ground = ground.into();
+        let is_used = |fences: &mut HashMap<Ground, Fence>| fences.get(&ground).is_some_and(|fence| fence.inside > 0);
         let waited = self.left.wait_timeout_while(self.lock(), patience, is_used);
         let (_fences, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         !timeout.timed_out()
     }
 
-    /// Forgets a closed fence, once the customer's key is gone.
-    pub fn forget(&self, handle: Handle) {
-        self.lock().remove(&handle);
+    /// Forgets a closed fence, once the key is gone.
+    pub fn forget(&self, ground: impl Into<Ground>) {
+        self.lock().remove(&ground.into());
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Handle, Fence>> {
+    /// Changes the fences of these grounds, as far as they stand, and takes down what nobody needs any more.
+    fn change(&self, grounds: Grounds, change: impl Fn(&mut Fence)) {
+        let mut fences = self.lock();
+        for ground in grounds.into_iter().flatten() {
+            if let Some(fence) = fences.get_mut(&ground) {
+                change(fence);
+                if !fence.is_needed() {
+                    fences.remove(&ground);
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Ground, Fence>> {
         self.fences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

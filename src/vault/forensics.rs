@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::customer::Customer;
+use super::customer;
 use super::format::{ContentForm, Head, Manifest, Place, Use, decode_transcript, use_key};
 use super::tree::{RootRow, WrappedTop};
 use crate::crypto::content;
@@ -64,17 +64,27 @@ impl StolenRoot {
     }
 }
 
-/// Unwraps the secret of any place with a customer key.
+/// Unwraps the secret of any place with the key of its customer or of its segment.
 pub fn unwrap_secret(
     tenant: TenantId,
     handle: Handle,
     record: RecordId,
     revision: Revision,
+    key: &Key,
+    wrapped: &[u8],
+) -> Result<Key, Closed> {
+    customer::unwrap_secret(key, &Place { tenant, handle, record, revision }, wrapped).map_err(|_| Closed::Sealed)
+}
+
+/// Unwraps the key of a segment of a customer's secrets.
+pub fn unwrap_segment(
+    tenant: TenantId,
+    handle: Handle,
+    first: RecordId,
     customer_key: &Key,
     wrapped: &[u8],
 ) -> Result<Key, Closed> {
-    let customer = Customer::new(tenant, handle, customer_key.duplicate());
-    customer.unwrap_secret(&customer.place(record, revision), wrapped).map_err(|_| Closed::Sealed)
+    customer::unwrap_segment((tenant, handle, customer_key), first, wrapped).map_err(|_| Closed::Sealed)
 }
 
 /// A record as it stands in a stolen database.

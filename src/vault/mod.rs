@@ -48,7 +48,7 @@ pub use crate::root_key::ReplicaStatus;
 pub use crate::root_key::{MediumClass, Pkcs11Place};
 pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
-pub use erasure::Erasure;
+pub use erasure::{Erasure, Target};
 pub use error::{QuotaKind, VaultError};
 pub use fence::{Fenced, Watch};
 pub use format::Opening;
@@ -116,6 +116,10 @@ pub struct VaultLimits {
     pub disk_reserve_bytes: u64,
     /// The most rows looked at for one page of a list.
     pub list_scan_rows: usize,
+    /// How many secrets of a customer are wrapped under one key: so many are wrapped anew when one record is erased.
+    pub segment_secrets: usize,
+    /// How many erasures a tenant may ask for within an hour.
+    pub erasures_per_hour: u64,
     /// How much time lies between the beginnings of two epochs at least.
     pub epoch_window: Duration,
 }
@@ -129,6 +133,8 @@ impl Default for VaultLimits {
             recording_bytes: 16 << 30,
             disk_reserve_bytes: 1 << 30,
             list_scan_rows: 10_000,
+            segment_secrets: 1024,
+            erasures_per_hour: 1_000,
             epoch_window: Duration::ZERO,
         }
     }

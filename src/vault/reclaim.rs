@@ -2,7 +2,7 @@
 //! then; nothing here is needed for the erasure to hold.
 
 use super::core::Core;
-use super::format::{ErasureRequestRow, Head, ReclaimRow, RequestRow};
+use super::format::{ErasureRequestRow, Head, ReclaimRecordRow, ReclaimRow, RequestRow};
 use super::{Vault, VaultError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
@@ -12,6 +12,8 @@ use crate::store::{Batch, rows};
 const AT_ONCE: usize = 64;
 /// Requests looked at in one go.
 const REQUESTS_AT_ONCE: usize = 1024;
+/// The most segments of a customer's secrets that are removed; their keys are noise.
+const MAX_SEGMENTS: usize = 4096;
 /// Pieces of one record removed in one go.
 const PIECES_AT_ONCE: usize = 2048;
 
@@ -23,7 +25,7 @@ impl Vault {
             let (from, to) = rows::all(rows::Kind::Reclaim);
             let jobs = self.core.blocking(move |core| Ok(core.db.range(&from, &to, AT_ONCE)?)).await?;
             if jobs.is_empty() {
-                return Ok(());
+                return self.reclaim_records().await;
             }
             for (key, row) in jobs {
                 let handle = key.get(1..).and_then(|handle| handle.try_into().ok()).map(Handle);
@@ -37,6 +39,24 @@ impl Vault {
 }
 
 impl Vault {
+    /// Removes what erased records left.
+    async fn reclaim_records(&self) -> Result<(), VaultError> {
+        loop {
+            let (from, to) = rows::all(rows::Kind::ReclaimRecord);
+            let jobs = self.core.blocking(move |core| Ok(core.db.range(&from, &to, AT_ONCE)?)).await?;
+            if jobs.is_empty() {
+                return Ok(());
+            }
+            for (key, row) in jobs {
+                let record = key.get(1..).and_then(|record| record.try_into().ok()).map(RecordId::from_bytes);
+                let record = record.ok_or(VaultError::damaged("a reclaim job"))?;
+                let ReclaimRecordRow { tenant, handle } = ReclaimRecordRow::decode(&row)?;
+                self.core.objects.delete_prefix(handle, Some(record)).await?;
+                self.core.blocking(move |core| core.reclaim_revisions(tenant, record, key)).await?;
+            }
+        }
+    }
+
     /// Forgets requests that stored or erased something before `before`: from then on a repeat of one is a new request.
     pub async fn forget_requests(&self, before: Timestamp) -> Result<(), VaultError> {
         self.forget(rows::Kind::Request, before, |row| Ok(RequestRow::decode(row)?.created)).await?;
@@ -79,12 +99,27 @@ impl Core {
             }
             for (key, _) in secrets {
                 let (_, record, revision) = rows::parse_secret(&key).ok_or(VaultError::damaged("a record's secret"))?;
-                self.reclaim_record(tenant, record, revision, key)?;
+                self.reclaim_record(tenant, record, revision, Some(key))?;
             }
         }
         let mut batch = Batch::new();
+        let (from, to) = rows::segments(handle);
+        self.db.range(&from, &to, MAX_SEGMENTS)?.into_iter().for_each(|(key, _)| batch.delete(key));
         batch.delete(rows::profile(handle));
         batch.delete(rows::reclaim(handle));
+        self.committer.commit_blocking(batch)?;
+        Ok(())
+    }
+
+    /// Removes the rows of one record; the job itself goes last.
+    fn reclaim_revisions(&self, tenant: TenantId, record: RecordId, job: Vec<u8>) -> Result<(), VaultError> {
+        let (from, to) = rows::record_span(tenant, record);
+        while let Some((key, _)) = self.db.last(&from, &to)? {
+            let (_, revision, _) = rows::parse_record_piece(&key).ok_or(VaultError::damaged("a record's key"))?;
+            self.reclaim_record(tenant, record, revision, None)?;
+        }
+        let mut batch = Batch::new();
+        batch.delete(job);
         self.committer.commit_blocking(batch)?;
         Ok(())
     }
@@ -94,7 +129,7 @@ impl Core {
         tenant: TenantId,
         record: RecordId,
         revision: Revision,
-        secret: Vec<u8>,
+        secret: Option<Vec<u8>>,
     ) -> Result<(), VaultError> {
         let (from, to) = rows::revision_span(tenant, record, revision);
         let pieces = self.db.range(&from, &to, PIECES_AT_ONCE)?;
@@ -110,7 +145,7 @@ impl Core {
         }
         pieces.into_iter().for_each(|(key, _)| batch.delete(key));
         batch.delete(rows::upload(tenant, record));
-        batch.delete(secret);
+        secret.into_iter().for_each(|secret| batch.delete(secret));
         self.committer.commit_blocking(batch)?;
         Ok(())
     }

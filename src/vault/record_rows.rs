@@ -2,7 +2,6 @@
 
 use super::VaultError;
 use super::core::{Core, blinded};
-use super::customer::Customer;
 use super::format::{ContentForm, Head, IndexEntry, Manifest, Metadata, Place, RequestRow, Use, use_key};
 use super::records::Admitted;
 use crate::crypto::secret::Key;
@@ -189,8 +188,7 @@ impl Core {
         for (piece, value) in (0u16..).zip(bytes.chunks(PIECE)) {
             batch.put(rows::record_piece(place.tenant, place.record, place.revision, piece), value);
         }
-        let customer_keys = self.customer_to_write(place.tenant, place.handle)?;
-        self.add_index_rows(batch, &customer_keys, &head, draft)?;
+        add_index_rows(batch, secret, &head, draft);
         let pseudonym = super::tree::pseudonym(keys, customer);
         batch.require_absent(rows::tombstone(place.tenant, pseudonym));
         batch.require_absent(admitted.row.clone());
@@ -201,28 +199,18 @@ impl Core {
         batch.add(rows::usage(place.tenant, rows::Counter::Records), 1);
         Ok(())
     }
+}
 
-    fn add_index_rows(
-        &self,
-        batch: &mut Batch,
-        customer: &Customer,
-        head: &Head,
-        draft: &Draft,
-    ) -> Result<(), VaultError> {
-        let found_by: Vec<BlindIndex> = [head.case, head.agent].into_iter().flatten().collect();
-        if found_by.is_empty() {
-            return Ok(());
-        }
-        let list_key = self.list_key(customer)?;
-        let entry =
-            IndexEntry { kind: draft.kind, revision: draft.place.revision, started: draft.details.started }.encode();
-        for by in found_by {
-            let key = rows::index(customer.tenant, by, draft.place.record);
-            let mut value = customer.handle.0.to_vec();
-            value.extend_from_slice(&key_wrap::seal(&list_key, &key, &entry));
-            batch.put(key, value);
-        }
-        Ok(())
+/// Rows that find the record. What they say is sealed under the record's own secret, so that it ends with the record.
+fn add_index_rows(batch: &mut Batch, secret: &Key, head: &Head, draft: &Draft) {
+    let place = &draft.place;
+    let key = use_key(secret, Use::Index, place);
+    let entry = IndexEntry { kind: draft.kind, revision: place.revision, started: draft.details.started }.encode();
+    for by in [head.case, head.agent].into_iter().flatten() {
+        let row = rows::index(place.tenant, by, place.record);
+        let mut value = place.handle.0.to_vec();
+        value.extend_from_slice(&key_wrap::seal(&key, &row, &entry));
+        batch.put(row, value);
     }
 }
 

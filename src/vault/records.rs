@@ -91,7 +91,7 @@ impl Vault {
         let build = move |core: &Arc<Core>| {
             let mut batch = Batch::new();
             batch.hold(reservation);
-            let secret = core.customer_to_write(tenant, handle)?.add_secret(&mut batch, &place);
+            let secret = core.add_secret(&mut batch, &place)?;
             let sealed = Sealed::Inline(content::seal(&use_key(&secret, Use::Content, &place), b"", &packed));
             core.build(entry, Storing { admitted, draft, customer, secret, sealed, batch })
         };
@@ -111,7 +111,7 @@ impl Vault {
         let tenant = permit.resource().tenant;
         let admit = self.admission(permit, request);
         let begin = move |core: &Arc<Core>| {
-            let admitted = match admit(core)? {
+            let admitted = match admit(core).map_err(|error| core.with_its_customer(tenant, &new.customer, error))? {
                 Ok(admitted) => admitted,
                 Err(stored) => return Ok(Err(stored)),
             };
@@ -164,7 +164,7 @@ impl Vault {
     pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
         // Erased since the facts were read: it looks like any record that is not there.
-        let inside = self.core.fences.enter(facts.handle).map_err(|_| VaultError::NotFound)?;
+        let inside = self.core.fences.enter_record(facts.handle, facts.id).map_err(|_| VaultError::NotFound)?;
         let tenant = facts.tenant;
         let purpose = permit.purpose().cloned();
         let place = self.core.blocking(move |core| core.purpose_place(tenant, purpose.as_ref())).await?;
@@ -177,9 +177,13 @@ impl Vault {
     pub(super) async fn admit(
         &self,
         permit: &Permit<TenantScope>,
+        customer: &CustomerId,
         request: RequestKey,
     ) -> Result<Result<Admitted, Fenced<Record>>, VaultError> {
-        self.core.blocking(self.admission(permit, request)).await
+        let (tenant, customer, admit) = (permit.resource().tenant, customer.clone(), self.admission(permit, request));
+        let admit =
+            move |core: &Arc<Core>| admit(core).map_err(|error| core.with_its_customer(tenant, &customer, error));
+        self.core.blocking(admit).await
     }
 
     /// The blocking work of [`Vault::admit`].
@@ -206,8 +210,8 @@ impl Vault {
             if stored.fingerprint != fingerprint {
                 return Err(VaultError::RequestIdReused);
             }
-            let facts = core.facts(&principal, tenant, stored.record)?.ok_or(VaultError::CustomerErased)?;
-            let inside = core.fences.enter(facts.handle)?;
+            let facts = core.facts(&principal, tenant, stored.record)?.ok_or(VaultError::RecordErased)?;
+            let inside = core.fences.enter_record(facts.handle, facts.id)?;
             // Durable before the answer is made; and so is, by then, what was seen here, which might not have been yet.
             let event = Event::Repeated { action, handle: facts.handle, record: facts.id };
             let mut batch = Batch::new();
@@ -258,6 +262,18 @@ impl Core {
         batch.append(entry.encode().to_vec());
         self.add_record(&mut batch, &mut storing)?;
         Ok((batch, storing))
+    }
+
+    /// A record that is erased: it says so of the customer, where she is.
+    pub(super) fn with_its_customer(&self, tenant: TenantId, of: &CustomerId, error: VaultError) -> VaultError {
+        match error {
+            VaultError::RecordErased => match self.is_erased(tenant, of) {
+                Ok(true) => VaultError::CustomerErased,
+                Ok(false) => VaultError::RecordErased,
+                Err(error) => error,
+            },
+            other => other,
+        }
     }
 
     fn is_erased(&self, tenant: TenantId, customer: &CustomerId) -> Result<bool, VaultError> {

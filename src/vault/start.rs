@@ -226,6 +226,7 @@ pub(super) fn assemble(
         log,
         pinning: Mutex::default(),
         fences: Arc::default(),
+        wrapping: Arc::default(),
         reservations: Reservations::default(),
         rates: Rates::default(),
         limits,

@@ -109,7 +109,8 @@ impl House {
     }
 
     async fn erase(&self, vault: &Vault, of: &str) -> Result<Receipt, VaultError> {
-        let erased = vault.erase_customer(self.permit(Action::EraseCustomer), customer(of), erasure_of(of)).await;
+        let erased =
+            vault.erase(self.permit(Action::EraseCustomer), Target::Customer(customer(of)), erasure_of(of)).await;
         erased.map(|erasure| erasure.receipt)
     }
 
@@ -300,6 +301,54 @@ async fn whatever_fails_an_erasure_is_not_begun_or_final_after_a_restart_and_har
         }
     }
     // At least: the tombstone, the staged key, its wrapping, the epoch, the destruction, the probe, the receipt.
+    assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_when_a_record_is_erased_it_goes_alone_or_not_at_all() {
+    let mut met = 0;
+    'operations: for after in 0..MANY {
+        for behind in [false, true] {
+            let house = House::with(VaultLimits { segment_secrets: 3, ..limits() }).await;
+            let vault = house.open().await;
+            let mut records = Vec::new();
+            for number in 0..7 {
+                let new = vault.create_transcript(
+                    house.permit(Action::CreateTranscript),
+                    chat("ada", 100),
+                    request(&format!("{number}")),
+                );
+                records.push(new.await.unwrap().content.id);
+            }
+            let erase = async |vault: &Vault| {
+                let target = Target::Record(records[4]);
+                let erased = vault.erase(house.permit(Action::EraseRecord), target, erasure_of("record")).await;
+                erased.map(|erasure| erasure.receipt)
+            };
+            house.fault.arm(after, behind);
+            let answer = erase(&vault).await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break 'operations;
+            }
+            met += 1;
+            let place = format!("operation {after}, behind: {behind}");
+            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
+            vault.close().await;
+            drop(vault);
+            let vault = house.open().await;
+            let asked = house.read(&vault, records[4]).await.is_none();
+            assert_eq!(house.final_erasures(&vault), usize::from(asked), "{place}");
+            let receipt = erase(&vault).await.unwrap();
+            assert_eq!(erase(&vault).await.unwrap(), receipt, "{place}");
+            for (number, record) in records.iter().enumerate() {
+                assert_eq!(house.read(&vault, *record).await.is_some(), number != 4, "{place}: record {number}");
+            }
+            vault.reclaim().await.unwrap();
+            assert_eq!(house.list(&vault, "ada").await, 6, "{place}");
+            vault.close().await;
+        }
+    }
     assert!((14..MANY * 2).contains(&met), "{met} faults were met");
 }
 

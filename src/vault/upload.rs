@@ -102,7 +102,7 @@ impl Vault {
         request: RequestKey,
     ) -> Result<Begun, VaultError> {
         let tenant = permit.resource().tenant;
-        let admitted = match self.admit(&permit, request).await? {
+        let admitted = match self.admit(&permit, &new.customer, request).await? {
             Ok(admitted) => admitted,
             Err(record) => return Ok(Begun::Done(Box::new(record))),
         };
@@ -162,7 +162,7 @@ impl Vault {
             .core
             .blocking(move |core| {
                 let mut batch = Batch::new();
-                let secret = core.customer_to_write(place.tenant, place.handle)?.add_secret(&mut batch, &place);
+                let secret = core.add_secret(&mut batch, &place)?;
                 let row = UploadRow { handle: place.handle, created: Timestamp::now() };
                 batch.put(rows::upload(place.tenant, place.record), row.encode());
                 Ok((secret, batch))

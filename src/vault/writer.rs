@@ -12,9 +12,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::VaultError;
 use super::core::Core;
 use super::customer::Customer;
-use super::erasure::{Erasure, ErasureJob, Round};
+use super::erasure::{Erasure, ErasureJob, MAX_ERASURES, Round};
 use super::tree::pseudonym;
+use crate::audit::{Caller, Entry, Event};
 use crate::crypto::secret::random_bytes;
+use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CustomerId, Handle, TenantId};
 use crate::keys::{Draft, PageWrite};
 use crate::store::{Batch, StoreError, rows};
@@ -22,7 +24,7 @@ use crate::store::{Batch, StoreError, rows};
 /// Jobs that may wait; callers wait for room.
 const QUEUE: usize = 1024;
 /// The most jobs in one round: with three rows and some pages each they fit one batch.
-const MAX_ROUND: usize = 256;
+const MAX_ROUND: usize = MAX_ERASURES;
 
 /// The way to the writer.
 #[derive(Clone)]
@@ -37,6 +39,13 @@ enum Job {
         answer: oneshot::Sender<Result<(), VaultError>>,
     },
     Erasure(ErasureJob),
+    /// Takes the fence of an erased customer away.
+    Readmission {
+        tenant: TenantId,
+        customer: CustomerId,
+        caller: Caller,
+        answer: oneshot::Sender<Result<(), VaultError>>,
+    },
     /// An epoch without erasures, if there was none since.
     Renewal {
         since: Instant,
@@ -78,6 +87,11 @@ impl TreeWriter {
         job: impl FnOnce(oneshot::Sender<Result<Erasure, VaultError>>) -> ErasureJob,
     ) -> Result<Erasure, VaultError> {
         self.ask(|answer| Job::Erasure(job(answer))).await
+    }
+
+    /// Takes the fence of an erased customer away.
+    pub async fn readmit(&self, tenant: TenantId, customer: CustomerId, caller: Caller) -> Result<(), VaultError> {
+        self.ask(|answer| Job::Readmission { tenant, customer, caller, answer }).await
     }
 
     /// Carries out what an earlier failure left, and begins an epoch if there was none since then.
@@ -122,6 +136,9 @@ fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
                 Job::Erasure(job) => erasures.push(job),
                 // Whoever asked may have gone; the tenant stays.
                 Job::Tenant { tenant, answer } => drop(answer.send(add_tenant(core, tenant))),
+                Job::Readmission { tenant, customer, caller, answer } => {
+                    drop(answer.send(readmit(core, tenant, &customer, caller)));
+                }
                 Job::Renewal { since, answer } => drop(answer.send(round.renew(core, since))),
             }
         }
@@ -134,6 +151,24 @@ fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
             round.carry_out(core);
         }
     }
+}
+
+/// The tombstone goes; whoever is stored under this id afterwards is a new customer, with a new handle and a new key.
+fn readmit(core: &Core, tenant: TenantId, customer: &CustomerId, caller: Caller) -> Result<(), VaultError> {
+    let keys = core.tenant_keys(tenant)?;
+    let pseudonym = pseudonym(&keys, customer);
+    let tombstone = rows::tombstone(tenant, pseudonym);
+    let Some(stored) = core.db.get(&tombstone)? else { return Err(VaultError::NotErased) };
+    if core.tree.handle(tenant, pseudonym)?.is_some() {
+        return Err(VaultError::ErasureNotFinal { why: "the erasure is still to be carried out" });
+    }
+    let entry = Entry { at: Timestamp::now(), tenant, caller: Some(caller), event: Event::Readmitted };
+    let mut batch = Batch::new();
+    batch.require_value(tombstone.clone(), stored);
+    batch.delete(tombstone);
+    batch.append(entry.encode().to_vec());
+    core.committer.commit_blocking(batch)?;
+    Ok(())
 }
 
 fn add_tenant(core: &Core, tenant: TenantId) -> Result<(), VaultError> {

@@ -23,6 +23,9 @@ const ROLES: [v1::Role; 6] = [
     v1::Role::Admin,
 ];
 
+/// No record has this id.
+const ABSENT: &str = "01939c5e-7a1c-7b40-8f3e-0242ac120002";
+
 /// Makes one call of an action in a tenant; whether the gate let it through, whatever came then.
 async fn passes(caller: &Caller, action: Action, tenant: &str, record: &v1::Record, number: usize) -> bool {
     let (id, name) = (record.record_id.clone(), tenant.to_owned());
@@ -42,6 +45,9 @@ async fn passes(caller: &Caller, action: Action, tenant: &str, record: &v1::Reco
         Action::GetRecord => caller.record(&id, PURPOSE).await.map(drop),
         Action::ListRecords => caller.list(asked()).await.map(drop),
         Action::EraseCustomer => caller.erase(&request, "nobody").await.map(drop),
+        Action::EraseCustomers => caller.erase_list(&request, &["nobody"]).await.map(drop),
+        Action::EraseRecord => caller.erase_record(&request, ABSENT).await.map(drop),
+        Action::ReadmitCustomer => caller.readmit("nobody").await.map(drop),
         Action::GetReceipt => caller.receipt(&"0".repeat(32)).await.map(drop),
         Action::ListReceipts => caller.receipts(50).await.map(drop),
         Action::ListLogKeys => caller.log_keys().await.map(drop),

@@ -5,6 +5,7 @@ mod admin;
 mod bad_input;
 mod chance;
 mod demo;
+mod erasing;
 mod fixture;
 mod gate;
 mod hsm;

@@ -164,6 +164,31 @@ impl Caller {
         Ok(self.privacy.clone().erase_customer(request).await?.into_inner().receipt.unwrap())
     }
 
+    /// Erases a record; gives its receipt and the opening.
+    pub async fn erase_record(
+        &self,
+        request_id: &str,
+        record_id: &str,
+    ) -> Result<(v1::ErasureReceipt, String), Status> {
+        let (request_id, record_id) = (request_id.to_owned(), record_id.to_owned());
+        let request = v1::EraseRecordRequest { request_id, record_id };
+        let answer = self.privacy.clone().erase_record(request).await?.into_inner();
+        Ok((answer.receipt.unwrap(), answer.opening))
+    }
+
+    /// Erases a list of customers.
+    pub async fn erase_list(&self, request_id: &str, ids: &[&str]) -> Result<Vec<v1::CustomerErasure>, Status> {
+        let customer_ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let request = v1::EraseCustomersRequest { request_id: request_id.to_owned(), customer_ids };
+        Ok(self.privacy.clone().erase_customers(request).await?.into_inner().erasures)
+    }
+
+    /// Lets an erased person become a customer again.
+    pub async fn readmit(&self, customer_id: &str) -> Result<(), Status> {
+        let request = v1::ReadmitCustomerRequest { customer_id: customer_id.to_owned() };
+        self.privacy.clone().readmit_customer(request).await.map(drop)
+    }
+
     /// A receipt.
     pub async fn receipt(&self, receipt_id: &str) -> Result<v1::ErasureReceipt, Status> {
         let request = v1::GetReceiptRequest { receipt_id: receipt_id.to_owned() };
@@ -352,4 +377,10 @@ pub fn at(seconds: i64) -> prost_types::Timestamp {
 pub fn from_now(seconds: i64) -> prost_types::Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     at(i64::try_from(now).unwrap() + seconds)
+}
+
+/// The list of a customer's records.
+pub fn asked_of(customer: &str) -> v1::ListRecordsRequest {
+    let purpose = PURPOSES[0].to_owned();
+    v1::ListRecordsRequest { purpose, customer_id: customer.to_owned(), ..Default::default() }
 }

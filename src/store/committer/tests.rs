@@ -296,6 +296,6 @@ fn a_fence_writes_nothing_and_limits_are_checked() {
     assert_eq!(invalid(batch(|b| b.delete([0; 129]))), BatchError::KeyTooLong { bytes: 129 });
     assert_eq!(invalid(batch(|b| b.add("", 1))), BatchError::KeyEmpty);
     assert_eq!(invalid(batch(|b| b.put([LEDGER, 0], "v"))), BatchError::LedgerRow);
-    let many = batch(|b| (0..4097_u32).for_each(|n| b.delete(n.to_be_bytes())));
-    assert_eq!(invalid(many), BatchError::TooManyOps { count: 4097 });
+    let many = batch(|b| (0..16_385_u32).for_each(|n| b.delete(n.to_be_bytes())));
+    assert_eq!(invalid(many), BatchError::TooManyOps { count: 16_385 });
 }

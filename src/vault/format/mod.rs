@@ -14,8 +14,8 @@ pub(super) use metadata::Metadata;
 pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
 pub use small::Opening;
 pub(super) use small::{
-    DutyRow, ErasingRow, ErasureAnswer, ErasureRequestRow, IndexEntry, Pending, ReclaimRow, RequestRow, UploadRow,
-    decode_format, decode_profile, encode_format, encode_profile, encode_tombstone,
+    DutyRow, ErasingRow, ErasingWhat, ErasureAnswer, ErasureRequestRow, IndexEntry, Pending, ReclaimRecordRow,
+    ReclaimRow, RequestRow, UploadRow, decode_format, decode_profile, encode_format, encode_profile, encode_tombstone,
 };
 
 use crate::crypto::kdf;
@@ -40,7 +40,7 @@ pub(super) enum Use {
     Manifest,
     Part,
     Profile,
-    List,
+    Index,
     Pending,
     ErasureAnswer,
 }
@@ -53,7 +53,7 @@ impl Use {
             Self::Manifest => "oubliette manifest",
             Self::Part => "oubliette part",
             Self::Profile => "oubliette profile",
-            Self::List => "oubliette list",
+            Self::Index => "oubliette index",
             Self::Pending => "oubliette pending",
             Self::ErasureAnswer => "oubliette erasure answer",
         }
@@ -71,4 +71,10 @@ pub(super) fn use_key(secret: &Key, r#use: Use, place: &Place) -> Key {
 pub(super) fn secret_context(place: &Place) -> Vec<u8> {
     let context = Writer::default().text("oubliette secret").fixed(&place.tenant.0).fixed(&place.handle.0);
     context.fixed(place.record.as_bytes()).u32(place.revision.0).finish().to_vec()
+}
+
+/// What the wrapped key of a segment of a customer's secrets is bound to.
+pub(super) fn segment_context(tenant: TenantId, handle: Handle, first: RecordId) -> Vec<u8> {
+    let context = Writer::default().text("oubliette segment").fixed(&tenant.0).fixed(&handle.0);
+    context.fixed(first.as_bytes()).finish().to_vec()
 }

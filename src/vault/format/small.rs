@@ -110,24 +110,67 @@ pub(in super::super) fn encode_tombstone() -> Zeroizing<Vec<u8>> {
     Writer::versioned(VERSION).text("erased").finish()
 }
 
-/// An erasure that is asked for. In the clear only the tenant and the pseudonym, as in the tombstone; the rest is sealed under a key
-/// derived from the customer key, and so ends with it.
+/// What an erasure is about, as far as it stands in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum ErasingWhat {
+    /// The pseudonym, as in the tombstone; no handle.
+    Customer(Pseudonym),
+    /// A record, and the handle that its own rows show.
+    Record(Handle, RecordId),
+}
+
+/// An erasure that is asked for. In the clear only what other rows show too; the rest is sealed under a key that ends with what is
+/// erased.
 #[derive(Clone, PartialEq, Eq)]
 pub(in super::super) struct ErasingRow {
     pub tenant: TenantId,
-    pub pseudonym: Pseudonym,
+    pub what: ErasingWhat,
     pub sealed: Vec<u8>,
 }
 
 impl ErasingRow {
     pub fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(VERSION).fixed(&self.tenant.0).fixed(&self.pseudonym.0);
+        let row = Writer::versioned(VERSION).fixed(&self.tenant.0);
+        let row = match &self.what {
+            ErasingWhat::Customer(pseudonym) => row.u8(Subject::Customer as u8).fixed(&pseudonym.0),
+            ErasingWhat::Record(handle, record) => {
+                row.u8(Subject::Record as u8).fixed(&handle.0).fixed(record.as_bytes())
+            }
+        };
         row.framed(&self.sealed).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
         let mut r = begin("a pending erasure", stored)?;
-        let row = Self { tenant: TenantId(r.array()?), pseudonym: Pseudonym(r.array()?), sealed: r.framed()?.to_vec() };
+        let row = Self {
+            tenant: TenantId(r.array()?),
+            what: match Subject::from_code(r.u8()?) {
+                Some(Subject::Customer) => ErasingWhat::Customer(Pseudonym(r.array()?)),
+                Some(Subject::Record) => ErasingWhat::Record(Handle(r.array()?), RecordId::from_bytes(r.array()?)),
+                _ => return Err(r.damaged()),
+            },
+            sealed: r.framed()?.to_vec(),
+        };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// Rows and objects of one record that are to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct ReclaimRecordRow {
+    pub tenant: TenantId,
+    pub handle: Handle,
+}
+
+impl ReclaimRecordRow {
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::versioned(VERSION).fixed(&self.tenant.0).fixed(&self.handle.0).finish().to_vec()
+    }
+
+    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("a reclaim job", stored)?;
+        let row = Self { tenant: TenantId(r.array()?), handle: Handle(r.array()?) };
         r.end()?;
         Ok(row)
     }
@@ -209,16 +252,22 @@ impl ErasureRequestRow {
 pub(in super::super) struct ErasureAnswer {
     pub receipt: ReceiptId,
     pub opening: Opening,
+    /// Whose record it was, where it was one: after it nothing else tells.
+    pub customer: Zeroizing<String>,
 }
 
 impl ErasureAnswer {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        Writer::versioned(VERSION).fixed(&self.receipt.0).fixed(&*self.opening).finish()
+        Writer::versioned(VERSION).fixed(&self.receipt.0).fixed(&*self.opening).text(&self.customer).finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
         let mut r = begin("the answer to an erasure", plain)?;
-        let answer = Self { receipt: ReceiptId(r.array()?), opening: Zeroizing::new(r.array()?) };
+        let answer = Self {
+            receipt: ReceiptId(r.array()?),
+            opening: Zeroizing::new(r.array()?),
+            customer: Zeroizing::new(r.text()?.to_owned()),
+        };
         r.end()?;
         Ok(answer)
     }
@@ -231,6 +280,8 @@ pub type Opening = Zeroizing<[u8; 32]>;
 pub(in super::super) struct Pending {
     pub customer: CustomerId,
     pub request: RequestId,
+    /// Whether it is one of a list under that request.
+    pub is_of_list: bool,
     pub receipt: ReceiptId,
     pub opening: Opening,
     pub caller: BlindIndex,
@@ -239,6 +290,7 @@ pub(in super::super) struct Pending {
 impl Pending {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let plain = Writer::versioned(VERSION).text(self.customer.as_str()).text(self.request.as_str());
+        let plain = plain.u8(u8::from(self.is_of_list));
         plain.fixed(&self.receipt.0).fixed(&*self.opening).fixed(&self.caller.0).finish()
     }
 
@@ -247,6 +299,7 @@ impl Pending {
         let pending = Self {
             customer: CustomerId::parse(r.text()?).map_err(|_| r.damaged())?,
             request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
+            is_of_list: r.u8()? == 1,
             receipt: ReceiptId(r.array()?),
             opening: Zeroizing::new(r.array()?),
             caller: BlindIndex(r.array()?),

@@ -9,11 +9,11 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::crypto::secret::{Key, random_bytes};
-use crate::domain::ids::Pseudonym;
+use crate::domain::ids::{Handle, Pseudonym};
 use crate::keys::{NodeId, PageSource, SourceError, reach};
 use crate::root_key::RootKey;
 use crate::store::{Database, Write};
-use crate::vault::forensics::{Plaintext, StolenRecord, StolenRoot, unwrap_secret};
+use crate::vault::forensics::{Plaintext, StolenRecord, StolenRoot, unwrap_secret, unwrap_segment};
 use crate::vault::tree::pseudonym;
 
 /// All versions of all rows.
@@ -64,6 +64,7 @@ impl PageSource for Image<'_> {
 struct Attack {
     links: Vec<Pseudonym>,
     opened: BTreeSet<RecordId>,
+    segment_keys: usize,
     tops: usize,
     pages_opened: usize,
     pages_closed: usize,
@@ -84,9 +85,12 @@ fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
     let tops_reached = tops.len();
     let reached = reach(tops, &images).unwrap();
 
-    // Any key that was reached may be a customer's, whatever the pages say.
+    // Any key that was reached may be a customer's, whatever the pages say; and any that one of them opens may be a segment's.
     let mut keys: Vec<&Key> = reached.customers.iter().map(|(_, key)| key).collect();
     keys.extend(reached.pages.iter().map(|(_, key)| key));
+    let segments = segments(hoard, &reached.tenants, &keys);
+    let segment_keys = segments.len();
+    keys.extend(&segments);
     let mut secrets: HashMap<Vec<u8>, Vec<Key>> = HashMap::new();
     for (row, versions) in hoard.of(rows::Kind::Secret) {
         let (handle, record, revision) = rows::parse_secret(&row).unwrap();
@@ -113,10 +117,30 @@ fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
     Attack {
         links: reached.links.iter().map(|(person, _)| *person).collect(),
         opened,
+        segment_keys,
         tops: tops_reached,
         pages_opened: reached.pages_opened,
         pages_closed: reached.pages_closed,
     }
+}
+
+/// All keys of segments that any of `keys` opens.
+fn segments(hoard: &Hoard, tenants: &[TenantId], keys: &[&Key]) -> Vec<Key> {
+    let mut found: Vec<Key> = Vec::new();
+    for (row, versions) in hoard.of(rows::Kind::Segment) {
+        let handle = Handle(row[1..17].try_into().unwrap());
+        let first = rows::parse_segment(&row).unwrap();
+        for wrapped in &versions {
+            let tried = tenants.iter().flat_map(|tenant| keys.iter().map(move |key| (*tenant, *key)));
+            let opened = tried.filter_map(|(tenant, key)| unwrap_segment(tenant, handle, first, key, wrapped).ok());
+            for key in opened.collect::<Vec<_>>() {
+                if !found.iter().any(|known| known.same_as(&key)) {
+                    found.push(key);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// What a history has had in it. A zero is a failure: then the attack proves less than it says.
@@ -124,6 +148,8 @@ fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
 struct Coverage {
     living: usize,
     erased: usize,
+    single_records: usize,
+    segments: usize,
     shared_epochs: usize,
     aborted_epochs: usize,
     restarts: usize,
@@ -157,7 +183,7 @@ impl Chance {
 
 impl History {
     async fn begin(seed: u64, leaf_entries: usize) -> Self {
-        let house = House::with(VaultLimits { leaf_entries, ..limits() }).await;
+        let house = House::with(VaultLimits { leaf_entries, segment_secrets: 3, ..limits() }).await;
         let hoard = Arc::clone(&house.hoard);
         let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
         hoard.keep_all(&db);
@@ -175,7 +201,7 @@ impl History {
     async fn put(&mut self) {
         let known: Vec<_> = self.living.keys().cloned().collect();
         let of = match self.chance.below(3) {
-            0 if !known.is_empty() => known[self.chance.below(known.len())].clone(),
+            0 | 1 if !known.is_empty() => known[self.chance.below(known.len())].clone(),
             _ => format!("customer-{:04}", self.next),
         };
         self.next += 1;
@@ -200,12 +226,41 @@ impl History {
             let (vault, permit, of) =
                 (Arc::clone(self.vault()), self.house.permit(Action::EraseCustomer), customer(of));
             let request = erasure_of(of.as_str());
-            tasks.spawn(async move { vault.erase_customer(permit, of, request).await.unwrap().receipt.erased.epoch });
+            tasks.spawn(async move {
+                vault.erase(permit, Target::Customer(of), request).await.unwrap().receipt.erased.epoch
+            });
         }
         let epochs = tasks.join_all().await;
         let distinct: BTreeSet<_> = epochs.iter().collect();
         self.coverage.shared_epochs += epochs.len() - distinct.len();
         self.erased.extend(chosen);
+    }
+
+    /// Erases up to two records of customers who stay, at once.
+    async fn erase_records(&mut self) {
+        let mut chosen = Vec::new();
+        for _ in 0..2 {
+            let people: Vec<_> =
+                self.living.iter().filter(|(_, records)| records.len() > 1).map(|(of, _)| of.clone()).collect();
+            if people.is_empty() {
+                return;
+            }
+            let of = people[self.chance.below(people.len())].clone();
+            let records = self.living.get_mut(&of).unwrap();
+            let record = records.swap_remove(self.chance.below(records.len()));
+            chosen.push((of, record));
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (_, record) in &chosen {
+            let (vault, permit, record) = (Arc::clone(self.vault()), self.house.permit(Action::EraseRecord), *record);
+            let request = erasure_of(&record.to_string());
+            tasks.spawn(async move { vault.erase(permit, Target::Record(record), request).await.map(drop).unwrap() });
+        }
+        tasks.join_all().await;
+        self.coverage.single_records += chosen.len();
+        for (of, record) in chosen {
+            self.erased.entry(format!("{of} in part")).or_default().push(record);
+        }
     }
 
     /// An erasure that fails somewhere, a restart, and the erasure again.
@@ -240,7 +295,8 @@ impl History {
     async fn attack(mut self) -> (Attack, BTreeSet<RecordId>, BTreeSet<RecordId>, Coverage) {
         let vault = self.vault.take().unwrap();
         let keys = vault.core.tenant_keys(self.house.tenant).unwrap();
-        let erased_people: Vec<_> = self.erased.keys().map(|of| pseudonym(&keys, &customer(of))).collect();
+        let whole = self.erased.keys().filter(|of| !of.ends_with("in part"));
+        let erased_people: Vec<_> = whole.map(|of| pseudonym(&keys, &customer(of))).collect();
         vault.close().await;
         drop(vault);
         let provider = self.house.provider();
@@ -254,6 +310,7 @@ impl History {
         self.coverage.living = living.len();
         self.coverage.erased = erased.len();
         self.coverage.pages_that_came_and_went = attack.pages_closed;
+        self.coverage.segments = attack.segment_keys;
         (attack, living, erased, self.coverage)
     }
 }
@@ -265,18 +322,22 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
     for leaf_entries in [2, 48] {
         let place = format!("leaves of {leaf_entries}, OUBLIETTE_SEED={seed}");
         let mut history = History::begin(seed, leaf_entries).await;
-        for step in 0..160 {
-            match history.chance.below(16) {
-                _ if step < 12 => history.put().await,
-                0 | 1 => history.erase(1).await,
-                2 => history.erase(3).await,
-                3 => history.erase_with_a_fault().await,
-                4 => history.restart(true).await,
+        for step in 0..200 {
+            match history.chance.below(24) {
+                _ if step < 20 => history.put().await,
+                0 => history.erase(1).await,
+                1 => history.erase(3).await,
+                2 => history.erase_with_a_fault().await,
+                3 => history.restart(true).await,
+                4 | 5 => history.erase_records().await,
                 _ => history.put().await,
             }
         }
         // Whoever kept one old root key, of before the last erasure, wins with the same attack: so the attack is real, and it is the
         // destruction of that key that stands against it, and nothing else.
+        while history.living.len() < 4 {
+            history.put().await;
+        }
         let (pocket, before) = (tempfile::tempdir().unwrap(), history.erased.len());
         let kept = pocket.path().join("root.key");
         std::fs::copy(history.house.root_key(), &kept).unwrap();
@@ -293,6 +354,8 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
         for (what, count) in [
             ("living", coverage.living),
             ("erased", coverage.erased),
+            ("records erased alone", coverage.single_records),
+            ("segments", coverage.segments),
             ("erasures that shared an epoch", coverage.shared_epochs),
             ("aborted epochs", coverage.aborted_epochs),
             ("restarts", coverage.restarts),

@@ -1,0 +1,259 @@
+//! Step 1: what is asked for becomes durable, and whom it concerns is fenced off.
+
+use tokio::sync::oneshot;
+use zeroize::Zeroizing;
+
+use super::Erasure;
+use super::answer::{RequestSlot, answer_of};
+use crate::audit::{Caller, Entry, Event};
+use crate::crypto::key_wrap;
+use crate::crypto::secret::{Key, random_bytes};
+use crate::domain::clock::Timestamp;
+use crate::domain::erasure::Subject;
+use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, Revision, TenantId};
+use crate::keys::TenantKeys;
+use crate::store::{Batch, rows};
+use crate::vault::VaultError;
+use crate::vault::core::Core;
+use crate::vault::customer::Customer;
+use crate::vault::fence::Ground;
+use crate::vault::format::{ErasingRow, ErasingWhat, Head, Pending, Use, encode_tombstone, use_key};
+use crate::vault::receipts::Receipts;
+use crate::vault::tree::pseudonym;
+
+/// The hour of a ceiling, in counts of five minutes each.
+const COUNTS: u64 = 12;
+const COUNT_MS: u64 = 5 * 60 * 1000;
+
+/// Whom or what to erase.
+#[derive(Clone)]
+pub enum Target {
+    /// A customer, with all records.
+    Customer(CustomerId),
+    /// One record.
+    Record(RecordId),
+}
+
+/// An erasure that is asked for.
+pub(in super::super) struct ErasureJob {
+    pub tenant: TenantId,
+    pub target: Target,
+    /// Whether it is one of a list under one request.
+    pub is_of_list: bool,
+    pub request: RequestId,
+    pub caller: Caller,
+    pub answer: oneshot::Sender<Result<Erasure, VaultError>>,
+}
+
+impl ErasureJob {
+    /// Where the answer will stand.
+    pub fn slot(&self, tenant: &TenantKeys) -> RequestSlot {
+        let of_list = match &self.target {
+            Target::Customer(customer) if self.is_of_list => Some(customer.as_str()),
+            _ => None,
+        };
+        RequestSlot::of((tenant, self.tenant), self.caller.alias, &self.request, of_list)
+    }
+}
+
+/// What is to be erased, found.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) enum What {
+    Customer(Pseudonym),
+    Record(RecordId),
+}
+
+impl What {
+    pub fn subject(self) -> Subject {
+        match self {
+            Self::Customer(_) => Subject::Customer,
+            Self::Record(_) => Subject::Record,
+        }
+    }
+
+    pub fn record(self) -> Option<RecordId> {
+        match self {
+            Self::Customer(_) => None,
+            Self::Record(record) => Some(record),
+        }
+    }
+}
+
+/// An erasure that is durable as asked for: step 1 is done.
+pub(in super::super) struct Asked {
+    /// The name of its row.
+    pub id: [u8; 16],
+    pub tenant: TenantId,
+    pub handle: Handle,
+    pub what: What,
+    pub pending: Pending,
+    pub slot: RequestSlot,
+}
+
+impl Asked {
+    /// The fence that it closes.
+    pub fn ground(&self) -> Ground {
+        ground(self.what, self.handle)
+    }
+}
+
+fn ground(what: What, handle: Handle) -> Ground {
+    match what {
+        What::Customer(_) => handle.into(),
+        What::Record(record) => record.into(),
+    }
+}
+
+/// What step 1 finds.
+pub(super) enum Found {
+    /// It is to be carried out.
+    Asked(Box<Asked>),
+    /// It was carried out before.
+    Done(Box<Erasure>),
+    /// It is under way, in this round or since an earlier failure.
+    UnderWay,
+}
+
+/// Step 1. The fence closes before the tombstone is durable, and opens again if it does not become so.
+pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
+    match answer_of(core, &Receipts::of(core), job) {
+        Ok(Some(erasure)) => return Ok(Found::Done(Box::new(erasure))),
+        Ok(None) => {}
+        Err(VaultError::ErasureNotFinal { .. }) => return Ok(Found::UnderWay),
+        Err(error) => return Err(error),
+    }
+    let tenant = core.tenant_keys(job.tenant)?;
+    let mut batch = Batch::new();
+    let found = match &job.target {
+        Target::Customer(customer) => find_customer(core, (&tenant, job.tenant), customer, &mut batch)?,
+        Target::Record(record) => find_record(core, job.tenant, *record)?,
+    };
+    let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
+    count(core, job.tenant, &mut batch)?;
+    let pending = Pending {
+        customer,
+        request: job.request.clone(),
+        is_of_list: job.is_of_list,
+        receipt: ReceiptId::new(Timestamp::now(), random_bytes()),
+        opening: Zeroizing::new(random_bytes()),
+        caller: job.caller.alias,
+    };
+    let (id, slot) = (random_bytes(), job.slot(&tenant));
+    let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
+    let row = rows::erasing(asked.id);
+    let key = pending_key(core, job.tenant, handle, what)?;
+    let sealed = key_wrap::seal(&key, &row, &asked.pending.encode());
+    let what = match what {
+        What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
+        What::Record(record) => ErasingWhat::Record(handle, record),
+    };
+    let event = Event::ErasureAsked { receipt: asked.pending.receipt };
+    let entry = Entry { at: Timestamp::now(), tenant: job.tenant, caller: Some(job.caller), event };
+    batch.put(row, ErasingRow { tenant: job.tenant, what, sealed }.encode());
+    batch.append(entry.encode().to_vec());
+    core.fences.close(asked.ground());
+    if let Err(error) = core.committer.commit_blocking(batch) {
+        core.fences.reopen(asked.ground());
+        return Err(error.into());
+    }
+    Ok(Found::Asked(Box::new(asked)))
+}
+
+/// Whom it is about; `None` if that erasure is under way.
+type Whom = Option<(Handle, What, CustomerId)>;
+
+fn find_customer(
+    core: &Core,
+    (keys, tenant): (&TenantKeys, TenantId),
+    customer: &CustomerId,
+    batch: &mut Batch,
+) -> Result<Whom, VaultError> {
+    let pseudonym = pseudonym(keys, customer);
+    let tombstone = rows::tombstone(tenant, pseudonym);
+    let is_asked_for = core.db.get(&tombstone)?.is_some();
+    let Some(handle) = core.tree.handle(tenant, pseudonym)? else {
+        return Err(if is_asked_for { VaultError::CustomerErased } else { VaultError::NotFound });
+    };
+    if is_asked_for {
+        return Ok(None);
+    }
+    batch.require_absent(tombstone.clone());
+    batch.put(tombstone.clone(), key_wrap::seal(&keys.settings, &tombstone, &encode_tombstone()));
+    Ok(Some((handle, What::Customer(pseudonym), customer.clone())))
+}
+
+fn find_record(core: &Core, tenant: TenantId, record: RecordId) -> Result<Whom, VaultError> {
+    let first = core.db.get(&rows::record_piece(tenant, record, Revision::FIRST, 0))?;
+    let Some(first) = first else { return Err(VaultError::NotFound) };
+    let (Head { handle, .. }, _) = Head::decode(&first)?;
+    if core.fences.is_closed(record) || core.fences.is_closed(handle) {
+        return Ok(None);
+    }
+    let customer = core.customer(tenant, handle).map_err(gone)?;
+    core.secret(&customer, &customer.place(record, Revision::FIRST)).map_err(gone)?;
+    Ok(Some((handle, What::Record(record), core.customer_id(&customer)?)))
+}
+
+/// A record whose rows are still there, and whose key is not.
+fn gone(error: VaultError) -> VaultError {
+    match error {
+        VaultError::NotFound => VaultError::RecordErased,
+        other => other,
+    }
+}
+
+/// The key under which what is pending is sealed: it ends with what is erased.
+fn pending_key(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Result<Key, VaultError> {
+    let customer: Customer = core.customer(tenant, handle)?;
+    match what {
+        What::Customer(_) => Ok(customer.pending_key()),
+        What::Record(record) => {
+            let place = customer.place(record, Revision::FIRST);
+            Ok(use_key(&core.secret(&customer, &place)?, Use::Pending, &place))
+        }
+    }
+}
+
+/// Counts an erasure that is asked for; refused above the ceiling of an hour. Only the tree's writer counts.
+fn count(core: &Core, tenant: TenantId, batch: &mut Batch) -> Result<(), VaultError> {
+    let now = Timestamp::now().as_ms() / COUNT_MS;
+    let (from, to) = rows::erasures_of(tenant);
+    let mut sum = 0;
+    // The rows of an hour, and the few that an hour without erasures left.
+    for (key, value) in core.db.range(&from, &to, DUE_COUNTS)? {
+        if key < rows::erasures(tenant, now.saturating_sub(COUNTS - 1)) {
+            batch.delete(key);
+        } else {
+            sum += value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
+        }
+    }
+    if sum >= core.limits.erasures_per_hour {
+        return Err(VaultError::ErasureCeiling { limit: core.limits.erasures_per_hour });
+    }
+    batch.add(rows::erasures(tenant, now), 1);
+    Ok(())
+}
+
+/// More counts than an hour has; old ones go with every erasure.
+const DUE_COUNTS: usize = 64;
+
+/// Reads a pending erasure back, and closes its fence.
+pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, VaultError> {
+    let damaged = || VaultError::damaged("a pending erasure");
+    let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
+    let ErasingRow { tenant, what, sealed } = ErasingRow::decode(row)?;
+    let (handle, what) = match what {
+        ErasingWhat::Customer(pseudonym) => {
+            (core.tree.handle(tenant, pseudonym)?.ok_or_else(damaged)?, What::Customer(pseudonym))
+        }
+        ErasingWhat::Record(handle, record) => (handle, What::Record(record)),
+    };
+    core.fences.close(ground(what, handle));
+    let key_of_it = pending_key(core, tenant, handle, what)?;
+    let plain = key_wrap::open(&key_of_it, key, &sealed).map_err(|_| damaged())?;
+    let pending = Pending::decode(&plain)?;
+    let of_list = pending.is_of_list.then_some(pending.customer.as_str());
+    let keys = core.tenant_keys(tenant)?;
+    let slot = RequestSlot::of((&keys, tenant), pending.caller, &pending.request, of_list);
+    Ok(Asked { id, tenant, handle, what, pending, slot })
+}

@@ -1,0 +1,80 @@
+//! The round: erasures that were asked for, and wait for the epoch that they will share.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::answer::answer_of;
+use super::ask::{Asked, ErasureJob, Found, ask};
+use super::{Target, carry_out, resume};
+use crate::store::rows;
+use crate::vault::VaultError;
+use crate::vault::core::Core;
+use crate::vault::receipts::Receipts;
+use crate::vault::writer::refuse_all;
+
+/// Erasures on their way: those that were asked for and wait for the next epoch.
+#[derive(Default)]
+pub(in super::super) struct Round {
+    waiting: Vec<ErasureJob>,
+    /// What they asked for, by the keys of their rows.
+    asked: HashMap<Vec<u8>, Asked>,
+    /// When the last epoch began.
+    last: Option<Instant>,
+}
+
+impl Round {
+    /// Step 1 of these, at once. Answers those that need no epoch.
+    pub fn ask(&mut self, core: &Core, jobs: Vec<ErasureJob>) {
+        for job in jobs {
+            match ask(core, &job) {
+                Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(*erasure))),
+                Ok(Found::UnderWay) => self.waiting.push(job),
+                Ok(Found::Asked(one)) => {
+                    self.waiting.push(job);
+                    self.asked.insert(rows::erasing(one.id), *one);
+                }
+                Err(error) => drop(job.answer.send(Err(error))),
+            }
+        }
+    }
+
+    /// When the next epoch may begin; `None` if nobody waits for one.
+    pub fn due(&self, core: &Core) -> Option<Instant> {
+        let due = self.last.map_or_else(Instant::now, |last| last + core.limits.epoch_window);
+        (!self.waiting.is_empty()).then_some(due)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Carries out what was asked for, in one epoch, and answers.
+    pub fn carry_out(&mut self, core: &Core) {
+        self.last = Some(Instant::now());
+        let (waiting, asked) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.asked));
+        if let Err(error) = resume(core, asked) {
+            return refuse_all(waiting.into_iter().map(|job| job.answer), error);
+        }
+        let receipts = Receipts::of(core);
+        for job in waiting {
+            // Whose request it was not is told what a later request would be told.
+            let erased = match job.target {
+                Target::Customer(_) => VaultError::CustomerErased,
+                Target::Record(_) => VaultError::RecordErased,
+            };
+            let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(erased));
+            drop(job.answer.send(answer));
+        }
+    }
+
+    /// An epoch without erasures, unless some wait, or there was one since `since`: so that no root key lives longer than that.
+    pub fn renew(&mut self, core: &Core, since: Instant) -> Result<(), VaultError> {
+        resume(core, std::mem::take(&mut self.asked))?;
+        if self.waiting.is_empty() && self.last.is_none_or(|last| last < since) {
+            self.last = Some(Instant::now());
+            return carry_out(core, Vec::new());
+        }
+        Ok(())
+    }
+}
