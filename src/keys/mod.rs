@@ -20,6 +20,8 @@
 mod draft;
 mod page;
 mod reach;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::fmt;

@@ -13,6 +13,7 @@ mod idempotency;
 mod kill;
 mod loot;
 mod model;
+mod old_bytes;
 mod operator;
 mod paper;
 mod raw_scan;
