@@ -14,6 +14,7 @@ use crate::crypto::hash::sha256;
 use crate::crypto::secret::random_bytes;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
+use crate::domain::codec::hex;
 use crate::domain::ids::{TenantId, TenantName, TokenId};
 use crate::domain::tenant::TenantEntry;
 use crate::vault::{NewToken, VaultError};
@@ -85,6 +86,36 @@ impl Admin {
 
     async fn suspend(&self, permit: Permit<TenantScope>, suspended: bool) -> Result<v1::Tenant, ApiError> {
         self.change(permit, move |entry| Ok(TenantEntry { suspended, ..entry })).await
+    }
+
+    async fn request_erasure(
+        &self,
+        request: Request<v1::RequestTenantErasureRequest>,
+    ) -> Result<v1::RequestTenantErasureResponse, ApiError> {
+        let named = |m: &v1::RequestTenantErasureRequest| from_proto::tenant_name(&m.name).map(Some);
+        let (permit, _) = self.door(request, Action::RequestTenantErasure, named).await?;
+        let approvable = self.gate.vault.request_tenant_erasure(permit).await?;
+        Ok(v1::RequestTenantErasureResponse { approvable_at: Some(to_proto::timestamp(approvable)) })
+    }
+
+    async fn approve_erasure(
+        &self,
+        request: Request<v1::ApproveTenantErasureRequest>,
+    ) -> Result<v1::ApproveTenantErasureResponse, ApiError> {
+        let named = |m: &v1::ApproveTenantErasureRequest| from_proto::tenant_name(&m.name).map(Some);
+        let (permit, message) = self.door(request, Action::ApproveTenantErasure, named).await?;
+        let (request, name) = from_proto::approve_tenant_erasure(&message)?;
+        let system = permit.principal().tenant_name.clone();
+        let erasure = self.gate.vault.erase_tenant(permit, name, request).await?;
+        self.gate.metrics.erasures.inc();
+        let vault = Arc::clone(&self.gate.vault);
+        tokio::spawn(async move {
+            if let Err(error) = vault.reclaim().await {
+                tracing::warn!(%error, "space of an erased tenant was not given back; tried again at the next erasure");
+            }
+        });
+        let opening = hex(&*erasure.opening);
+        Ok(v1::ApproveTenantErasureResponse { receipt: Some(to_proto::receipt(erasure.receipt, &system)), opening })
     }
 
     async fn tenants(&self, request: Request<v1::ListTenantsRequest>) -> Result<v1::ListTenantsResponse, ApiError> {
@@ -176,6 +207,30 @@ impl AdminService for Admin {
     ) -> Result<Response<v1::UpdateTenantSettingsResponse>, Status> {
         let tenant = Some(self.update(request).await?);
         Ok(Response::new(v1::UpdateTenantSettingsResponse { tenant }))
+    }
+
+    async fn request_tenant_erasure(
+        &self,
+        request: Request<v1::RequestTenantErasureRequest>,
+    ) -> Result<Response<v1::RequestTenantErasureResponse>, Status> {
+        Ok(Response::new(self.request_erasure(request).await?))
+    }
+
+    async fn cancel_tenant_erasure(
+        &self,
+        request: Request<v1::CancelTenantErasureRequest>,
+    ) -> Result<Response<v1::CancelTenantErasureResponse>, Status> {
+        let named = |m: &v1::CancelTenantErasureRequest| from_proto::tenant_name(&m.name).map(Some);
+        let (permit, _) = self.door(request, Action::CancelTenantErasure, named).await?;
+        self.gate.vault.cancel_tenant_erasure(permit).await.map_err(ApiError::from)?;
+        Ok(Response::new(v1::CancelTenantErasureResponse {}))
+    }
+
+    async fn approve_tenant_erasure(
+        &self,
+        request: Request<v1::ApproveTenantErasureRequest>,
+    ) -> Result<Response<v1::ApproveTenantErasureResponse>, Status> {
+        Ok(Response::new(self.approve_erasure(request).await?))
     }
 
     async fn suspend_tenant(

@@ -22,7 +22,8 @@ use crate::domain::record::{
 use crate::domain::{Invalid, Problem};
 
 pub use admin::{
-    TokenRequest, create_tenant, create_token, revoke_token, set_principal, tenant_name, tenant_or_own, update_settings,
+    TokenRequest, approve_tenant_erasure, create_tenant, create_token, revoke_token, set_principal, tenant_name,
+    tenant_or_own, update_settings,
 };
 
 /// The most items on a page of a list.

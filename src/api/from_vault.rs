@@ -2,6 +2,7 @@
 
 use super::status::{ApiError, Quota};
 use crate::access::Refused;
+use crate::domain::clock::Timestamp;
 use crate::domain::{Invalid, Problem};
 use crate::vault::{CommitError, QuotaKind, StoreError, VaultError};
 
@@ -19,6 +20,10 @@ fn of_vault(error: &VaultError) -> ApiError {
         VaultError::CustomerErased => ApiError::CustomerErased,
         VaultError::RecordErased => ApiError::RecordErased,
         VaultError::ErasureCeiling { limit } => ApiError::ErasureCeiling { limit: *limit },
+        VaultError::SecondPerson => ApiError::SecondPerson,
+        VaultError::TooEarly { not_before } => {
+            ApiError::TooEarly { retry_ms: not_before.as_ms().saturating_sub(Timestamp::now().as_ms()) }
+        }
         VaultError::NotErased => ApiError::NotErased,
         VaultError::RequestIdReused => ApiError::RequestIdReused,
         VaultError::RequestInProgress => ApiError::RequestInProgress,

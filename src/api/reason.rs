@@ -74,6 +74,10 @@ reasons! {
     RecordErased = "RECORD_ERASED",
     /// The tenant has asked for as many erasures as it may within an hour.
     ErasureCeiling = "ERASURE_CEILING",
+    /// Whoever asked for it cannot approve it.
+    SecondPerson = "SECOND_PERSON",
+    /// The delay has not passed.
+    TooEarly = "TOO_EARLY",
     /// The customer is not erased.
     NotErased = "NOT_ERASED",
     /// The record was erased while it was read.

@@ -143,6 +143,13 @@ fn leaving<T, M>(read: Fenced<T>, message: impl FnOnce(T) -> M) -> Response<M> {
     response
 }
 
+/// The same for the answer to a write.
+fn leaving_write<T, M>(stored: Fenced<T>, message: impl FnOnce(T) -> M) -> Response<M> {
+    let mut response = Response::new(message(stored.content));
+    response.extensions_mut().insert(Watches::of_write(stored.watches));
+    response
+}
+
 /// What the vault says about a request stands, in an upload, in its metadata.
 fn of_metadata(error: VaultError) -> ApiError {
     match error {
@@ -267,7 +274,7 @@ impl RecordService for Records {
         request: Request<v1::CreateTranscriptRequest>,
     ) -> Result<Response<v1::CreateTranscriptResponse>, Status> {
         let record = self.create(request).await?;
-        Ok(leaving(record, |record| v1::CreateTranscriptResponse { record: Some(to_proto::record(record)) }))
+        Ok(leaving_write(record, |record| v1::CreateTranscriptResponse { record: Some(to_proto::record(record)) }))
     }
 
     async fn upload_recording(
@@ -275,7 +282,7 @@ impl RecordService for Records {
         request: Request<Streaming<v1::UploadRecordingRequest>>,
     ) -> Result<Response<v1::UploadRecordingResponse>, Status> {
         let record = self.upload(request).await?;
-        Ok(leaving(record, |record| v1::UploadRecordingResponse { record: Some(to_proto::record(record)) }))
+        Ok(leaving_write(record, |record| v1::UploadRecordingResponse { record: Some(to_proto::record(record)) }))
     }
 
     async fn get_transcript(

@@ -108,6 +108,18 @@ pub enum ApiError {
         /// The ceiling.
         limit: u64,
     },
+    /// Whoever asked cannot approve.
+    #[error("whoever asked for the erasure of a tenant cannot approve it; have another admin of system do it")]
+    SecondPerson,
+    /// The delay has not passed.
+    #[error(
+        "the erasure of the tenant cannot be approved before {} ms from now; until then it can be taken back",
+        retry_ms
+    )]
+    TooEarly {
+        /// When it can.
+        retry_ms: u64,
+    },
     /// There is no fence to take away.
     #[error("the customer is not erased, so there is nothing to readmit; records can be stored at once")]
     NotErased,
@@ -247,6 +259,8 @@ impl ApiError {
             Self::CustomerErased => (Code::FailedPrecondition, Reason::CustomerErased),
             Self::RecordErased => (Code::FailedPrecondition, Reason::RecordErased),
             Self::ErasureCeiling { .. } => (Code::ResourceExhausted, Reason::ErasureCeiling),
+            Self::SecondPerson => (Code::PermissionDenied, Reason::SecondPerson),
+            Self::TooEarly { .. } => (Code::FailedPrecondition, Reason::TooEarly),
             Self::NotErased => (Code::FailedPrecondition, Reason::NotErased),
             // Not NOT_FOUND: bytes of it were sent already, and the caller must throw them away.
             Self::ErasedWhileReading => (Code::Aborted, Reason::ErasedWhileReading),
@@ -304,7 +318,9 @@ impl ApiError {
 
     fn retry_ms(&self) -> Option<u64> {
         match self {
-            Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } => Some(*retry_ms),
+            Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } | Self::TooEarly { retry_ms } => {
+                Some(*retry_ms)
+            }
             Self::RequestInProgress | Self::ShuttingDown | Self::ErasureNotFinal => Some(DEFAULT_RETRY_MS),
             Self::ErasureCeiling { .. } => Some(CEILING_RETRY_MS),
             _ => None,

@@ -173,6 +173,12 @@ calls! { whole:
     erase_customers(privacy, EraseCustomersRequest) -> EraseCustomersResponse;
     /// Lets an erased person become a customer again.
     readmit_customer(privacy, ReadmitCustomerRequest) -> ReadmitCustomerResponse;
+    /// Asks for the erasure of a tenant.
+    request_tenant_erasure(admin, RequestTenantErasureRequest) -> RequestTenantErasureResponse;
+    /// Takes that back.
+    cancel_tenant_erasure(admin, CancelTenantErasureRequest) -> CancelTenantErasureResponse;
+    /// Approves it, and has it carried out.
+    approve_tenant_erasure(admin, ApproveTenantErasureRequest) -> ApproveTenantErasureResponse;
     /// Reads a page of receipts.
     list_receipts(privacy, ListReceiptsRequest) -> ListReceiptsResponse;
     /// Reads the public keys that have signed the log.

@@ -163,6 +163,7 @@ async fn call_service(command: ClientCommand) -> Result<(), CliError> {
     match &command {
         ClientCommand::Customer(Group { command: customer::CustomerCommand::Erase(args), .. }) => args.confirm()?,
         ClientCommand::Record(Group { command: record::RecordCommand::Erase(args), .. }) => args.confirm()?,
+        ClientCommand::Tenant(Group { command: admin::TenantCommand::Erase(args), .. }) => args.confirm()?,
         _ => {}
     }
     let called = async {

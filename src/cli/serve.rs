@@ -305,6 +305,7 @@ fn vault_limits(config: &Config) -> VaultLimits {
         disk_reserve_bytes: limits.disk_reserve_bytes,
         list_scan_rows: limits.list_scan_rows,
         erasures_per_hour: limits.erasures_per_hour,
+        tenant_erasure_delay: Duration::from_secs(limits.tenant_erasure_delay_minutes * 60),
         ..VaultLimits::default()
     }
 }

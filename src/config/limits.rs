@@ -106,6 +106,8 @@ limits! {
     disk_reserve_bytes: u64 = GIB, 0, 1_024 * GIB;
     /// How many rows one call of a list may look at.
     list_scan_rows: usize = 10_000, 200, 1_000_000;
+    /// How many minutes after it was asked for the erasure of a whole tenant can be approved by a second person.
+    tenant_erasure_delay_minutes: u64 = 72 * 60, 1, 365 * 24 * 60;
     /// How many erasures a tenant may ask for within an hour; a list counts as many as it names.
     erasures_per_hour: u64 = 1_000, 1, 1_000_000;
     /// For how many hours a repeated request id gets the first answer.

@@ -75,6 +75,12 @@ actions! {
     EraseRecord = 23,
     /// Takes the fence of an erased customer away.
     ReadmitCustomer = 24,
+    /// Asks for the erasure of a tenant.
+    RequestTenantErasure = 25,
+    /// Takes that back.
+    CancelTenantErasure = 26,
+    /// Approves it, and has it carried out.
+    ApproveTenantErasure = 27,
 }
 
 impl Action {
@@ -123,6 +129,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(25), None);
+        assert_eq!(Action::from_code(28), None);
     }
 }

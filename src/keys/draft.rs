@@ -129,6 +129,14 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// Erases a tenant: its page's key goes, and with it the way to every page below.
+    pub fn erase_tenant(&mut self, tenant: TenantId) -> Result<(), TreeError> {
+        let root = self.slot(NodeId::TOP, top_slot::TENANTS)?;
+        self.remove(Kind::Tenants, root, &tenant.0)?;
+        self.rekey(&[NodeId::TOP]);
+        Ok(())
+    }
+
     /// Gives a customer a fresh key; every page on the path to it will get one too. Returns the key that goes and the one that comes.
     pub fn rekey_customer(&mut self, tenant: TenantId, handle: Handle) -> Result<(Key, Key), TreeError> {
         let tenant_path = self.tenant_path(tenant)?;

@@ -109,6 +109,21 @@ impl<'a> View<'a> {
         })
     }
 
+    /// The names of all pages of a tenant: its own, and those of its tries.
+    pub fn pages_of(&self, id: TenantId, tenant: &TenantKeys) -> Result<Vec<NodeId>, TreeError> {
+        let mut pages = vec![NodeId(id.0)];
+        for (kind, root) in [(Kind::Directory, &tenant.directory), (Kind::Customers, &tenant.customers)] {
+            let mut to_open = vec![(root.0, root.1.duplicate())];
+            while let Some((page, key)) = to_open.pop() {
+                pages.push(page);
+                if let Page::Inner(children) = self.open(kind, page, &key)? {
+                    to_open.extend(children.into_iter().map(|child| (child.id, child.key)));
+                }
+            }
+        }
+        Ok(pages)
+    }
+
     fn open_tenant(&self, id: TenantId, key: &Key) -> Result<TenantKeys, TreeError> {
         let node = NodeId(id.0);
         let page = self.open(Kind::Tenant, node, key)?;

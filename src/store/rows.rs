@@ -18,6 +18,8 @@
 //! | reclaim | handle | rows and objects to remove |
 //! | reclaim record | record | rows and objects of one record to remove |
 //! | erasures | tenant, five minutes | how many were asked for in these |
+//! | reclaim pages | tenant, number | pages of an erased tenant to remove |
+//! | tenant erasure | tenant | that the erasure of a tenant was asked for, or that it is erased |
 //! | duty | receipt | a receipt that is owed |
 //! | receipt | tenant, receipt | the position of its entry in the ledger |
 //! | erasure request | tenant, blind index | what answers a repeat, sealed under the request's id |
@@ -72,6 +74,10 @@ pub enum Kind {
     ReclaimRecord = 0x46,
     /// How many erasures were asked for.
     Erasures = 0x47,
+    /// Pages of an erased tenant to remove.
+    ReclaimPages = 0x48,
+    /// The erasure of a tenant.
+    TenantErasure = 0x49,
     /// The ledger.
     Ledger = 0x50,
     /// The hash of a complete subtree over the ledger.
@@ -282,6 +288,31 @@ pub fn erasures(tenant: TenantId, five_minutes: u64) -> Vec<u8> {
 /// All such counts of a tenant.
 pub fn erasures_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
     span_of(key(Kind::Erasures, &[&tenant.0]))
+}
+
+/// Some pages of an erased tenant to remove.
+pub fn reclaim_pages(tenant: TenantId, number: u32) -> Vec<u8> {
+    key(Kind::ReclaimPages, &[&tenant.0, &number.to_be_bytes()])
+}
+
+/// All pages of an erased tenant to remove.
+pub fn reclaim_pages_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::ReclaimPages, &[&tenant.0]))
+}
+
+/// The erasure of a tenant.
+pub fn tenant_erasure(tenant: TenantId) -> Vec<u8> {
+    key(Kind::TenantErasure, &[&tenant.0])
+}
+
+/// All rows of a kind that stand under a tenant.
+pub fn of_tenant(kind: Kind, tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(kind, &[&tenant.0]))
+}
+
+/// The handle in the key of a profile.
+pub fn parse_profile(key: &[u8]) -> Option<Handle> {
+    Some(Handle(key.get(1..)?.try_into().ok()?))
 }
 
 /// A receipt that is owed.

@@ -54,7 +54,7 @@ impl Customer {
         let secret = Key::random();
         batch.put(secret_row(&profile), wrap_secret(&self.key, &profile, &secret));
         let sealed = content::seal(&use_key(&secret, Use::Profile, &profile), b"", &encode_profile(customer));
-        batch.put(rows::profile(self.handle), sealed);
+        batch.put(rows::profile(self.handle), [&self.tenant.0[..], &sealed].concat());
     }
 }
 
@@ -258,9 +258,11 @@ impl Core {
     pub fn customer_id(&self, customer: &Customer) -> Result<CustomerId, VaultError> {
         let place = customer.place(RecordId::PROFILE, Revision::FIRST);
         let secret = self.secret(customer, &place)?;
-        let sealed = self.db.get(&rows::profile(customer.handle))?.ok_or(VaultError::NotFound)?;
-        let plain = content::open(&use_key(&secret, Use::Profile, &place), b"", &sealed)
-            .map_err(|_| VaultError::damaged("a customer's profile"))?;
+        let row = self.db.get(&rows::profile(customer.handle))?.ok_or(VaultError::NotFound)?;
+        let damaged = || VaultError::damaged("a customer's profile");
+        // In front stands the tenant, by which what an erased one leaves is found.
+        let sealed = row.strip_prefix(&customer.tenant.0[..]).ok_or_else(damaged)?;
+        let plain = content::open(&use_key(&secret, Use::Profile, &place), b"", sealed).map_err(|_| damaged())?;
         Ok(decode_profile(&plain)?)
     }
 }

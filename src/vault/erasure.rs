@@ -23,6 +23,7 @@
 mod answer;
 mod ask;
 mod round;
+mod tenant;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -33,7 +34,9 @@ pub(super) use round::Round;
 
 use self::ask::reopen;
 use super::core::{Core, entry};
-use super::format::{DutyRow, ErasureAnswer, Opening, ReclaimRecordRow, ReclaimRow};
+use super::format::{
+    DutyRow, ErasureAnswer, Opening, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow, TenantErasureState,
+};
 use super::receipts::Receipt;
 use super::tree::{RootRow, Top, WrappedTop};
 use super::writer::add_pages;
@@ -41,12 +44,13 @@ use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::receipt::commitment;
 use crate::audit::{Caller, Entry, Event};
+use crate::crypto::key_wrap;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::Erased;
-use crate::domain::ids::{CustomerId, Handle, ReceiptId, RecordId, RequestId, TenantId};
+use crate::domain::ids::{CustomerId, Handle, ReceiptId, RecordId, RequestId, TenantId, TenantName};
 use crate::domain::principal::Principal;
-use crate::keys::{Draft, EpochPlan};
+use crate::keys::{Draft, EpochPlan, SystemKeys};
 use crate::root_key::{RootKeyError, RootKeyId};
 use crate::store::{Batch, CommitError, StoreError, rows};
 
@@ -78,6 +82,18 @@ impl Vault {
         request: RequestId,
     ) -> Result<Erasure, VaultError> {
         let tenant = permit.resource().tenant;
+        let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
+        self.writer.erase(|answer| ErasureJob { tenant, target, is_of_list: false, request, caller, answer }).await
+    }
+
+    /// Erases the permit's tenant, whose erasure another admin asked for. The receipt is one of the caller's own tenant.
+    pub async fn erase_tenant(
+        &self,
+        permit: Permit<TenantScope>,
+        name: TenantName,
+        request: RequestId,
+    ) -> Result<Erasure, VaultError> {
+        let (tenant, target) = (permit.principal().tenant, Target::Tenant(name));
         let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
         self.writer.erase(|answer| ErasureJob { tenant, target, is_of_list: false, request, caller, answer }).await
     }
@@ -155,8 +171,19 @@ fn resume(core: &Core, mut known: HashMap<Vec<u8>, Asked>) -> Result<(), VaultEr
         if stored.is_empty() {
             return if is_settled { Ok(()) } else { settle(core) };
         }
-        let asked = stored.iter().map(|(key, row)| known.remove(key).map_or_else(|| reopen(core, key, row), Ok));
-        carry_out(core, asked.collect::<Result<Vec<_>, _>>()?)?;
+        let (mut asked, mut void) = (Vec::with_capacity(stored.len()), Batch::new());
+        for (key, row) in &stored {
+            match known.remove(key).map_or_else(|| reopen(core, key, row), Ok) {
+                Ok(one) => asked.push(one),
+                // Its tenant was erased meanwhile, and with it whom this was about.
+                Err(VaultError::NotFound) => void.delete(key.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        if !void.is_empty() {
+            core.committer.commit_blocking(void)?;
+        }
+        carry_out(core, asked)?;
         is_settled = true;
     }
 }
@@ -196,6 +223,11 @@ fn run_epoch(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
             return Err(VaultError::ErasureNotFinal { why: "a reader of the customer's records has not stopped" });
         }
     }
+    for one in &asked {
+        if let What::Tenant(subject) = one.what {
+            core.list_pages_to_reclaim(subject)?;
+        }
+    }
     // A key left over from an epoch that failed must not stand beside the one staged now.
     settle(core)?;
     let epoch = core.tree.top().row.top.epoch + 1;
@@ -224,11 +256,17 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
         if let What::Customer(pseudonym) = one.what {
             draft.erase_customer(one.tenant, pseudonym, one.handle)?;
         }
-        add_duties(&mut batch, one, epoch);
+        add_duties(&mut batch, one, epoch, &top.system);
     }
     for ((tenant, handle), records) in &lost {
         let (old, fresh) = draft.rekey_customer(*tenant, *handle)?;
         core.rewrap(&mut batch, (*tenant, *handle), (&old, &fresh), records)?;
+    }
+    // Last: below an erased tenant nothing can be found any more.
+    for one in asked {
+        if let What::Tenant(subject) = one.what {
+            draft.erase_tenant(subject)?;
+        }
     }
     let EpochPlan { writes, top: key } = draft.into_epoch();
     let wrapped = WrappedTop::wrap(core.provider.as_ref(), staged, epoch, &key)?;
@@ -255,13 +293,14 @@ fn lost_records(asked: &[Asked]) -> BTreeMap<(TenantId, Handle), Vec<RecordId>> 
 }
 
 /// What is to be done once the old root key is gone.
-fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64) {
+fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
     let pending = &one.pending;
     let duty = DutyRow {
         tenant: one.tenant,
         subject: one.what.subject(),
         commitment: commitment(&pending.opening, pending.customer.as_str(), one.what.record()),
-        caller: pending.caller,
+        caller: pending.requested_by.unwrap_or(pending.caller),
+        approved_by: pending.requested_by.map(|_| pending.caller),
         epoch,
     };
     let customer = one.what.record().map(|_| pending.customer.as_str().to_owned()).unwrap_or_default().into();
@@ -275,7 +314,23 @@ fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64) {
             let row = ReclaimRecordRow { tenant: one.tenant, handle: one.handle };
             batch.put(rows::reclaim_record(record), row.encode());
         }
+        What::Tenant(subject) => {
+            let (key, row) = erased_tenant(system, subject, pending);
+            batch.put(key, row);
+        }
     }
+}
+
+/// The row that says for ever that a tenant is erased. The system's keys stay what they are over an epoch.
+fn erased_tenant(system: &SystemKeys, subject: TenantId, pending: &Pending) -> (Vec<u8>, Vec<u8>) {
+    let row = TenantErasureRow {
+        requested_by: pending.requested_by.unwrap_or(pending.caller),
+        not_before: Timestamp::now(),
+        state: TenantErasureState::Erased,
+    };
+    let key = rows::tenant_erasure(subject);
+    let sealed = key_wrap::seal(&system.settings, &key, &row.encode());
+    (key, sealed)
 }
 
 /// Steps 5 and 6: the provider is left with exactly the root key that the database names, and owed receipts are written.
@@ -334,7 +389,7 @@ fn add_receipt(core: &Core, batch: &mut Batch, key: &[u8], row: &[u8]) -> Result
         commitment: duty.commitment,
         epoch: duty.epoch,
         requested_by: duty.caller,
-        approved_by: None,
+        approved_by: duty.approved_by,
         provider: core.provider.name().to_owned(),
         medium: core.provider.medium(),
         shares_device: core.shares_device(),

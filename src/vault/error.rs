@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::Invalid;
+use crate::domain::clock::Timestamp;
 use crate::domain::codec::Decode;
 use crate::keys::TreeError;
 use crate::root_key::{KeyFileError, RootKeyError};
@@ -28,6 +29,15 @@ pub enum VaultError {
     ErasureCeiling {
         /// The ceiling.
         limit: u64,
+    },
+    /// Who asked for something must not approve it.
+    #[error("whoever asked for the erasure of a tenant cannot approve it: a second person must")]
+    SecondPerson,
+    /// The delay before the erasure of a tenant has not passed.
+    #[error("the erasure of the tenant cannot be approved yet")]
+    TooEarly {
+        /// When it can.
+        not_before: Timestamp,
     },
     /// The customer is not erased, so there is nothing to lift.
     #[error("the customer is not erased")]

@@ -1,6 +1,7 @@
 //! Fences around customers and records: whoever reads or writes stands inside, and an erasure closes the fence and waits until nobody is
 //! left. What was read inside and is on its way out carries a [`Watch`]: an erasure does not wait for it, and nothing of it leaves any more
-//! once the fence is closed. A record's fence stands inside that of its customer: closing the outer one closes it too.
+//! once the fence is closed. A record's fence stands inside that of its customer, and that inside the one of the tenant: closing an outer one
+//! closes the inner ones too.
 //!
 //! A fence lives in memory only. What outlives the process is the tombstone, and what is pending in the database; see `erasure`.
 
@@ -11,15 +12,21 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::VaultError;
-use crate::domain::ids::{Handle, RecordId};
+use crate::domain::ids::{Handle, RecordId, TenantId};
 
-/// Around whom or what a fence stands. Both are random, so that one never is the other.
+/// Around whom or what a fence stands. Each is random or a keyed hash, so that one never is the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Ground([u8; 16]);
 
 impl From<Handle> for Ground {
     fn from(handle: Handle) -> Self {
         Self(handle.0)
+    }
+}
+
+impl From<TenantId> for Ground {
+    fn from(tenant: TenantId) -> Self {
+        Self(tenant.0)
     }
 }
 
@@ -65,8 +72,8 @@ pub struct Watch {
     closed: CancellationToken,
 }
 
-/// The customer, and the record where it is one.
-type Grounds = [Option<Ground>; 2];
+/// The tenant, the customer, and the record where it is one.
+type Grounds = [Option<Ground>; 3];
 
 impl Watch {
     /// Whether what was read is being erased, or is erased.
@@ -111,34 +118,43 @@ impl Drop for Inside {
 }
 
 impl Fences {
-    /// Goes inside a customer's fence; refused once it is closed.
-    pub fn enter(self: &Arc<Self>, handle: Handle) -> Result<Inside, VaultError> {
-        let mut fences = self.lock();
-        let fence = fences.entry(handle.into()).or_default();
-        if fence.closed.is_cancelled() {
-            return Err(VaultError::CustomerErased);
-        }
-        fence.inside += 1;
-        Ok(Inside { fences: Arc::clone(self), grounds: [Some(handle.into()), None], closed: fence.closed.clone() })
+    /// Goes inside the fences of a tenant and a customer; refused once one of them is closed.
+    pub fn enter(self: &Arc<Self>, tenant: TenantId, handle: Handle) -> Result<Inside, VaultError> {
+        self.go_inside([Some(tenant.into()), Some(handle.into()), None])
     }
 
-    /// Goes inside a customer's fence and that of a record; refused once one of them is closed.
-    pub fn enter_record(self: &Arc<Self>, handle: Handle, record: RecordId) -> Result<Inside, VaultError> {
+    /// Goes inside the fences of a tenant, a customer and a record; refused once one of them is closed.
+    pub fn enter_record(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        handle: Handle,
+        record: RecordId,
+    ) -> Result<Inside, VaultError> {
+        self.go_inside([Some(tenant.into()), Some(handle.into()), Some(record.into())])
+    }
+
+    fn go_inside(self: &Arc<Self>, grounds: Grounds) -> Result<Inside, VaultError> {
         let mut fences = self.lock();
-        let outer = fences.entry(handle.into()).or_default();
-        if outer.closed.is_cancelled() {
-            return Err(VaultError::CustomerErased);
+        let mut closed = CancellationToken::new();
+        let mut entered = [None; 3];
+        for (depth, ground) in grounds.into_iter().enumerate().filter_map(|(depth, ground)| Some((depth, ground?))) {
+            let outer = closed.clone();
+            let fence = fences.entry(ground);
+            let fence = fence.or_insert_with(|| Fence { closed: outer.child_token(), ..Fence::default() });
+            fence.inside += 1;
+            entered[depth] = Some(ground);
+            closed = fence.closed.clone();
+            if closed.is_cancelled() {
+                drop(fences);
+                // Dropped here, it leaves all that it entered.
+                drop(Inside { fences: Arc::clone(self), grounds: entered, closed });
+                return Err([VaultError::NotFound, VaultError::CustomerErased, VaultError::RecordErased]
+                    .into_iter()
+                    .nth(depth)
+                    .unwrap_or(VaultError::NotFound));
+            }
         }
-        outer.inside += 1;
-        let closed = outer.closed.clone();
-        let inner = fences.entry(record.into());
-        let inner = inner.or_insert_with(|| Fence { closed: closed.child_token(), ..Fence::default() });
-        inner.inside += 1;
-        let closed = inner.closed.clone();
-        drop(fences);
-        let inside = Inside { fences: Arc::clone(self), grounds: [Some(handle.into()), Some(record.into())], closed };
-        // Dropped by the refusal, it leaves both fences again.
-        if inside.closed.is_cancelled() { Err(VaultError::RecordErased) } else { Ok(inside) }
+        Ok(Inside { fences: Arc::clone(self), grounds: entered, closed })
     }
 
     /// Whether a fence is closed.

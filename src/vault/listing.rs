@@ -94,7 +94,7 @@ impl Vault {
                 for permit in &permits {
                     let facts = permit.resource();
                     // Erased since it was found: left out.
-                    let Ok(inside) = core.fences.enter_record(facts.handle, facts.id) else { continue };
+                    let Ok(inside) = core.fences.enter_record(tenant, facts.handle, facts.id) else { continue };
                     let record = match core.open_record(facts) {
                         Ok(opened) => opened.record,
                         Err(VaultError::NotFound) => continue,

@@ -116,6 +116,8 @@ pub struct VaultLimits {
     pub disk_reserve_bytes: u64,
     /// The most rows looked at for one page of a list.
     pub list_scan_rows: usize,
+    /// How long after it was asked for the erasure of a tenant can be approved.
+    pub tenant_erasure_delay: Duration,
     /// How many secrets of a customer are wrapped under one key: so many are wrapped anew when one record is erased.
     pub segment_secrets: usize,
     /// How many erasures a tenant may ask for within an hour.
@@ -133,6 +135,7 @@ impl Default for VaultLimits {
             recording_bytes: 16 << 30,
             disk_reserve_bytes: 1 << 30,
             list_scan_rows: 10_000,
+            tenant_erasure_delay: Duration::from_secs(72 * 60 * 60),
             segment_secrets: 1024,
             erasures_per_hour: 1_000,
             epoch_window: Duration::ZERO,

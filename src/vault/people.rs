@@ -227,6 +227,9 @@ impl Vault {
         created: TenantEntry,
         mut batch: Batch,
     ) -> Result<TenantEntry, VaultError> {
+        if self.core.blocking(move |core| Ok(core.tenant_erasure(tenant)?.is_some())).await? {
+            return Err(VaultError::TenantExists);
+        }
         match self.writer.add_tenant(tenant).await {
             Ok(()) | Err(VaultError::TenantExists) => {}
             Err(error) => return Err(error),
@@ -434,6 +437,10 @@ impl Core {
 
     fn identity(&self, id: TokenId) -> Result<Option<(StoredIdentity, Option<u32>)>, VaultError> {
         let Some((tenant, token)) = self.token(id)? else { return Ok(None) };
+        // The tenant may be erased, and its tokens not yet removed.
+        if self.tree.tenant(tenant)?.is_none() || self.fences.is_closed(tenant) {
+            return Ok(None);
+        }
         let Some(principal) = self.principal(tenant, &token.principal)? else { return Ok(None) };
         let entry = self.tenant_entry(tenant)?;
         let alias = alias_of(&*self.tenant_keys(tenant)?, &principal.name);

@@ -2,7 +2,9 @@
 //! then; nothing here is needed for the erasure to hold.
 
 use super::core::Core;
-use super::format::{ErasureRequestRow, Head, ReclaimRecordRow, ReclaimRow, RequestRow};
+use super::format::{
+    ErasureRequestRow, Head, ReclaimRecordRow, ReclaimRow, RequestRow, TenantErasureRow, TenantErasureState,
+};
 use super::{Vault, VaultError};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
@@ -39,13 +41,48 @@ impl Vault {
 }
 
 impl Vault {
+    /// Removes what erased tenants left.
+    async fn reclaim_tenants(&self) -> Result<(), VaultError> {
+        let (mut from, to) = rows::all(rows::Kind::TenantErasure);
+        loop {
+            let span = (from.clone(), to.clone());
+            let page = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            from = rows::behind(last.clone());
+            for (key, _) in page {
+                let tenant = key.get(1..).and_then(|id| id.try_into().ok()).map(TenantId);
+                let tenant = tenant.ok_or(VaultError::damaged("the erasure of a tenant"))?;
+                let row = self.core.blocking(move |core| core.tenant_erasure(tenant)).await?;
+                if let Some(row) = row.filter(|row| row.state == TenantErasureState::Erased) {
+                    self.reclaim_tenant(tenant, row).await?;
+                }
+            }
+        }
+    }
+
+    async fn reclaim_tenant(&self, tenant: TenantId, row: TenantErasureRow) -> Result<(), VaultError> {
+        let (mut from, to) = rows::all(rows::Kind::Profile);
+        loop {
+            let span = (from.clone(), to.clone());
+            let page = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
+            let Some((last, _)) = page.last() else { break };
+            from = rows::behind(last.clone());
+            for (key, _) in page.iter().filter(|(_, profile)| profile.starts_with(&tenant.0)) {
+                let handle = rows::parse_profile(key).ok_or(VaultError::damaged("a customer's profile"))?;
+                self.core.objects.delete_prefix(handle, None).await?;
+                self.core.blocking(move |core| core.reclaim_rows(tenant, handle)).await?;
+            }
+        }
+        self.core.blocking(move |core| core.reclaim_rows_of_tenant(tenant, &row)).await
+    }
+
     /// Removes what erased records left.
     async fn reclaim_records(&self) -> Result<(), VaultError> {
         loop {
             let (from, to) = rows::all(rows::Kind::ReclaimRecord);
             let jobs = self.core.blocking(move |core| Ok(core.db.range(&from, &to, AT_ONCE)?)).await?;
             if jobs.is_empty() {
-                return Ok(());
+                return self.reclaim_tenants().await;
             }
             for (key, row) in jobs {
                 let record = key.get(1..).and_then(|record| record.try_into().ok()).map(RecordId::from_bytes);
@@ -109,6 +146,57 @@ impl Core {
         batch.delete(rows::reclaim(handle));
         self.committer.commit_blocking(batch)?;
         Ok(())
+    }
+
+    /// Removes what stands under an erased tenant, but for its receipts; what says that it is erased stays.
+    fn reclaim_rows_of_tenant(&self, tenant: TenantId, erased: &TenantErasureRow) -> Result<(), VaultError> {
+        const KINDS: [rows::Kind; 10] = [
+            rows::Kind::Record,
+            rows::Kind::Index,
+            rows::Kind::Request,
+            rows::Kind::Tombstone,
+            rows::Kind::ErasureRequest,
+            rows::Kind::Erasures,
+            rows::Kind::Upload,
+            rows::Kind::Principal,
+            rows::Kind::Tenant,
+            rows::Kind::Usage,
+        ];
+        self.remove_all(rows::tokens_of(tenant), |batch, key, _| {
+            rows::parse_token_of(key).into_iter().for_each(|token| batch.delete(rows::token(token)));
+        })?;
+        for kind in KINDS {
+            self.remove_all(rows::of_tenant(kind, tenant), |_, _, _| {})?;
+        }
+        self.remove_all(rows::reclaim_pages_of(tenant), |batch, _, pages| {
+            pages.as_chunks::<16>().0.iter().for_each(|id| batch.delete(rows::page(id)));
+        })?;
+        let mut batch = Batch::new();
+        let gone = TenantErasureRow { state: TenantErasureState::Gone, ..erased.clone() };
+        self.put_tenant_erasure(&mut batch, tenant, &gone);
+        self.committer.commit_blocking(batch)?;
+        Ok(())
+    }
+
+    /// Removes all rows of a span, and with each what `beside` adds.
+    fn remove_all(
+        &self,
+        (from, to): (Vec<u8>, Vec<u8>),
+        beside: impl Fn(&mut Batch, &[u8], &[u8]),
+    ) -> Result<(), VaultError> {
+        loop {
+            // A row of pages takes 250 others with it.
+            let some = self.db.range(&from, &to, AT_ONCE / 2)?;
+            if some.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::new();
+            for (key, value) in some {
+                beside(&mut batch, &key, &value);
+                batch.delete(key);
+            }
+            self.committer.commit_blocking(batch)?;
+        }
     }
 
     /// Removes the rows of one record; the job itself goes last.

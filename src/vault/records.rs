@@ -69,7 +69,7 @@ impl Vault {
             Some(handle) => handle,
             None => self.writer.ensure_customer(tenant, new.customer.clone()).await?,
         };
-        let inside = self.core.fences.enter(handle)?;
+        let inside = self.core.fences.enter(tenant, handle)?;
         let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
         let draft = Draft {
             place,
@@ -164,7 +164,8 @@ impl Vault {
     pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
         // Erased since the facts were read: it looks like any record that is not there.
-        let inside = self.core.fences.enter_record(facts.handle, facts.id).map_err(|_| VaultError::NotFound)?;
+        let inside =
+            self.core.fences.enter_record(facts.tenant, facts.handle, facts.id).map_err(|_| VaultError::NotFound)?;
         let tenant = facts.tenant;
         let purpose = permit.purpose().cloned();
         let place = self.core.blocking(move |core| core.purpose_place(tenant, purpose.as_ref())).await?;
@@ -211,7 +212,7 @@ impl Vault {
                 return Err(VaultError::RequestIdReused);
             }
             let facts = core.facts(&principal, tenant, stored.record)?.ok_or(VaultError::RecordErased)?;
-            let inside = core.fences.enter_record(facts.handle, facts.id)?;
+            let inside = core.fences.enter_record(tenant, facts.handle, facts.id)?;
             // Durable before the answer is made; and so is, by then, what was seen here, which might not have been yet.
             let event = Event::Repeated { action, handle: facts.handle, record: facts.id };
             let mut batch = Batch::new();

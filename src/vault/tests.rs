@@ -5,6 +5,7 @@ mod faulty;
 mod hoarder;
 mod linking;
 mod provider;
+mod tenants;
 
 use std::pin::Pin;
 use std::task::Poll;

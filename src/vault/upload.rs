@@ -111,7 +111,7 @@ impl Vault {
         self.core.blocking(move |core| check_details(core, tenant, &checked)).await?;
         let reservation = self.reserve(tenant, 0).await?;
         let handle = self.customer_handle(tenant, &customer).await?;
-        let inside = self.core.fences.enter(handle)?;
+        let inside = self.core.fences.enter(tenant, handle)?;
         let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
         let draft = Draft {
             place,

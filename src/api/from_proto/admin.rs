@@ -6,7 +6,7 @@ use super::details::distinct;
 use super::{from_number, named, optional_timestamp};
 use crate::api::v1;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{PrincipalName, Purpose, TeamName, TenantName, TokenId};
+use crate::domain::ids::{PrincipalName, Purpose, RequestId, TeamName, TenantName, TokenId};
 use crate::domain::principal::{PrincipalEntry, Role};
 use crate::domain::tenant::{Quotas, RuleSet, TenantSettings};
 use crate::domain::{Invalid, Problem};
@@ -35,6 +35,11 @@ pub struct TokenRequest {
 /// The tenant to be created.
 pub fn create_tenant(message: v1::CreateTenantRequest) -> Result<(TenantName, TenantSettings), Invalid> {
     Ok((tenant_name(&message.name)?, settings(message.settings)?))
+}
+
+/// The request that approves the erasure of a tenant, and the tenant.
+pub fn approve_tenant_erasure(message: &v1::ApproveTenantErasureRequest) -> Result<(RequestId, TenantName), Invalid> {
+    Ok((RequestId::parse(&message.request_id)?, tenant_name(&message.name)?))
 }
 
 /// The settings that replace those of a tenant (the caller's own where `None`).

@@ -70,16 +70,29 @@ fn whole(frame: Result<Frame<Bytes>, Status>) -> Result<Frame<Bytes>, Status> {
 
 /// Whose erasure cuts an answer off. Travels with the answer in its extensions.
 #[derive(Clone, Default)]
-pub struct Watches(Arc<Vec<Watch>>);
+pub struct Watches {
+    watches: Arc<Vec<Watch>>,
+    is_of_write: bool,
+}
 
 impl Watches {
     /// Those of one answer.
     pub fn new(watches: Vec<Watch>) -> Self {
-        Self(Arc::new(watches))
+        Self { watches: Arc::new(watches), is_of_write: false }
+    }
+
+    /// Those of the answer to a write.
+    pub fn of_write(watches: Vec<Watch>) -> Self {
+        Self { is_of_write: true, ..Self::new(watches) }
+    }
+
+    /// What the caller is told instead. Who stored something for a customer is told that she is erased, as if it had come later.
+    fn error(&self) -> ApiError {
+        if self.is_of_write { ApiError::CustomerErased } else { ApiError::ErasedWhileReading }
     }
 
     fn are_closed(&self) -> bool {
-        self.0.iter().any(Watch::is_closed)
+        self.watches.iter().any(Watch::is_closed)
     }
 }
 
@@ -151,7 +164,8 @@ impl HttpBody for ToClient {
             return Poll::Ready(this.cut_off(ApiError::Deadline { limit_ms }));
         }
         if this.watches.are_closed() {
-            return Poll::Ready(this.cut_off(ApiError::ErasedWhileReading));
+            let error = this.watches.error();
+            return Poll::Ready(this.cut_off(error));
         }
         if !this.rest.is_empty() {
             return Poll::Ready(Some(Ok(this.piece())));

@@ -1,10 +1,13 @@
 //! `oubliette tenant`: creates tenants, changes and suspends them.
 
+use std::path::PathBuf;
+
 use crate::api::v1;
 use crate::cli::client::Client;
 use crate::cli::errors::CliError;
 use crate::cli::output::Output;
 use crate::cli::pages::{self, PageArgs, Shape};
+use crate::cli::{customer, files, time};
 
 use super::views::TenantView;
 
@@ -30,6 +33,14 @@ const SUSPEND_EXAMPLES: &str = "Example:
 
 const RESUME_EXAMPLES: &str = "Example:
   oubliette tenant resume acme";
+
+const ERASE_EXAMPLES: &str = "Erases a tenant with all customers and records. One admin asks for it; after limits.tenant_erasure_delay_minutes another admin
+approves it, and only then it happens. It cannot be taken back, not even from a backup, and the name is never given again.
+
+Examples:
+  oubliette tenant erase acme
+  oubliette tenant erase acme --cancel
+  oubliette tenant erase acme --approve --receipt acme.tlog-proof";
 
 /// What to do with tenants.
 #[derive(clap::Subcommand)]
@@ -74,12 +85,64 @@ pub enum TenantCommand {
         /// Its name
         name: String,
     },
+    /// Ask for the erasure of a whole tenant, take that back, or approve what another admin asked for
+    #[command(after_help = ERASE_EXAMPLES)]
+    Erase(EraseTenantArgs),
     /// Allow the calls of a suspended tenant again
     #[command(after_help = RESUME_EXAMPLES)]
     Resume {
         /// Its name
         name: String,
     },
+}
+
+/// Which tenant to erase, and which step.
+#[derive(clap::Args)]
+pub struct EraseTenantArgs {
+    /// Its name
+    pub name: String,
+    /// Take the request back
+    #[arg(long, conflicts_with = "approve")]
+    pub cancel: bool,
+    /// Carry out what another admin asked for
+    #[arg(long)]
+    pub approve: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// A name for this request, for a safe repeat [default: a random one, printed]
+    #[arg(long, value_name = "ID", requires = "approve")]
+    pub request_id: Option<String>,
+    /// Write the receipt, as a file that anyone can check, to this file
+    #[arg(long, value_name = "FILE", requires = "approve")]
+    pub receipt: Option<PathBuf>,
+}
+
+impl EraseTenantArgs {
+    /// Asks the person at the terminal to type the tenant's name before anything is destroyed, unless told not to.
+    pub fn confirm(&self) -> Result<(), CliError> {
+        customer::confirm(self.yes || !self.approve, "every key of the tenant", "the tenant's name", &self.name)
+    }
+}
+
+async fn erase(client: &Client, args: EraseTenantArgs, output: &mut Output) -> Result<(), CliError> {
+    let EraseTenantArgs { name, cancel, approve, request_id, receipt, .. } = args;
+    if cancel {
+        client.cancel_tenant_erasure(v1::CancelTenantErasureRequest { name }).await?;
+        return output.result(&serde_json::json!({ "cancelled": true }), |_| "The request is taken back.\n".to_owned());
+    }
+    if !approve {
+        let asked = client.request_tenant_erasure(v1::RequestTenantErasureRequest { name }).await?;
+        let at = asked.approvable_at.as_ref().map(time::format).unwrap_or_default();
+        let text =
+            |_: &serde_json::Value| format!("Nothing is erased yet. From {at} on another admin can approve it.\n");
+        return output.result(&serde_json::json!({ "approvable_at": at }), text);
+    }
+    let request_id = files::request_id(request_id.as_deref())?;
+    let file = receipt.as_deref().map(files::NewFile::create).transpose()?;
+    let request = v1::ApproveTenantErasureRequest { request_id: request_id.clone(), name };
+    let answer = client.approve_tenant_erasure(request).await.map_err(|error| error.of_request(&request_id))?;
+    customer::show_receipt(answer.receipt, answer.opening, file, output).await
 }
 
 /// Settings; for quotas and retention, 0 means no limit.
@@ -141,6 +204,7 @@ fn replace<T>(value: &mut T, by: Option<T>) {
 pub async fn run(client: &Client, command: TenantCommand, output: &mut Output) -> Result<(), CliError> {
     let tenant = match command {
         TenantCommand::List { page } => return list(client, &page, output).await,
+        TenantCommand::Erase(args) => return erase(client, args, output).await,
         TenantCommand::Create { name, settings } => {
             let fresh = v1::TenantSettings { rule_set: "gdpr".to_owned(), ..v1::TenantSettings::default() };
             let settings = Some(settings.over(fresh));

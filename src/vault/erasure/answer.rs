@@ -58,6 +58,7 @@ pub(super) fn answer_of(core: &Core, receipts: &Receipts<'_>, job: &ErasureJob) 
     let receipt = receipts.get(job.tenant, receipt)?.ok_or(owed)?;
     let is_same = match &job.target {
         Target::Customer(customer) => is_of(&receipt.erased, &opening, customer.as_str(), None),
+        Target::Tenant(name) => is_of(&receipt.erased, &opening, name.as_str(), None),
         // The record is gone, and with it whose it was.
         Target::Record(record) => is_of(&receipt.erased, &opening, &customer, Some(*record)),
     };

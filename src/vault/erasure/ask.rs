@@ -6,16 +6,17 @@ use zeroize::Zeroizing;
 use super::Erasure;
 use super::answer::{RequestSlot, answer_of};
 use crate::audit::{Caller, Entry, Event};
-use crate::crypto::key_wrap;
 use crate::crypto::secret::{Key, random_bytes};
+use crate::crypto::{kdf, key_wrap};
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::Subject;
-use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, Revision, TenantId};
+use crate::domain::ids::{
+    CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, Revision, TenantId, TenantName,
+};
 use crate::keys::TenantKeys;
 use crate::store::{Batch, rows};
 use crate::vault::VaultError;
 use crate::vault::core::Core;
-use crate::vault::customer::Customer;
 use crate::vault::fence::Ground;
 use crate::vault::format::{ErasingRow, ErasingWhat, Head, Pending, Use, encode_tombstone, use_key};
 use crate::vault::receipts::Receipts;
@@ -32,6 +33,8 @@ pub enum Target {
     Customer(CustomerId),
     /// One record.
     Record(RecordId),
+    /// A whole tenant, whose erasure another admin has asked for.
+    Tenant(TenantName),
 }
 
 /// An erasure that is asked for.
@@ -61,6 +64,7 @@ impl ErasureJob {
 pub(in super::super) enum What {
     Customer(Pseudonym),
     Record(RecordId),
+    Tenant(TenantId),
 }
 
 impl What {
@@ -68,12 +72,13 @@ impl What {
         match self {
             Self::Customer(_) => Subject::Customer,
             Self::Record(_) => Subject::Record,
+            Self::Tenant(_) => Subject::Tenant,
         }
     }
 
     pub fn record(self) -> Option<RecordId> {
         match self {
-            Self::Customer(_) => None,
+            Self::Customer(_) | Self::Tenant(_) => None,
             Self::Record(record) => Some(record),
         }
     }
@@ -83,7 +88,9 @@ impl What {
 pub(in super::super) struct Asked {
     /// The name of its row.
     pub id: [u8; 16],
+    /// The tenant in which it was asked for: of the erasure of a tenant, `system`.
     pub tenant: TenantId,
+    /// Whose it is; of the erasure of a tenant, nobody's.
     pub handle: Handle,
     pub what: What,
     pub pending: Pending,
@@ -101,6 +108,7 @@ fn ground(what: What, handle: Handle) -> Ground {
     match what {
         What::Customer(_) => handle.into(),
         What::Record(record) => record.into(),
+        What::Tenant(tenant) => tenant.into(),
     }
 }
 
@@ -124,12 +132,21 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
     }
     let tenant = core.tenant_keys(job.tenant)?;
     let mut batch = Batch::new();
+    let mut requested_by = None;
     let found = match &job.target {
         Target::Customer(customer) => find_customer(core, (&tenant, job.tenant), customer, &mut batch)?,
         Target::Record(record) => find_record(core, job.tenant, *record)?,
+        Target::Tenant(name) => {
+            let (subject, by) = core.approved_tenant(name, job.caller.alias)?;
+            requested_by = Some(by);
+            let name = CustomerId::parse(name.as_str())?;
+            (!core.fences.is_closed(subject)).then_some((Handle(subject.0), What::Tenant(subject), name))
+        }
     };
     let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
-    count(core, job.tenant, &mut batch)?;
+    if requested_by.is_none() {
+        count(core, job.tenant, &mut batch)?;
+    }
     let pending = Pending {
         customer,
         request: job.request.clone(),
@@ -137,6 +154,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
         receipt: ReceiptId::new(Timestamp::now(), random_bytes()),
         opening: Zeroizing::new(random_bytes()),
         caller: job.caller.alias,
+        requested_by,
     };
     let (id, slot) = (random_bytes(), job.slot(&tenant));
     let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
@@ -146,6 +164,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
     let what = match what {
         What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
         What::Record(record) => ErasingWhat::Record(handle, record),
+        What::Tenant(subject) => ErasingWhat::Tenant(subject),
     };
     let event = Event::ErasureAsked { receipt: asked.pending.receipt };
     let entry = Entry { at: Timestamp::now(), tenant: job.tenant, caller: Some(job.caller), event };
@@ -204,10 +223,14 @@ fn gone(error: VaultError) -> VaultError {
 
 /// The key under which what is pending is sealed: it ends with what is erased.
 fn pending_key(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Result<Key, VaultError> {
-    let customer: Customer = core.customer(tenant, handle)?;
     match what {
-        What::Customer(_) => Ok(customer.pending_key()),
+        What::Customer(_) => Ok(core.customer(tenant, handle)?.pending_key()),
+        What::Tenant(subject) => {
+            let keys = core.tenant_keys(subject)?;
+            Ok(kdf::derive(&keys.settings, Use::Pending.label(), &[&subject.0]))
+        }
         What::Record(record) => {
+            let customer = core.customer(tenant, handle)?;
             let place = customer.place(record, Revision::FIRST);
             Ok(use_key(&core.secret(&customer, &place)?, Use::Pending, &place))
         }
@@ -247,6 +270,7 @@ pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, Vault
             (core.tree.handle(tenant, pseudonym)?.ok_or_else(damaged)?, What::Customer(pseudonym))
         }
         ErasingWhat::Record(handle, record) => (handle, What::Record(record)),
+        ErasingWhat::Tenant(subject) => (Handle(subject.0), What::Tenant(subject)),
     };
     core.fences.close(ground(what, handle));
     let key_of_it = pending_key(core, tenant, handle, what)?;

@@ -62,6 +62,7 @@ impl Round {
             let erased = match job.target {
                 Target::Customer(_) => VaultError::CustomerErased,
                 Target::Record(_) => VaultError::RecordErased,
+                Target::Tenant(_) => VaultError::NotFound,
             };
             let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(erased));
             drop(job.answer.send(answer));

@@ -15,7 +15,8 @@ pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_pr
 pub use small::Opening;
 pub(super) use small::{
     DutyRow, ErasingRow, ErasingWhat, ErasureAnswer, ErasureRequestRow, IndexEntry, Pending, ReclaimRecordRow,
-    ReclaimRow, RequestRow, UploadRow, decode_format, decode_profile, encode_format, encode_profile, encode_tombstone,
+    ReclaimRow, RequestRow, TenantErasureRow, TenantErasureState, UploadRow, decode_format, decode_profile,
+    encode_format, encode_profile, encode_tombstone,
 };
 
 use crate::crypto::kdf;

@@ -117,6 +117,8 @@ pub(in super::super) enum ErasingWhat {
     Customer(Pseudonym),
     /// A record, and the handle that its own rows show.
     Record(Handle, RecordId),
+    /// A whole tenant.
+    Tenant(TenantId),
 }
 
 /// An erasure that is asked for. In the clear only what other rows show too; the rest is sealed under a key that ends with what is
@@ -136,6 +138,7 @@ impl ErasingRow {
             ErasingWhat::Record(handle, record) => {
                 row.u8(Subject::Record as u8).fixed(&handle.0).fixed(record.as_bytes())
             }
+            ErasingWhat::Tenant(tenant) => row.u8(Subject::Tenant as u8).fixed(&tenant.0),
         };
         row.framed(&self.sealed).finish().to_vec()
     }
@@ -147,7 +150,8 @@ impl ErasingRow {
             what: match Subject::from_code(r.u8()?) {
                 Some(Subject::Customer) => ErasingWhat::Customer(Pseudonym(r.array()?)),
                 Some(Subject::Record) => ErasingWhat::Record(Handle(r.array()?), RecordId::from_bytes(r.array()?)),
-                _ => return Err(r.damaged()),
+                Some(Subject::Tenant) => ErasingWhat::Tenant(TenantId(r.array()?)),
+                None => return Err(r.damaged()),
             },
             sealed: r.framed()?.to_vec(),
         };
@@ -203,13 +207,16 @@ pub(in super::super) struct DutyRow {
     pub commitment: [u8; 32],
     /// Who asked.
     pub caller: BlindIndex,
+    /// Who approved it, where a second person had to.
+    pub approved_by: Option<BlindIndex>,
     pub epoch: u64,
 }
 
 impl DutyRow {
     pub fn encode(&self) -> Vec<u8> {
         let row = Writer::versioned(VERSION).fixed(&self.tenant.0).u8(self.subject as u8).fixed(&self.commitment);
-        row.fixed(&self.caller.0).u64(self.epoch).finish().to_vec()
+        let row = row.fixed(&self.caller.0).option(self.approved_by, |w, by| w.fixed(&by.0));
+        row.u64(self.epoch).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
@@ -220,7 +227,51 @@ impl DutyRow {
             subject: Subject::from_code(r.u8()?).ok_or(damaged)?,
             commitment: r.array()?,
             caller: BlindIndex(r.array()?),
+            approved_by: r.option(|r| Ok(BlindIndex(r.array()?)))?,
             epoch: r.u64()?,
+        };
+        r.end()?;
+        Ok(row)
+    }
+}
+
+/// How far the erasure of a tenant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(in super::super) enum TenantErasureState {
+    /// Asked for; it waits for the delay and for a second person.
+    Requested = 1,
+    /// Erased; its rows are still to be removed.
+    Erased = 2,
+    /// Erased, and nothing is left. The row stays, so that the name is never given again.
+    Gone = 3,
+}
+
+/// The erasure of a tenant; stored sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct TenantErasureRow {
+    pub requested_by: BlindIndex,
+    pub not_before: Timestamp,
+    pub state: TenantErasureState,
+}
+
+impl TenantErasureRow {
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let row = Writer::versioned(VERSION).fixed(&self.requested_by.0).u64(self.not_before.as_ms());
+        row.u8(self.state as u8).finish()
+    }
+
+    pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin("the erasure of a tenant", plain)?;
+        let row = Self {
+            requested_by: BlindIndex(r.array()?),
+            not_before: instant(&mut r)?,
+            state: match r.u8()? {
+                1 => TenantErasureState::Requested,
+                2 => TenantErasureState::Erased,
+                3 => TenantErasureState::Gone,
+                _ => return Err(r.damaged()),
+            },
         };
         r.end()?;
         Ok(row)
@@ -278,6 +329,7 @@ pub type Opening = Zeroizing<[u8; 32]>;
 
 /// What is sealed in an [`ErasingRow`].
 pub(in super::super) struct Pending {
+    /// The customer; of the erasure of a tenant, the tenant's name.
     pub customer: CustomerId,
     pub request: RequestId,
     /// Whether it is one of a list under that request.
@@ -285,13 +337,16 @@ pub(in super::super) struct Pending {
     pub receipt: ReceiptId,
     pub opening: Opening,
     pub caller: BlindIndex,
+    /// Who asked for what the caller approved.
+    pub requested_by: Option<BlindIndex>,
 }
 
 impl Pending {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let plain = Writer::versioned(VERSION).text(self.customer.as_str()).text(self.request.as_str());
         let plain = plain.u8(u8::from(self.is_of_list));
-        plain.fixed(&self.receipt.0).fixed(&*self.opening).fixed(&self.caller.0).finish()
+        let plain = plain.fixed(&self.receipt.0).fixed(&*self.opening).fixed(&self.caller.0);
+        plain.option(self.requested_by, |w, by| w.fixed(&by.0)).finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
@@ -303,6 +358,7 @@ impl Pending {
             receipt: ReceiptId(r.array()?),
             opening: Zeroizing::new(r.array()?),
             caller: BlindIndex(r.array()?),
+            requested_by: r.option(|r| Ok(BlindIndex(r.array()?)))?,
         };
         r.end()?;
         Ok(pending)

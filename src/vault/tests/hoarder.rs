@@ -150,6 +150,7 @@ struct Coverage {
     erased: usize,
     single_records: usize,
     segments: usize,
+    tenants: usize,
     shared_epochs: usize,
     aborted_epochs: usize,
     restarts: usize,
@@ -183,7 +184,13 @@ impl Chance {
 
 impl History {
     async fn begin(seed: u64, leaf_entries: usize) -> Self {
-        let house = House::with(VaultLimits { leaf_entries, segment_secrets: 3, ..limits() }).await;
+        let house = House::with(VaultLimits {
+            leaf_entries,
+            segment_secrets: 3,
+            tenant_erasure_delay: Duration::ZERO,
+            ..limits()
+        })
+        .await;
         let hoard = Arc::clone(&house.hoard);
         let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
         hoard.keep_all(&db);
@@ -263,6 +270,20 @@ impl History {
         }
     }
 
+    /// Makes a second tenant with a record, and erases it as a whole.
+    async fn erase_a_tenant(&mut self) {
+        let vault = Arc::clone(self.vault());
+        let system = vault.tenant_id(TenantName::system()).await.unwrap();
+        let (tenant, record) = tenants::neighbour(&self.house, &vault, system).await;
+        let admin = |of, action| self.house.admin(system, of, action, tenant);
+        vault.request_tenant_erasure(admin(1, Action::RequestTenantErasure)).await.unwrap();
+        let (name, request) = (TenantName::parse("globex").unwrap(), erasure_of("globex"));
+        vault.erase_tenant(admin(2, Action::ApproveTenantErasure), name, request).await.unwrap();
+        drop(vault);
+        self.coverage.tenants += 1;
+        self.erased.insert("nora in part".to_owned(), vec![record]);
+    }
+
     /// An erasure that fails somewhere, a restart, and the erasure again.
     async fn erase_with_a_fault(&mut self) {
         if self.living.len() < 2 {
@@ -323,6 +344,9 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
         let place = format!("leaves of {leaf_entries}, OUBLIETTE_SEED={seed}");
         let mut history = History::begin(seed, leaf_entries).await;
         for step in 0..200 {
+            if step == 100 {
+                history.erase_a_tenant().await;
+            }
             match history.chance.below(24) {
                 _ if step < 20 => history.put().await,
                 0 => history.erase(1).await,
@@ -356,6 +380,7 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
             ("erased", coverage.erased),
             ("records erased alone", coverage.single_records),
             ("segments", coverage.segments),
+            ("tenants erased", coverage.tenants),
             ("erasures that shared an epoch", coverage.shared_epochs),
             ("aborted epochs", coverage.aborted_epochs),
             ("restarts", coverage.restarts),

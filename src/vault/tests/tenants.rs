@@ -1,0 +1,162 @@
+//! The erasure of a whole tenant: two people, a delay, and then nothing of it is left, and all of the others.
+
+use super::*;
+use crate::store::Database;
+
+const DELAY: Duration = Duration::from_millis(150);
+
+impl House {
+    pub(super) fn admin(
+        &self,
+        vault_system: TenantId,
+        of: u8,
+        action: Action,
+        tenant: TenantId,
+    ) -> Permit<TenantScope> {
+        let mut admin = principal(vault_system, TenantName::system(), &[Role::Admin]);
+        admin.alias = BlindIndex([of; 16]);
+        self.access.door(&admin, action, tenant, None).unwrap()
+    }
+}
+
+fn count(db: &dyn Database, kind: rows::Kind) -> usize {
+    let (from, to) = rows::all(kind);
+    db.range(&from, &to, 4096).unwrap().len()
+}
+
+/// A second tenant with records, beside the house's own.
+pub(super) async fn neighbour(house: &House, vault: &Arc<Vault>, system: TenantId) -> (TenantId, RecordId) {
+    let name = TenantName::parse("globex").unwrap();
+    let settings = TenantSettings {
+        purposes: vec![purpose()],
+        retention_default_days: None,
+        rule_set: RuleSet::Gdpr,
+        teams: Vec::new(),
+        quotas: Quotas::default(),
+    };
+    let permit = house.admin(system, 1, Action::CreateTenant, system);
+    vault.create_tenant(permit, name.clone(), settings).await.unwrap();
+    let tenant = vault.tenant_id(name).await.unwrap();
+    let caller = principal(tenant, TenantName::parse("globex").unwrap(), &[Role::Ingest]);
+    let permit = house.access.door(&caller, Action::CreateTranscript, tenant, Some(purpose())).unwrap();
+    let stored = vault.create_transcript(permit, chat("nora", 60), request("nora")).await.unwrap();
+    (tenant, stored.content.id)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_left() {
+    let house = House::with(VaultLimits { tenant_erasure_delay: DELAY, leaf_entries: 2, ..limits() }).await;
+    let mut vault = house.open().await;
+    let system = vault.tenant_id(TenantName::system()).await.unwrap();
+    let (other, of_other) = neighbour(&house, &vault, system).await;
+    let mut records = Vec::new();
+    for number in 0..9 {
+        records.push(house.store(&vault, &format!("customer-{number}"), 60).await.unwrap());
+    }
+    records.push(house.store(&vault, "long", 150_000).await.unwrap());
+    house.erase(&vault, "customer-3").await.unwrap();
+    let acme = || TenantName::parse("acme").unwrap();
+    let request = || RequestId::parse("erase-acme").unwrap();
+    let approve = async |vault: &Vault, by: u8| {
+        vault.erase_tenant(house.admin(system, by, Action::ApproveTenantErasure, house.tenant), acme(), request()).await
+    };
+    assert!(matches!(approve(&vault, 2).await, Err(VaultError::NotFound)), "nobody asked for it");
+    let ask = |by: u8, action| house.admin(system, by, action, house.tenant);
+    let at = vault.request_tenant_erasure(ask(1, Action::RequestTenantErasure)).await.unwrap();
+    assert!(matches!(approve(&vault, 2).await, Err(VaultError::TooEarly { not_before }) if not_before == at));
+    vault.cancel_tenant_erasure(ask(2, Action::CancelTenantErasure)).await.unwrap();
+    assert!(matches!(approve(&vault, 2).await, Err(VaultError::NotFound)), "it was taken back");
+    vault.request_tenant_erasure(ask(1, Action::RequestTenantErasure)).await.unwrap();
+    tokio::time::sleep(DELAY * 2).await;
+    assert!(matches!(approve(&vault, 1).await, Err(VaultError::SecondPerson)));
+    assert!(house.read(&vault, records[0]).await.is_some(), "erased before it was approved");
+
+    let erasure = approve(&vault, 2).await.unwrap();
+    let stated = &erasure.receipt.erased;
+    assert_eq!((stated.requested_by, stated.approved_by), (BlindIndex([1; 16]), Some(BlindIndex([2; 16]))));
+    assert_eq!(stated.subject, crate::domain::erasure::Subject::Tenant);
+    assert!(crate::audit::receipt::is_of(stated, &erasure.opening, "acme", None));
+    for restart in [false, true] {
+        if restart {
+            vault.close().await;
+            drop(vault);
+            vault = house.open().await;
+        }
+        assert_eq!(approve(&vault, 2).await.unwrap().receipt, erasure.receipt, "a repeat of the approval");
+        let stored = house.store(&vault, "late", 60).await;
+        assert!(matches!(stored, Err(VaultError::NotFound)), "{stored:?}");
+        let creation = house.admin(system, 1, Action::CreateTenant, system);
+        let settings = vault.get_tenant(house.admin(system, 1, Action::GetTenant, other)).await.unwrap().0.settings;
+        let again = vault.create_tenant(creation, acme(), settings).await;
+        assert!(matches!(again, Err(VaultError::TenantExists)), "the name was given again");
+        let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
+        assert!(facts.is_some(), "the other tenant's record is gone");
+    }
+    vault.reclaim().await.unwrap();
+    let db = vault.core.db.as_ref();
+    for (kind, left) in [
+        (rows::Kind::Record, 1),
+        (rows::Kind::Profile, 1),
+        (rows::Kind::Secret, 2),
+        (rows::Kind::Tombstone, 0),
+        (rows::Kind::ReclaimPages, 0),
+        (rows::Kind::TenantErasure, 1),
+    ] {
+        assert_eq!(count(db, kind), left, "{kind:?}");
+    }
+    // The top page, that of the tenants, of two tenants, and the two tries of each.
+    assert!(count(db, rows::Kind::Page) <= 10, "{} pages are left", count(db, rows::Kind::Page));
+    assert_eq!(house.objects(), 0);
+    vault.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_all_gone_and_the_others_stay() {
+    let mut met = 0;
+    'operations: for after in 0..MANY {
+        for behind in [false, true] {
+            let house = House::with(VaultLimits { tenant_erasure_delay: Duration::ZERO, ..limits() }).await;
+            let vault = house.open().await;
+            let system = vault.tenant_id(TenantName::system()).await.unwrap();
+            let (other, of_other) = neighbour(&house, &vault, system).await;
+            let ada = house.store(&vault, "ada", 60).await.unwrap();
+            vault
+                .request_tenant_erasure(house.admin(system, 1, Action::RequestTenantErasure, house.tenant))
+                .await
+                .unwrap();
+            let approve = async |vault: &Vault| {
+                let permit = house.admin(system, 2, Action::ApproveTenantErasure, house.tenant);
+                let request = RequestId::parse("erase-acme").unwrap();
+                vault
+                    .erase_tenant(permit, TenantName::parse("acme").unwrap(), request)
+                    .await
+                    .map(|erasure| erasure.receipt)
+            };
+            house.fault.arm(after, behind);
+            let answer = approve(&vault).await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break 'operations;
+            }
+            met += 1;
+            let place = format!("operation {after}, behind: {behind}");
+            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
+            vault.close().await;
+            drop(vault);
+            let vault = house.open().await;
+            let is_gone = vault.core.tree.tenant(house.tenant).unwrap().is_none();
+            assert_eq!(house.final_erasures(&vault), usize::from(is_gone), "{place}");
+            if !is_gone {
+                assert!(house.read(&vault, ada).await.is_some(), "{place}");
+            }
+            let receipt = approve(&vault).await.unwrap();
+            assert_eq!(approve(&vault).await.unwrap(), receipt, "{place}");
+            assert!(vault.core.tree.tenant(house.tenant).unwrap().is_none(), "{place}");
+            let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
+            assert!(facts.is_some(), "{place}: the other tenant's record is gone");
+            vault.reclaim().await.unwrap();
+            vault.close().await;
+        }
+    }
+    assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
