@@ -16,16 +16,20 @@
 //! | page of the key tree | AES-256-GCM (nonce, ciphertext, tag) under the node's key; bound to `text("oubliette page")`, kind (1), node id (16) |
 //! | top key | the same, under the root key; bound to `text("oubliette top key")`, epoch (8), root key id (16) |
 //! | record secret | the same, under the customer key; bound to `text("oubliette secret")`, tenant, handle, record, revision |
+//! | segment's key | the same, under the customer key; bound to `text("oubliette segment")`, tenant, handle, first record |
+//! | index entry, what is pending | AES-256-GCM under HKDF-SHA256 of the secret (of a customer: of the customer key; of a tenant: of its settings key); bound to the row's key |
 //! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
 //! | answer to an erasure's request | the same, under HKDF-SHA256 of the settings key; info: label, caller's alias, request id, each framed |
 //! | tenant, principal, tombstone | AES-256-GCM under the tenant's settings key; bound to the row's key |
+//! | erasure of a tenant | the same, under the system's settings key |
 //! | token | the same, under the system's settings key; bound to tenant and the row's key |
 //!
 //! Contexts of Cobblestone: of metadata the record's head, of a part its number (4 bytes), otherwise none.
 //!
 //! ## Rows
 //!
-//! **root**: version, epoch (8), root key id (16), framed wrapped top key.
+//! **root**: version, then epoch (8), root key id (16) and framed wrapped top key of now, and the option of the same of the epoch before,
+//! which the probe tries.
 //!
 //! **page**, opened: version, shape (1 inner, 2 leaf), count (2), entries, zeros up to 512, 1,024, 2,560 or 3,584 bytes. An entry of
 //! an inner page: slot (1), page id (16), key (32). Of a leaf page: label (16), payload (32); in the directory the payload is the
@@ -35,10 +39,14 @@
 //! transcript, 2 recording), form (1 inline, 2 parts), handle (16), created in ms (8), purposes as bits (8), options of the blinded
 //! team, agent and case (16 each), length of metadata (4) and of content (4), bytes of sealed content (8).
 //!
-//! **secret**: version, segment (4, always 0 so far), wrapped secret (60). Two reserved record ids of a customer hold the profile
-//! secret (all zero) and the list secret (1).
+//! **secret**: version, wrapped secret (60): under the customer key, or under that of the segment in which the record lies. The reserved
+//! record id of all zeros holds the secret of the customer's profile.
 //!
-//! **index**: handle (16), then, sealed under the customer's list key: version, kind, revision (4), started in ms (8).
+//! **segment**: the wrapped key (60) of all secrets from its first record up to the first one of the next segment.
+//!
+//! **profile**: tenant (16), sealed customer id.
+//!
+//! **index**: handle (16), then, sealed under a key of the record's own secret: version, kind, revision (4), started in ms (8).
 //!
 //! **transcript**, before sealing: zstd of version, list of turns: speaker (1), option of ms (8), text.
 //!

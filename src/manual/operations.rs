@@ -11,11 +11,15 @@
 //!
 //! ## The root key
 //!
-//! - FILE should lie on another device than the data. Whoever has both has everything that is not erased.
-//! - Every erasure replaces it. **A copy of FILE is worthless after the next erasure, and dangerous before it**: with the copy and an
-//!   image of the data, every erasure after the copy is undone. So it does not belong in ordinary backups. Keep it on redundant storage that
-//!   you can destroy, or accept that its loss is the loss of all records.
-//! - The service refuses to start with a missing or older file, and says which key it needs.
+//! - It stands in a file (or replicas of one) on another device than the data, or in a security module (`init --pkcs11-module ...`). On the
+//!   data's own device it is refused unless `root_key.may_share_device` accepts it.
+//! - Every erasure replaces it. **A copy of it is worthless after the next erasure, and dangerous before it**: with the copy and an
+//!   image of the data, every erasure after the copy is undone. So it does not belong in ordinary backups.
+//! - The service refuses to start with a missing or older one, and says which key it needs; and with a database that is older than the log
+//!   that is pinned beside the root key.
+//! - How not to lose it, and what to do when a part of it is lost: [`erasure`](super::erasure), the runbook.
+//!
+//! `DIR/signing.key` signs the log, and so every receipt. Keep it out of the backups of the data too.
 //!
 //! ## Tenants and people
 //!
@@ -36,5 +40,7 @@
 //! ## sled
 //!
 //! The embedded engine is sled 0.34.7, with what it lacks added in `store/sled_engine.rs`: an fsync after its flush, directories synced,
-//! leftover snapshots removed, a replay without snapshots where it cannot open. Its unmaintained dependencies `fxhash`
+//! leftover snapshots removed, a replay without snapshots where it cannot open. That replay can find nothing (seen in about one of fifty
+//! databases that were opened three times), and sled then overwrites the log: so the log is copied aside first, and put back. Where it
+//! succeeds, the copy stays in `data/db/set-aside-N` until you remove it. Its unmaintained dependencies `fxhash`
 //! (RUSTSEC-2025-0057) and `instant` (RUSTSEC-2024-0384) are known.

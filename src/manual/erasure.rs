@@ -1,0 +1,127 @@
+//! # Erasure
+//!
+//! After an acknowledged erasure, someone who holds every past image of the data directory and everything the service has today, the root
+//! key included, recovers nothing of what was erased; and everybody else's records still open. This chapter says how, why it holds, how
+//! to check it, and where it ends.
+//!
+//! ## What can be erased
+//!
+//! | what | by whom | with what guard |
+//! |---|---|---|
+//! | a customer, with all records | privacy officer | a ceiling an hour for each tenant (`limits.erasures_per_hour`) |
+//! | a list of customers, up to 1,000 | privacy officer | each counts towards the ceiling, and succeeds or fails for itself |
+//! | one record, with its revisions | privacy officer | counts towards the ceiling |
+//! | a whole tenant | an admin of `system` asks, another approves | a delay between the two (`limits.tenant_erasure_delay_minutes`), in which it can be taken back |
+//!
+//! All take the same path, and cost what a path in the key tree costs, whatever lies under it.
+//!
+//! ## The steps
+//!
+//! | step | durable effect | if we crash right after |
+//! |---|---|---|
+//! | 1 | ledger entry, tombstone, what is pending; the fence is closed: reads and writes are refused, open streams are cut off | resumed at start |
+//! | 2 | the provider stages a new root key under a random id | the database does not name it: destroyed, then 2 again with another |
+//! | 3 | one batch: every page on the path under a fresh key, the top key under the staged root key, what is owed | goes on with 5 |
+//! | 4 | (mirrors would be waited for here; there are none yet) | |
+//! | 5 | the provider destroys the old root key, and is probed: listed afresh, and tried on what the old key wrapped | goes on with 5 |
+//! | 6 | ledger entry with all that the receipt states | repeated; one entry |
+//!
+//! Answered only after 6. Erasures that arrive while an epoch runs share the next one; `root_key.epoch_window_ms` makes them wait for more of
+//! them, for slow or metered providers (one second for a security module). After a crash the same functions go on, from what the database
+//! names and the provider holds. A staged key is never used again: whatever is left unnamed is destroyed and probed first.
+//!
+//! What is pending is carried out before anything else, and all of it: a record that waits must not lose its customer to a later epoch. An
+//! epoch without erasures runs once a day, so that no root key lives longer.
+//!
+//! ## The key graph
+//!
+//! ```text
+//! root key          outside the data; wraps exactly one key
+//!  top key          new at every epoch
+//!   tenant          index key, settings key
+//!    directory      trie: pseudonym -> handle
+//!    customers      trie: handle -> customer key
+//!      segment      past 1,024 secrets: keys of 1,024 secrets each, wrapped under the customer key
+//!       secret      32 random bytes for one revision of one record
+//!        content, metadata, manifest, index entries, what is pending    each under a key derived from the secret
+//! ```
+//!
+//! Erasing a record replaces the customer key and wraps anew what was wrapped beside the record's secret: the keys of the segments, and the
+//! secrets of one segment. What finds a record (by case, by agent) is sealed under the record's own secret, so that it ends with it.
+//!
+//! ## Why it holds
+//!
+//! 1. A record opens only with its secret, the secret only with the customer key or that of its segment, and the customer key stands in one
+//!    leaf page of the customers trie only.
+//! 2. A key only ever stood in pages of nodes on its own path from the top: a split lengthens a path, nothing else changes it, and keys never
+//!    move.
+//! 3. Every node of that path gets a fresh key in the epoch, up to the top key, which a fresh root key wraps; the old root key is destroyed.
+//! 4. So every page on the path that opens today was sealed afterwards and never held the erased key; and no older page on the path opens,
+//!    because its key stood only in older pages above it, up to the root key that is gone.
+//!
+//! The link from a person to her handle stands in the directory and dies in the same epoch. Nothing else leads from one to the other, or from
+//! the person to a time: a tombstone says only that it is one; what is pending names the pseudonym and is sealed under the customer's own
+//! key; a reclaim job has a handle and no pseudonym; what answers a repeat of the request opens only to who knows the request's id, and is
+//! forgotten after `limits.request_id_retention_hours`. (A tombstone that named its receipt would give the person a time, and times sort the
+//! orphaned handles. So who wants the receipt of an erasure again asks for it by the receipt's id.)
+//!
+//! Reardon, Ritzdorf, Basin, Capkun: *Secure Data Deletion from Persistent Media*, CCS 2013.
+//!
+//! ## Receipts
+//!
+//! A receipt is the ledger's entry with the proof that it is in the log which the service has signed: see [`formats`](super::formats). It
+//! states what was erased, the epoch, who asked and who approved, the provider and the class of its medium, whether the root key stood on
+//! the device of the data, how many copies of earlier root keys were lost, and from when on it is final. It names nobody. The opening, which
+//! only the answer to the request holds, shows whom it is about.
+//!
+//! ```text
+//! oubliette receipt keys > log.keys                      once, and kept elsewhere
+//! oubliette receipt verify anna.tlog-proof --key log.keys --customer c-1001 --opening 5f0c...
+//! ```
+//!
+//! `verify` works offline. `tests/interop/verify_receipt.py` does the same from the published texts alone. It is the operator's signed
+//! statement: it does not prove that no copy of the root key was made, and until others sign the log too, the operator could show
+//! different people different logs.
+//!
+//! ## What each medium can forget
+//!
+//! | medium | destruction is final | what it keeps |
+//! |---|---|---|
+//! | `file` on a disk that overwrites in place | when it was overwritten and synced | nothing but what the disk remaps |
+//! | `file` on a flash disk | the same, as far as the host can tell | worn blocks that the host cannot reach; somebody with the chip may |
+//! | `file` on a copy-on-write file system, or under snapshots | not until the blocks are reused and the snapshots gone | every key ever: do not use it |
+//! | `pkcs11` | when the module has destroyed the object and lists it no more after a fresh start | what the module's own backups keep: have none of these keys |
+//! | a cloud's key service (no provider yet) | after its waiting window, of days | what the cloud says |
+//!
+//! An erasure states the provider, the class of the medium and the instant; nothing more is promised than the medium keeps.
+//!
+//! ## The runbook of the root key
+//!
+//! - *Not losing it.* `file`: two or three replicas on different devices (`oubliette root-key add`, then name them in `root_key.replicas`).
+//!   Every change goes to all of them. `pkcs11`: a cluster of modules that replicates, and that you trust to destroy.
+//! - *Never* copy it into backups. A copy that lives on undoes every erasure since for whoever also has an image of its time.
+//! - *A replica is gone.* Erasures stop with `ERASURE_NOT_FINAL`, reads and writes go on. Put it back, or stop the service, take it out of the
+//!   configuration, and `oubliette root-key retire <id>` (`status` shows the ids); with `--destroyed` only if somebody saw its medium
+//!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time.
+//! - *All of it is gone.* Then every record is gone, as if all were erased. There is no back door.
+//! - *The service says that the database is an older copy.* The pin beside the root key remembers a log that this database does not contain.
+//!   Put the newest data back.
+//!
+//! The signing key is another matter: it opens nothing. `oubliette signing-key rotate` replaces it, `replace` makes a new one where it is lost;
+//! both are entries of the log, and old receipts check under the old public key.
+//!
+//! ## How an auditor checks it
+//!
+//! - `cargo test hoarder` keeps every version of every row that was ever handed to the disk, through erasures of records, customers and
+//!   tenants, failures and restarts, and tries every key that today's root key reaches on all of it: nothing of the erased opens, all of the
+//!   living does. Exhaustively for small trees; and with four faults planted, each of which must let it win.
+//! - `cargo test old_bytes` finds old pages in sled's raw file, and fails to open them.
+//! - `oubliette demo` attacks its own disk image.
+//! - Receipts, checked with keys from elsewhere.
+//!
+//! ## What is not promised
+//!
+//! - Copies that were read out before, and keys taken from live memory before the epoch.
+//! - Images of the root key's own medium. A root key on the device of the data is refused unless accepted, and then every receipt says so.
+//! - What the differences between two images taken moments apart tell; and the order in which sled wrote its log, which tells the same.
+//! - An upload that broke off: its secret's row is removed, and the secret is shredded with its customer, not by an epoch of its own.
