@@ -115,6 +115,10 @@
 //! - `cargo test hoarder` keeps every version of every row that was ever handed to the disk, through erasures of records, customers and
 //!   tenants, failures and restarts, and tries every key that today's root key reaches on all of it: nothing of the erased opens, all of the
 //!   living does. Exhaustively for small trees; and with four faults planted, each of which must let it win.
+//! - `cargo test crash_matrix` fails disk and provider at every operation, before its effect and behind it, with providers that lie and
+//!   inserts that race.
+//! - `cargo test protocol` checks the protocol as a model in all its states in small, with a mirror, crashes, lost disks and restores; and finds
+//!   five wrong orders of steps.
 //! - `cargo test old_bytes` finds old pages in sled's raw file, and fails to open them.
 //! - `oubliette demo` attacks its own disk image.
 //! - Receipts, checked with keys from elsewhere.

@@ -87,7 +87,7 @@ impl Hsm {
 async fn with_the_root_key_in_a_security_module_erasures_are_final_and_everyone_else_stays() {
     let Some(hsm) = Hsm::new() else { return };
     let mut server = Server::make_on(&hsm);
-    server.set("root_key.epoch_window_ms", "50");
+    server.set("root_key.epoch_window_ms", "2000");
     server.restart().await;
     let people = server.tenant_with_people("acme").await;
     let (ingest, officer) =

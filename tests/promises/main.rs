@@ -16,6 +16,7 @@ mod model;
 mod old_bytes;
 mod operator;
 mod paper;
+mod protocol;
 mod raw_scan;
 mod receipts;
 mod streams;

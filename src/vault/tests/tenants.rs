@@ -111,7 +111,7 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_all_gone_and_the_others_stay() {
+async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_all_gone_and_the_others_stay() {
     let mut met = 0;
     'operations: for after in 0..MANY {
         for behind in [false, true] {

@@ -1,0 +1,208 @@
+//! What an erasure costs: alone and in batches of 1,000, with few and many customers in the tree, of customers with one record and with
+//! 10,000. In one process, through the vault's own doors; what gRPC adds, `oubliette bench` shows. Receipt, ledger and pin are included.
+//!
+//! ```text
+//! cargo bench --bench erasure                                     1,000 and 100,000 customers
+//! OUBLIETTE_BENCH_CUSTOMERS=1000,1000000 cargo bench --bench erasure
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a measurement that cannot go on should stop and say where"
+)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oubliette::access::Access;
+use oubliette::access::permit::{Permit, TenantScope};
+use oubliette::access::policy::Policies;
+use oubliette::audit::note::Origin;
+use oubliette::domain::action::Action;
+use oubliette::domain::clock::Timestamp;
+use oubliette::domain::ids::{
+    BlindIndex, CustomerId, PrincipalName, Purpose, RequestId, TenantId, TenantName, TokenId,
+};
+use oubliette::domain::principal::{Principal, Role};
+use oubliette::domain::record::{Channel, Details, LegalBasis, NewTranscript, Speaker, Turn};
+use oubliette::domain::tenant::{Quotas, RuleSet, TenantSettings};
+use oubliette::vault::{RequestKey, RootKeyPlace, Target, Vault, VaultLimits, VaultPaths};
+use zeroize::Zeroizing;
+
+const WRITERS: usize = 64;
+const ALONE: usize = 300;
+const BATCH: usize = 1_000;
+const BATCHES: usize = 3;
+const MANY_RECORDS: usize = 10_000;
+const WITH_MANY: usize = 5;
+
+struct House {
+    vault: Arc<Vault>,
+    access: Access,
+    tenant: TenantId,
+    _folder: tempfile::TempDir,
+}
+
+fn principal(tenant: TenantId, name: TenantName, roles: &[Role]) -> Principal {
+    Principal {
+        tenant,
+        tenant_name: name,
+        name: PrincipalName::parse("one").unwrap(),
+        alias: BlindIndex([7; 16]),
+        roles: roles.iter().copied().collect(),
+        teams: BTreeSet::new(),
+        token: TokenId([9; 16]),
+    }
+}
+
+fn purpose() -> Purpose {
+    Purpose::parse("support").unwrap()
+}
+
+impl House {
+    async fn build() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let root_key = RootKeyPlace::File { paths: vec![at("root.key")], may_share_device: true };
+        let paths = VaultPaths { data: at("data"), root_key, signing_key: at("signing.key") };
+        let limits = VaultLimits { erasures_per_hour: u64::MAX, disk_reserve_bytes: 0, ..VaultLimits::default() };
+        let vault = Vault::create(paths, limits, Origin::parse("bench").unwrap()).await.unwrap();
+        let access = Access::new(Policies::default_policy());
+        let system = vault.tenant_id(TenantName::system()).await.unwrap();
+        let admin = principal(system, TenantName::system(), &[Role::Admin]);
+        let permit = access.door(&admin, Action::CreateTenant, system, None).unwrap();
+        let (name, purposes) = (TenantName::parse("acme").unwrap(), vec![purpose()]);
+        let settings = TenantSettings {
+            purposes,
+            retention_default_days: None,
+            rule_set: RuleSet::Gdpr,
+            teams: Vec::new(),
+            quotas: Quotas::default(),
+        };
+        vault.create_tenant(permit, name.clone(), settings).await.unwrap();
+        let tenant = vault.tenant_id(name).await.unwrap();
+        Self { vault, access, tenant, _folder: folder }
+    }
+
+    fn permit(&self, action: Action) -> Permit<TenantScope> {
+        let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &[Role::Ingest, Role::PrivacyOfficer]);
+        self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
+    }
+
+    /// Stores a chat for each of these customers, many at once.
+    async fn fill(self: &Arc<Self>, name: &'static str, count: usize, customer: fn(usize) -> String) {
+        let began = Instant::now();
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let house = Arc::clone(self);
+            writers.spawn(async move {
+                for number in (writer..count).step_by(WRITERS) {
+                    let request = RequestId::parse(&format!("{name}-{number:09}")).unwrap();
+                    let request = RequestKey { id: request, hash: [0; 32] };
+                    let permit = house.permit(Action::CreateTranscript);
+                    let stored = house.vault.create_transcript(permit, chat(&customer(number)), request).await;
+                    drop(stored.unwrap());
+                }
+            });
+        }
+        writers.join_all().await;
+        let rate = count as f64 / began.elapsed().as_secs_f64();
+        println!("  stored {count} chats, {rate:.0}/s");
+    }
+
+    async fn erase(&self, customer: &str) -> Duration {
+        let request = RequestId::parse(&format!("erase-{customer}")).unwrap();
+        let (permit, target) = (self.permit(Action::EraseCustomer), Target::Customer(id(customer)));
+        let began = Instant::now();
+        self.vault.erase(permit, target, request).await.unwrap();
+        began.elapsed()
+    }
+
+    async fn erase_batch(&self, customers: Vec<CustomerId>, number: usize) -> f64 {
+        let count = customers.len();
+        let request = RequestId::parse(&format!("batch-{number:06}")).unwrap();
+        let began = Instant::now();
+        let erased = self.vault.erase_customers(self.permit(Action::EraseCustomers), customers, request).await;
+        assert!(erased.iter().all(Result::is_ok));
+        count as f64 / began.elapsed().as_secs_f64()
+    }
+}
+
+fn id(customer: &str) -> CustomerId {
+    CustomerId::parse(customer).unwrap()
+}
+
+fn chat(customer: &str) -> NewTranscript {
+    let text = Zeroizing::new("Good morning, my parcel has not arrived yet.".to_owned());
+    let details = Details {
+        channel: Channel::Chat,
+        language: None,
+        agent: None,
+        case_id: None,
+        team: None,
+        started: Timestamp::now(),
+        ended: None,
+        purposes: vec![purpose()],
+        legal_basis: LegalBasis::Contract,
+        tags: Vec::new(),
+    };
+    NewTranscript {
+        customer: id(customer),
+        details,
+        turns: vec![Turn { speaker: Speaker::Customer, said: None, text }],
+    }
+}
+
+fn told(what: &str, mut took: Vec<Duration>) {
+    took.sort_unstable();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1_000.0;
+    println!("  {what:<42} p50 {:6.2} ms   p99 {:6.2} ms   ({} of them)", at(0.5), at(0.99), took.len());
+}
+
+fn person(number: usize) -> String {
+    format!("person-{number:08}")
+}
+
+async fn measure(customers: usize) {
+    println!("{customers} customers");
+    let house = Arc::new(House::build().await);
+    house.fill("chat", customers, person).await;
+    house.fill("many", MANY_RECORDS * WITH_MANY, |number| format!("busy-{:04}", number % WITH_MANY)).await;
+    let alone = ALONE.min(customers / 3);
+    let mut took = Vec::new();
+    for number in 0..alone {
+        took.push(house.erase(&person(number)).await);
+    }
+    told("one customer with 1 record, alone", took);
+    let mut took = Vec::new();
+    for number in 0..WITH_MANY {
+        took.push(house.erase(&format!("busy-{number:04}")).await);
+    }
+    told("one customer with 10,000 records, alone", took);
+    let batch = BATCH.min(customers / 3);
+    let mut rates: Vec<f64> = Vec::new();
+    for number in 0..BATCHES {
+        let first = alone + number * batch;
+        if first + batch > customers {
+            break;
+        }
+        rates.push(house.erase_batch((first..first + batch).map(|n| id(&person(n))).collect(), number).await);
+    }
+    rates.sort_by(f64::total_cmp);
+    if let Some(median) = rates.get(rates.len() / 2) {
+        println!("  {:<42} {median:6.0} customers/s", format!("batches of {batch}"));
+    }
+    house.vault.close().await;
+}
+
+fn main() {
+    let sizes = std::env::var("OUBLIETTE_BENCH_CUSTOMERS").unwrap_or_else(|_| "1000,100000".to_owned());
+    let sizes: Vec<usize> = sizes.split(',').map(|size| size.trim().parse().unwrap()).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for size in sizes {
+            measure(size).await;
+        }
+    });
+}
