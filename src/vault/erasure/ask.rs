@@ -1,5 +1,7 @@
 //! Step 1: what is asked for becomes durable, and whom it concerns is fenced off.
 
+use std::collections::HashMap;
+
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -122,8 +124,29 @@ pub(super) enum Found {
     UnderWay,
 }
 
-/// Step 1. The fence closes before the tombstone is durable, and opens again if it does not become so.
-pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
+/// What is asked for together, and becomes durable in one batch.
+#[derive(Default)]
+pub(super) struct Asking {
+    batch: Batch,
+    counted: HashMap<TenantId, u64>,
+    grounds: Vec<Ground>,
+}
+
+impl Asking {
+    /// Makes all of it durable. The fences are closed by then; they open again if it does not become so.
+    pub fn commit(self, core: &Core) -> Result<(), VaultError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        core.committer.commit_blocking(self.batch).map(drop).map_err(|error| {
+            self.grounds.into_iter().for_each(|ground| core.fences.reopen(ground));
+            error.into()
+        })
+    }
+}
+
+/// Step 1, but for making it durable: that is done for all at once. Nothing is added to `asking` where this fails.
+pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<Found, VaultError> {
     match answer_of(core, &Receipts::of(core), job) {
         Ok(Some(erasure)) => return Ok(Found::Done(Box::new(erasure))),
         Ok(None) => {}
@@ -131,10 +154,9 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
         Err(error) => return Err(error),
     }
     let tenant = core.tenant_keys(job.tenant)?;
-    let mut batch = Batch::new();
     let mut requested_by = None;
     let found = match &job.target {
-        Target::Customer(customer) => find_customer(core, (&tenant, job.tenant), customer, &mut batch)?,
+        Target::Customer(customer) => find_customer(core, (&tenant, job.tenant), customer)?,
         Target::Record(record) => find_record(core, job.tenant, *record)?,
         Target::Tenant(name) => {
             let (subject, by) = core.approved_tenant(name, job.caller.alias)?;
@@ -144,9 +166,8 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
         }
     };
     let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
-    if requested_by.is_none() {
-        count(core, job.tenant, &mut batch)?;
-    }
+    let before = asking.counted.get(&job.tenant).copied().unwrap_or(0);
+    let old_counts = if requested_by.is_none() { under_the_ceiling(core, job.tenant, before)? } else { Vec::new() };
     let pending = Pending {
         customer,
         request: job.request.clone(),
@@ -161,6 +182,17 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
     let row = rows::erasing(asked.id);
     let key = pending_key(core, job.tenant, handle, what)?;
     let sealed = key_wrap::seal(&key, &row, &asked.pending.encode());
+    let batch = &mut asking.batch;
+    if let What::Customer(pseudonym) = what {
+        let tombstone = rows::tombstone(job.tenant, pseudonym);
+        batch.require_absent(tombstone.clone());
+        batch.put(tombstone.clone(), key_wrap::seal(&tenant.settings, &tombstone, &encode_tombstone()));
+    }
+    if requested_by.is_none() {
+        old_counts.into_iter().for_each(|key| batch.delete(key));
+        batch.add(rows::erasures(job.tenant, five_minutes()), 1);
+        asking.counted.insert(job.tenant, before + 1);
+    }
     let what = match what {
         What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
         What::Record(record) => ErasingWhat::Record(handle, record),
@@ -171,10 +203,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob) -> Result<Found, VaultError> {
     batch.put(row, ErasingRow { tenant: job.tenant, what, sealed }.encode());
     batch.append(entry.encode().to_vec());
     core.fences.close(asked.ground());
-    if let Err(error) = core.committer.commit_blocking(batch) {
-        core.fences.reopen(asked.ground());
-        return Err(error.into());
-    }
+    asking.grounds.push(asked.ground());
     Ok(Found::Asked(Box::new(asked)))
 }
 
@@ -185,19 +214,16 @@ fn find_customer(
     core: &Core,
     (keys, tenant): (&TenantKeys, TenantId),
     customer: &CustomerId,
-    batch: &mut Batch,
 ) -> Result<Whom, VaultError> {
     let pseudonym = pseudonym(keys, customer);
-    let tombstone = rows::tombstone(tenant, pseudonym);
-    let is_asked_for = core.db.get(&tombstone)?.is_some();
+    let is_asked_for = core.db.get(&rows::tombstone(tenant, pseudonym))?.is_some();
     let Some(handle) = core.tree.handle(tenant, pseudonym)? else {
         return Err(if is_asked_for { VaultError::CustomerErased } else { VaultError::NotFound });
     };
-    if is_asked_for {
+    // In this round, or before it.
+    if is_asked_for || core.fences.is_closed(handle) {
         return Ok(None);
     }
-    batch.require_absent(tombstone.clone());
-    batch.put(tombstone.clone(), key_wrap::seal(&keys.settings, &tombstone, &encode_tombstone()));
     Ok(Some((handle, What::Customer(pseudonym), customer.clone())))
 }
 
@@ -237,24 +263,26 @@ fn pending_key(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Res
     }
 }
 
-/// Counts an erasure that is asked for; refused above the ceiling of an hour. Only the tree's writer counts.
-fn count(core: &Core, tenant: TenantId, batch: &mut Batch) -> Result<(), VaultError> {
-    let now = Timestamp::now().as_ms() / COUNT_MS;
+fn five_minutes() -> u64 {
+    Timestamp::now().as_ms() / COUNT_MS
+}
+
+/// That one more erasure is under the ceiling of an hour, with `more` that are not yet counted; returns the counts that are too old to count.
+/// Only the tree's writer counts.
+fn under_the_ceiling(core: &Core, tenant: TenantId, more: u64) -> Result<Vec<Vec<u8>>, VaultError> {
     let (from, to) = rows::erasures_of(tenant);
-    let mut sum = 0;
+    let first = rows::erasures(tenant, five_minutes().saturating_sub(COUNTS - 1));
+    let (mut sum, mut old) = (more, Vec::new());
     // The rows of an hour, and the few that an hour without erasures left.
     for (key, value) in core.db.range(&from, &to, DUE_COUNTS)? {
-        if key < rows::erasures(tenant, now.saturating_sub(COUNTS - 1)) {
-            batch.delete(key);
+        if key < first {
+            old.push(key);
         } else {
             sum += value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
         }
     }
-    if sum >= core.limits.erasures_per_hour {
-        return Err(VaultError::ErasureCeiling { limit: core.limits.erasures_per_hour });
-    }
-    batch.add(rows::erasures(tenant, now), 1);
-    Ok(())
+    let limit = core.limits.erasures_per_hour;
+    if sum >= limit { Err(VaultError::ErasureCeiling { limit }) } else { Ok(old) }
 }
 
 /// More counts than an hour has; old ones go with every erasure.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use super::answer::answer_of;
-use super::ask::{Asked, ErasureJob, Found, ask};
+use super::ask::{Asked, Asking, ErasureJob, Found, ask};
 use super::{Target, carry_out, resume};
 use crate::store::rows;
 use crate::vault::VaultError;
@@ -23,18 +23,26 @@ pub(in super::super) struct Round {
 }
 
 impl Round {
-    /// Step 1 of these, at once. Answers those that need no epoch.
+    /// Step 1 of these, at once and in one batch. Answers those that need no epoch.
     pub fn ask(&mut self, core: &Core, jobs: Vec<ErasureJob>) {
+        let (mut asking, mut taken, mut asked) = (Asking::default(), Vec::new(), HashMap::new());
         for job in jobs {
-            match ask(core, &job) {
+            match ask(core, &job, &mut asking) {
                 Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(*erasure))),
-                Ok(Found::UnderWay) => self.waiting.push(job),
+                Ok(Found::UnderWay) => taken.push(job),
                 Ok(Found::Asked(one)) => {
-                    self.waiting.push(job);
-                    self.asked.insert(rows::erasing(one.id), *one);
+                    taken.push(job);
+                    asked.insert(rows::erasing(one.id), *one);
                 }
                 Err(error) => drop(job.answer.send(Err(error))),
             }
+        }
+        match asking.commit(core) {
+            Ok(()) => {
+                self.waiting.extend(taken);
+                self.asked.extend(asked);
+            }
+            Err(error) => refuse_all(taken.into_iter().map(|job| job.answer), error),
         }
     }
 
