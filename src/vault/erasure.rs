@@ -107,15 +107,11 @@ impl Vault {
     ) -> Vec<Result<Erasure, VaultError>> {
         let tenant = permit.resource().tenant;
         let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
-        let mut tasks = tokio::task::JoinSet::new();
-        for (place, customer) in customers.into_iter().enumerate() {
-            let (writer, target, request) = (self.writer.clone(), Target::Customer(customer), request.clone());
-            let job = move |answer| ErasureJob { tenant, target, is_of_list: true, request, caller, answer };
-            tasks.spawn(async move { (place, writer.erase(job).await) });
-        }
-        let mut answers = tasks.join_all().await;
-        answers.sort_by_key(|(place, _)| *place);
-        answers.into_iter().map(|(_, answer)| answer).collect()
+        let jobs = customers.into_iter().map(|customer| {
+            let (target, request) = (Target::Customer(customer), request.clone());
+            move |answer| ErasureJob { tenant, target, is_of_list: true, request, caller, answer }
+        });
+        self.writer.erase_all(jobs.collect::<Vec<_>>()).await
     }
 
     /// Takes the fence of an erased customer away, so that the person can become a customer again: a new one, with nothing of before.

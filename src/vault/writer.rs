@@ -38,7 +38,8 @@ enum Job {
         tenant: TenantId,
         answer: oneshot::Sender<Result<(), VaultError>>,
     },
-    Erasure(ErasureJob),
+    /// Taken together, so that they share an epoch.
+    Erasures(Vec<ErasureJob>),
     /// Takes the fence of an erased customer away.
     Readmission {
         tenant: TenantId,
@@ -86,7 +87,28 @@ impl TreeWriter {
         &self,
         job: impl FnOnce(oneshot::Sender<Result<Erasure, VaultError>>) -> ErasureJob,
     ) -> Result<Erasure, VaultError> {
-        self.ask(|answer| Job::Erasure(job(answer))).await
+        self.ask(|answer| Job::Erasures(vec![job(answer)])).await
+    }
+
+    /// Erases several customers, together; each is answered for itself.
+    pub async fn erase_all(
+        &self,
+        jobs: impl IntoIterator<Item = impl FnOnce(oneshot::Sender<Result<Erasure, VaultError>>) -> ErasureJob>,
+    ) -> Vec<Result<Erasure, VaultError>> {
+        let (jobs, answered): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .map(|job| {
+                let (answer, answered) = oneshot::channel();
+                (job(answer), answered)
+            })
+            .unzip();
+        // Where nobody takes them, the ways back are closed.
+        drop(self.jobs.send(Job::Erasures(jobs)).await);
+        let mut answers = Vec::with_capacity(answered.len());
+        for one in answered {
+            answers.push(one.await.unwrap_or(Err(VaultError::Stopping)));
+        }
+        answers
     }
 
     /// Takes the fence of an erased customer away.
@@ -133,7 +155,7 @@ fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
         for job in std::iter::once(first).chain(rest).take(room) {
             match job {
                 Job::Customer(job) => customers.push(job),
-                Job::Erasure(job) => erasures.push(job),
+                Job::Erasures(jobs) => erasures.extend(jobs),
                 // Whoever asked may have gone; the tenant stays.
                 Job::Tenant { tenant, answer } => drop(answer.send(add_tenant(core, tenant))),
                 Job::Readmission { tenant, customer, caller, answer } => {
