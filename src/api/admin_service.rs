@@ -108,12 +108,7 @@ impl Admin {
         let system = permit.principal().tenant_name.clone();
         let erasure = self.gate.vault.erase_tenant(permit, name, request).await?;
         self.gate.metrics.erasures.inc();
-        let vault = Arc::clone(&self.gate.vault);
-        tokio::spawn(async move {
-            if let Err(error) = vault.reclaim().await {
-                tracing::warn!(%error, "space of an erased tenant was not given back; tried again at the next erasure");
-            }
-        });
+        self.gate.reclaim();
         let opening = hex(&*erasure.opening);
         Ok(v1::ApproveTenantErasureResponse { receipt: Some(to_proto::receipt(erasure.receipt, &system)), opening })
     }

@@ -43,6 +43,16 @@ impl Gate {
         Self { vault, access, metrics, streams: Arc::new(Semaphore::new(permits)), streams_limit, stream_idle }
     }
 
+    /// Gives back the space of what was erased, in the background.
+    pub fn reclaim(&self) {
+        let vault = Arc::clone(&self.vault);
+        tokio::spawn(async move {
+            if let Err(error) = vault.reclaim().await {
+                tracing::warn!(%error, "space of what was erased was not given back; tried again at the next erasure");
+            }
+        });
+    }
+
     /// Who calls. Counts towards the tenant's calls a second.
     pub async fn caller(&self, metadata: &MetadataMap) -> Result<Principal, ApiError> {
         let (principal, calls_per_second) = self.authenticate(metadata).await.inspect_err(|error| {

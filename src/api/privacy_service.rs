@@ -56,7 +56,7 @@ impl Privacy {
         let tenant = permit.principal().tenant_name.clone();
         let erasure = self.gate.vault.erase(permit, target, request).await?;
         self.gate.metrics.erasures.inc();
-        self.reclaim();
+        self.gate.reclaim();
         Ok((Some(to_proto::receipt(erasure.receipt, &tenant)), hex(&*erasure.opening)))
     }
 
@@ -87,18 +87,8 @@ impl Privacy {
             }
         });
         let erasures = erasures.collect();
-        self.reclaim();
+        self.gate.reclaim();
         Ok(v1::EraseCustomersResponse { erasures })
-    }
-
-    /// Rows and objects of the erased are noise by now; giving their space back is not waited for.
-    fn reclaim(&self) {
-        let vault = Arc::clone(&self.gate.vault);
-        tokio::spawn(async move {
-            if let Err(error) = vault.reclaim().await {
-                tracing::warn!(%error, "space of an erased customer was not given back; tried again at the next erasure");
-            }
-        });
     }
 
     async fn readmit(

@@ -47,15 +47,31 @@ pub struct EraseArgs {
     /// The platform's ids of the customers
     #[arg(required = true, num_args = 1..=1000, value_name = "CUSTOMER")]
     pub customers: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub how: ErasureArgs,
+}
+
+/// How to erase.
+#[derive(clap::Args)]
+pub struct ErasureArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
     /// A name for this request, for a safe repeat [default: a random one, printed]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
-    /// Write the receipt, as a file that anyone can check, to this file; of one customer
+    /// Write the receipt, as a file that anyone can check, to this file; of one erasure, not of a list
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
+}
+
+impl ErasureArgs {
+    /// The request's id, and the file for the receipt, which is made before anything is erased.
+    pub fn prepare(&self) -> Result<(String, Option<files::NewFile>), CliError> {
+        let file = self.receipt.as_deref().map(files::NewFile::create).transpose()?;
+        Ok((files::request_id(self.request_id.as_deref())?, file))
+    }
 }
 
 /// What came of a list.
@@ -96,8 +112,11 @@ impl EraseArgs {
     /// Asks the person at the terminal to type what is to be erased, unless told not to. It comes before anything is sent.
     pub fn confirm(&self) -> Result<(), CliError> {
         match self.customers.as_slice() {
-            [one] => confirm(self.yes, "the customer's key", "the customer id", one),
-            many => confirm(self.yes, "the customers' keys", "how many customers there are", &many.len().to_string()),
+            [one] => confirm(self.how.yes, "the customer's key", "the customer id", one),
+            _ if self.how.receipt.is_some() => Err(CliError::ReceiptOfMany),
+            many => {
+                confirm(self.how.yes, "the customers' keys", "how many customers there are", &many.len().to_string())
+            }
         }
     }
 }
@@ -131,15 +150,14 @@ pub async fn run(client: &Client, command: CustomerCommand, output: &mut Output)
             return output.result(&serde_json::json!({ "readmitted": true }), text);
         }
     };
-    let request_id = files::request_id(args.request_id.as_deref())?;
+    // The file comes first: an erasure whose receipt cannot be kept is better not begun.
+    let (request_id, file) = args.how.prepare()?;
     if args.customers.len() > 1 {
         let request = v1::EraseCustomersRequest { request_id: request_id.clone(), customer_ids: args.customers };
         let answer = client.erase_customers(request).await.map_err(|error| error.of_request(&request_id))?;
         let view = ErasuresView { erasures: answer.erasures.into_iter().map(ErasureView::from).collect() };
         return output.result(&view, ErasuresView::text);
     }
-    // The file comes first: an erasure whose receipt cannot be kept is better not begun.
-    let file = args.receipt.as_deref().map(files::NewFile::create).transpose()?;
     let customer_id = args.customers.pop().unwrap_or_default();
     let request = v1::EraseCustomerRequest { request_id: request_id.clone(), customer_id };
     let answer = client.erase_customer(request).await.map_err(|error| error.of_request(&request_id))?;

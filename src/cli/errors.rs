@@ -93,6 +93,11 @@ pub enum CliError {
     /// There is nobody to ask.
     #[error("not erased: no terminal to confirm on; give --yes if you mean it")]
     NobodyToAsk,
+    /// One file for the receipts of many.
+    #[error(
+        "not erased: each customer of a list has a receipt of its own; erase without --receipt, and get each by its id (oubliette receipt get)"
+    )]
+    ReceiptOfMany,
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File {
@@ -273,7 +278,11 @@ impl CliError {
     /// Of which kind it is.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Settings(_) | Self::MissingDetails { .. } | Self::NotConfirmed | Self::NobodyToAsk => Kind::Usage,
+            Self::Settings(_)
+            | Self::MissingDetails { .. }
+            | Self::NotConfirmed
+            | Self::NobodyToAsk
+            | Self::ReceiptOfMany => Kind::Usage,
             Self::TooLong { .. } | Self::ChatFile { .. } | Self::NotVerified(_) => Kind::BadInput,
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Idle { .. } => Kind::Unavailable,
             Self::Answered(refusal) => kind_of(refusal.code),

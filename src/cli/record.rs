@@ -1,16 +1,14 @@
 //! `oubliette record`: what is known about records, without their content.
 
-use std::path::PathBuf;
-
 use prost_types::Timestamp;
 
 use super::client::Client;
+use super::customer::{self, ErasureArgs};
 use super::errors::CliError;
 use super::output::Output;
 use super::pages::{self, PageArgs, Shape};
 use super::time;
 use super::views::RecordView;
-use super::{customer, files};
 use crate::api::v1;
 
 const LIST_EXAMPLES: &str = "Examples:
@@ -52,21 +50,15 @@ pub enum RecordCommand {
 pub struct EraseRecordArgs {
     /// The record's id
     pub record: String,
-    /// Do not ask
-    #[arg(long)]
-    pub yes: bool,
-    /// A name for this request, for a safe repeat [default: a random one, printed]
-    #[arg(long, value_name = "ID")]
-    pub request_id: Option<String>,
-    /// Write the receipt, as a file that anyone can check, to this file
-    #[arg(long, value_name = "FILE")]
-    pub receipt: Option<PathBuf>,
+    /// How.
+    #[command(flatten)]
+    pub how: ErasureArgs,
 }
 
 impl EraseRecordArgs {
     /// Asks the person at the terminal to type the record's id, unless told not to. It comes before anything is sent.
     pub fn confirm(&self) -> Result<(), CliError> {
-        customer::confirm(self.yes, "the record's secret", "the record's id", &self.record)
+        customer::confirm(self.how.yes, "the record's secret", "the record's id", &self.record)
     }
 }
 
@@ -105,8 +97,7 @@ pub async fn run(client: &Client, command: RecordCommand, output: &mut Output) -
             output.result(&RecordView::from(record), RecordView::text)
         }
         RecordCommand::Erase(args) => {
-            let request_id = files::request_id(args.request_id.as_deref())?;
-            let file = args.receipt.as_deref().map(files::NewFile::create).transpose()?;
+            let (request_id, file) = args.how.prepare()?;
             let request = v1::EraseRecordRequest { request_id: request_id.clone(), record_id: args.record };
             let answer = client.erase_record(request).await.map_err(|error| error.of_request(&request_id))?;
             customer::show_receipt(answer.receipt, answer.opening, file, output).await

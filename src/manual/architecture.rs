@@ -14,9 +14,9 @@
 //! | [`domain`](crate::domain) | parses names, records, instants into types | I/O, ciphers |
 //! | [`crypto`](crate::crypto) | seals, opens, derives, blinds | knows what it seals |
 //! | [`keys`](crate::keys) | plans changes of the key tree, looks keys up | reads a disk, sees a root key |
-//! | [`root_key`](crate::root_key) | holds the one key outside | decides which key counts: the database names it |
+//! | [`root_key`](crate::root_key) | holds the keys outside: the root key, in files or a security module, and the one that signs the log | decides which key counts: the database names it |
 //! | [`access`](crate::access) | tells who calls and what they may | looks at records |
-//! | [`audit`](crate::audit) | writes and reads the bytes of ledger entries | holds anything personal |
+//! | [`audit`](crate::audit) | the bytes of ledger entries, their Merkle tree, signed checkpoints, proofs and receipts | holds anything personal |
 //! | [`store`](crate::store) | makes rows and objects durable | sees a secret |
 //! | [`vault`](crate::vault) | knows the order of steps | names a cipher, sled or gRPC |
 //! | [`api`](crate::api) | speaks gRPC | decides |

@@ -85,8 +85,8 @@
 //! (`SHA-256(0x00 || entry)`) the proof includes. The entry of an erasure that is final: version (1), entered in ms (8), tenant (16), option
 //! of a caller (never there: 0), kind (1, always 6), receipt (16), what was erased (1: 1 customer, 2 record, 3 tenant), commitment (32),
 //! epoch (8), who asked (16), option of who approved (16), text of the provider, medium (1: 1 file, 2 HSM), whether the root key stood on
-//! the device of the data (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which something was kept (1 each: 1 expression, 2 legal
-//! obligation, 3 public health, 4 archiving, 5 legal claims).
+//! the device of the data (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
+//! something was kept (1 each: 1 expression, 2 legal obligation, 3 public health, 4 archiving, 5 legal claims).
 //!
 //! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id, and where one
 //! record was erased its id (16). `tests/interop/verify_receipt.py` checks all that from this text alone.
@@ -98,5 +98,5 @@
 //! key <seed of RFC 8032, 64 hexadecimal digits>
 //! ```
 //!
-//! It is replaced as the root key's file is. Two lines only while one key replaces the other; which of them counts, the ledger says: an
+//! It is replaced by exchanging it with a new file, and overwriting the old one before it goes. Two lines only while one key replaces the other; which of them counts, the ledger says: an
 //! entry of kind 9 names the log (text), the public key (32), and the option of the position where the key before it is named (8).

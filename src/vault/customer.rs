@@ -1,8 +1,8 @@
 //! A customer's keys: the customer key from the tree, and the secrets wrapped under it.
 //!
-//! Past 1,024 secrets ([`VaultLimits::segment_secrets`](super::VaultLimits)) a customer has segments with keys of their own: a segment begins at a record, ends where the next one
-//! begins, and its key stands wrapped under the customer key. So the erasure of one record wraps that many secrets anew and the segments'
-//! keys, however many records there are.
+//! Past 1,024 secrets ([`VaultLimits::segment_secrets`](super::VaultLimits)) a customer has segments with keys of their own: a segment
+//! begins at a record, ends where the next one begins, and its key stands wrapped under the customer key. So the erasure of one record
+//! wraps that many secrets anew and the segments' keys, however many records there are.
 //!
 //! A secret's row is wrapped under a key that an erasure of another record of the customer may replace. Whoever wraps one holds
 //! [`Core::wrapping`] for reading until the row stands in the database; the epoch that replaces the key holds it for writing.
@@ -100,7 +100,7 @@ impl Core {
             other => other,
         })?;
         let secret = Key::random();
-        let (_, under) = self.segment(&customer, place.record)?;
+        let under = self.segment(&customer, place.record)?;
         batch.put(secret_row(place), wrap_secret(under.as_ref().unwrap_or(&customer.key), place, &secret));
         batch.hold(wrapping);
         Ok(secret)
@@ -115,8 +115,8 @@ impl Core {
         drop(wrapping);
         // Alone: every secret that was being wrapped stands in the database by then, so the new segment begins behind all of them.
         let alone = runtime::Handle::current().block_on(Arc::clone(&self.wrapping).write_owned());
-        let last = self.db.last(&rows::customer_secrets(place.handle).0, &rows::customer_secrets(place.handle).1)?;
-        let last = last.and_then(|(key, _)| rows::parse_secret(&key)).map(|(_, record, _)| record);
+        let (from, to) = rows::customer_secrets(place.handle);
+        let last = self.db.last(&from, &to)?.and_then(|(key, _)| rows::parse_secret(&key)).map(|(_, record, _)| record);
         let first = last.and_then(RecordId::next).map_or(place.record, |behind| behind.max(place.record));
         if self.is_segment_full(place)? {
             let customer = self.customer(place.tenant, place.handle)?;
@@ -148,19 +148,13 @@ impl Core {
         Ok(self.db.range(&from, &to, most)?.len() >= most)
     }
 
-    /// The segment of a record: the last one that does not begin behind it. `None` where the secret is wrapped under the customer key.
-    fn segment_row(&self, handle: Handle, record: RecordId) -> Result<Option<(RecordId, Vec<u8>)>, VaultError> {
-        let (from, to) = (rows::segments(handle).0, rows::behind(rows::segment(handle, record)));
+    /// The key of the segment of a record: the last one that does not begin behind it. `None` where the secret is wrapped under the
+    /// customer key.
+    fn segment(&self, customer: &Customer, record: RecordId) -> Result<Option<Key>, VaultError> {
+        let (from, to) = (rows::segments(customer.handle).0, rows::behind(rows::segment(customer.handle, record)));
         let Some((key, row)) = self.db.last(&from, &to)? else { return Ok(None) };
         let first = rows::parse_segment(&key).ok_or(VaultError::damaged("a segment of a customer's secrets"))?;
-        Ok(Some((first, row)))
-    }
-
-    /// The same, with its key.
-    fn segment(&self, customer: &Customer, record: RecordId) -> Result<(Option<RecordId>, Option<Key>), VaultError> {
-        let Some((first, row)) = self.segment_row(customer.handle, record)? else { return Ok((None, None)) };
-        let key = unwrap_segment((customer.tenant, customer.handle, &customer.key), first, &row)?;
-        Ok((Some(first), Some(key)))
+        unwrap_segment((customer.tenant, customer.handle, &customer.key), first, &row).map(Some)
     }
 
     /// Unwraps the secret of a place.
@@ -175,7 +169,7 @@ impl Core {
 
     fn secret_under(&self, customer: &Customer, place: &Place) -> Result<Key, VaultError> {
         let row = self.db.get(&secret_row(place))?.ok_or(VaultError::NotFound)?;
-        let (_, under) = self.segment(customer, place.record)?;
+        let under = self.segment(customer, place.record)?;
         unwrap_secret(under.as_ref().unwrap_or(&customer.key), place, &row)
     }
 

@@ -9,7 +9,7 @@
 //! | 5 | the provider destroys the old root key; probed | start goes on with 5 |
 //! | 6 | ledger entry "final", receipt | repeated; one entry, one receipt |
 //!
-//! One record, one customer, a list of them: all go this way. Erasing a record gives its customer a fresh key, and wraps anew what was
+//! One record, one customer, a list of them, a whole tenant: all go this way. Erasing a record gives its customer a fresh key, and wraps anew what was
 //! wrapped beside the record's secret.
 //!
 //! Answered only after 6. [`settle`] is steps 5 and 6: it looks at what the database names and what the provider holds, and never at
@@ -146,7 +146,13 @@ pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
         let stored = core.db.range(&from, &to, DUTIES_AT_ONCE)?;
         let Some((last, _)) = stored.last() else { break };
         from = rows::behind(last.clone());
-        stored.iter().try_for_each(|(key, row)| reopen(core, key, row).map(drop))?;
+        for (key, row) in &stored {
+            match reopen(core, key, row) {
+                // Its tenant was erased before its turn came; [`resume`] takes it off the list.
+                Ok(_) | Err(VaultError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
     match resume(core, HashMap::new()) {
         Err(VaultError::RootKey(error)) if error.is_of_a_replica() => {
@@ -184,7 +190,7 @@ fn resume(core: &Core, mut known: HashMap<Vec<u8>, Asked>) -> Result<(), VaultEr
     }
 }
 
-/// Steps 2 to 6.
+/// Steps 2 to 6, in as many epochs as it takes.
 fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
     loop {
         let later = split_off(&mut asked);
@@ -199,19 +205,16 @@ fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
 /// What does not fit one batch any more.
 fn split_off(asked: &mut Vec<Asked>) -> Vec<Asked> {
     let mut rewrapped = BTreeSet::new();
-    let fits = |one: &Asked| {
+    let too_many = asked.iter().position(|one| {
         if let What::Record(_) = one.what {
             rewrapped.insert(one.handle);
         }
-        rewrapped.len() <= MAX_REWRAPPED
-    };
-    let end = asked.iter().position({
-        let mut fits = fits;
-        move |one| !fits(one)
+        rewrapped.len() > MAX_REWRAPPED
     });
-    asked.split_off(end.unwrap_or(asked.len()).min(MAX_ERASURES))
+    asked.split_off(too_many.unwrap_or(asked.len()).min(MAX_ERASURES))
 }
 
+/// One epoch, with all that was asked for.
 fn run_epoch(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
     let end = Instant::now() + PATIENCE;
     for one in &asked {

@@ -14,20 +14,24 @@ use crate::store::{Batch, rows};
 const AT_ONCE: usize = 64;
 /// Requests looked at in one go.
 const REQUESTS_AT_ONCE: usize = 1024;
-/// The most segments of a customer's secrets that are removed; their keys are noise.
-const MAX_SEGMENTS: usize = 4096;
 /// Pieces of one record removed in one go.
 const PIECES_AT_ONCE: usize = 2048;
 
 impl Vault {
-    /// Removes what erased customers left, until nothing is left to remove. One at a time; a second call waits.
+    /// Removes what erased customers, records and tenants left, until nothing is left to remove. One at a time; a second call waits.
     pub async fn reclaim(&self) -> Result<(), VaultError> {
         let _one_at_a_time = self.reclaiming.lock().await;
+        self.reclaim_customers().await?;
+        self.reclaim_records().await?;
+        self.reclaim_tenants().await
+    }
+
+    async fn reclaim_customers(&self) -> Result<(), VaultError> {
         loop {
             let (from, to) = rows::all(rows::Kind::Reclaim);
             let jobs = self.core.blocking(move |core| Ok(core.db.range(&from, &to, AT_ONCE)?)).await?;
             if jobs.is_empty() {
-                return self.reclaim_records().await;
+                return Ok(());
             }
             for (key, row) in jobs {
                 let handle = key.get(1..).and_then(|handle| handle.try_into().ok()).map(Handle);
@@ -38,10 +42,7 @@ impl Vault {
             }
         }
     }
-}
 
-impl Vault {
-    /// Removes what erased tenants left.
     async fn reclaim_tenants(&self) -> Result<(), VaultError> {
         let (mut from, to) = rows::all(rows::Kind::TenantErasure);
         loop {
@@ -76,13 +77,12 @@ impl Vault {
         self.core.blocking(move |core| core.reclaim_rows_of_tenant(tenant, &row)).await
     }
 
-    /// Removes what erased records left.
     async fn reclaim_records(&self) -> Result<(), VaultError> {
         loop {
             let (from, to) = rows::all(rows::Kind::ReclaimRecord);
             let jobs = self.core.blocking(move |core| Ok(core.db.range(&from, &to, AT_ONCE)?)).await?;
             if jobs.is_empty() {
-                return self.reclaim_tenants().await;
+                return Ok(());
             }
             for (key, row) in jobs {
                 let record = key.get(1..).and_then(|record| record.try_into().ok()).map(RecordId::from_bytes);
@@ -139,9 +139,8 @@ impl Core {
                 self.reclaim_record(tenant, record, revision, Some(key))?;
             }
         }
+        self.remove_all(rows::segments(handle), |_, _, _| {})?;
         let mut batch = Batch::new();
-        let (from, to) = rows::segments(handle);
-        self.db.range(&from, &to, MAX_SEGMENTS)?.into_iter().for_each(|(key, _)| batch.delete(key));
         batch.delete(rows::profile(handle));
         batch.delete(rows::reclaim(handle));
         self.committer.commit_blocking(batch)?;

@@ -286,16 +286,24 @@ fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Refuses a root key on the device of the data, unless that was accepted. Where nothing stands yet, the folder above tells the device.
+impl VaultPaths {
+    /// A root key's file on the device of the data, so that one image would hold both. Where nothing stands yet, the folder above tells the
+    /// device.
+    pub fn root_key_beside_data(&self) -> Option<&Path> {
+        let RootKeyPlace::File { paths, .. } = &self.root_key else { return None };
+        let data = device_of(&self.data);
+        paths.iter().find(|path| device_of(path) == data).map(PathBuf::as_path)
+    }
+}
+
+/// Refuses a root key on the device of the data, unless that was accepted.
 fn refuse_shared_device(paths: &VaultPaths) -> Result<(), StartError> {
-    let RootKeyPlace::File { paths: root_keys, may_share_device: false } = &paths.root_key else { return Ok(()) };
-    let data = device_of(&paths.data);
-    match root_keys.iter().find(|path| device_of(path) == data) {
-        Some(path) => {
+    match (&paths.root_key, paths.root_key_beside_data()) {
+        (RootKeyPlace::File { may_share_device: false, .. }, Some(path)) => {
             let (path, data) = (path.display().to_string(), paths.data.display().to_string());
             Err(StartError::SharesDevice { path, data })
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 

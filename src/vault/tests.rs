@@ -60,14 +60,7 @@ impl House {
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
         let permit = house.access.door(&admin, Action::CreateTenant, system, None).unwrap();
         let name = TenantName::parse("acme").unwrap();
-        let settings = TenantSettings {
-            purposes: vec![purpose()],
-            retention_default_days: None,
-            rule_set: RuleSet::Gdpr,
-            teams: Vec::new(),
-            quotas: Quotas::default(),
-        };
-        vault.create_tenant(permit, name.clone(), settings).await.unwrap();
+        vault.create_tenant(permit, name.clone(), settings()).await.unwrap();
         house.tenant = vault.tenant_id(name).await.unwrap();
         vault.close().await;
         house
@@ -172,6 +165,16 @@ fn purpose() -> Purpose {
 
 fn customer(name: &str) -> CustomerId {
     CustomerId::parse(name).unwrap()
+}
+
+fn settings() -> TenantSettings {
+    TenantSettings {
+        purposes: vec![purpose()],
+        retention_default_days: None,
+        rule_set: RuleSet::Gdpr,
+        teams: Vec::new(),
+        quotas: Quotas::default(),
+    }
 }
 
 fn principal(tenant: TenantId, tenant_name: TenantName, roles: &[Role]) -> Principal {

@@ -23,7 +23,7 @@ use crate::store::{Batch, StoreError, rows};
 
 /// Jobs that may wait; callers wait for room.
 const QUEUE: usize = 1024;
-/// The most jobs in one round: with three rows and some pages each they fit one batch.
+/// The most jobs in one round: with their rows and some pages each they fit one batch.
 const MAX_ROUND: usize = MAX_ERASURES;
 
 /// The way to the writer.
@@ -82,7 +82,7 @@ impl TreeWriter {
         self.ask(|answer| Job::Tenant { tenant, answer }).await
     }
 
-    /// Erases a customer; answered when it is final.
+    /// Carries an erasure out; answered when it is final.
     pub async fn erase(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<Erasure, VaultError>>) -> ErasureJob,
@@ -90,7 +90,7 @@ impl TreeWriter {
         self.ask(|answer| Job::Erasures(vec![job(answer)])).await
     }
 
-    /// Erases several customers, together; each is answered for itself.
+    /// Carries several out, together; each is answered for itself.
     pub async fn erase_all(
         &self,
         jobs: impl IntoIterator<Item = impl FnOnce(oneshot::Sender<Result<Erasure, VaultError>>) -> ErasureJob>,

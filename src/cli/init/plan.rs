@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::certificates::Certificates;
@@ -168,8 +168,7 @@ impl Plan {
         token: &BearerToken,
         expires: Timestamp,
     ) -> Result<String, InitError> {
-        let (data, root_key, signing_key) = (self.data.clone(), self.root_key.clone(), self.signing_key.clone());
-        let paths = VaultPaths { data, root_key, signing_key };
+        let paths = self.paths();
         let origin = origin(options).map_err(|_| InitError::NoRandom)?;
         let vault = Vault::create(paths, VaultLimits::default(), origin).await.map_err(InitError::Vault)?;
         let name = PrincipalName::parse(ADMIN).expect("the name is constant and well formed");
@@ -181,6 +180,11 @@ impl Plan {
         vault.close().await;
         made?;
         Ok(keys?.first().map(ToString::to_string).unwrap_or_default())
+    }
+
+    fn paths(&self) -> VaultPaths {
+        let (data, root_key, signing_key) = (self.data.clone(), self.root_key.clone(), self.signing_key.clone());
+        VaultPaths { data, root_key, signing_key }
     }
 
     pub fn sync_folders(&self) -> Result<(), InitError> {
@@ -199,9 +203,7 @@ impl Plan {
     }
 
     pub fn shares_device(&self) -> bool {
-        // Of the nearest thing that exists on the way up.
-        let device = |path: &Path| path.ancestors().find_map(|at| at.metadata().ok()).map(|about| about.dev());
-        self.root_key_file().is_some_and(|path| device(path) == device(&self.data))
+        self.paths().root_key_beside_data().is_some()
     }
 }
 

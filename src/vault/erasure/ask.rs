@@ -295,6 +295,7 @@ pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, Vault
     let ErasingRow { tenant, what, sealed } = ErasingRow::decode(row)?;
     let (handle, what) = match what {
         ErasingWhat::Customer(pseudonym) => {
+            core.tenant_keys(tenant)?;
             (core.tree.handle(tenant, pseudonym)?.ok_or_else(damaged)?, What::Customer(pseudonym))
         }
         ErasingWhat::Record(handle, record) => (handle, What::Record(record)),

@@ -45,7 +45,7 @@ impl Hoard {
         }
     }
 
-    fn of(&self, kind: rows::Kind) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
+    pub fn of(&self, kind: rows::Kind) -> Vec<(Vec<u8>, Vec<Vec<u8>>)> {
         let (from, to) = rows::all(kind);
         self.0.lock().unwrap().range(from..to).map(|(key, versions)| (key.clone(), versions.clone())).collect()
     }

@@ -1,7 +1,7 @@
 //! The erasure of a whole tenant: two people, a delay, and then nothing of it is left, and all of the others.
 
 use super::*;
-use crate::store::Database;
+use crate::store::{Database, Write};
 
 const DELAY: Duration = Duration::from_millis(150);
 
@@ -27,15 +27,8 @@ fn count(db: &dyn Database, kind: rows::Kind) -> usize {
 /// A second tenant with records, beside the house's own.
 pub(super) async fn neighbour(house: &House, vault: &Arc<Vault>, system: TenantId) -> (TenantId, RecordId) {
     let name = TenantName::parse("globex").unwrap();
-    let settings = TenantSettings {
-        purposes: vec![purpose()],
-        retention_default_days: None,
-        rule_set: RuleSet::Gdpr,
-        teams: Vec::new(),
-        quotas: Quotas::default(),
-    };
     let permit = house.admin(system, 1, Action::CreateTenant, system);
-    vault.create_tenant(permit, name.clone(), settings).await.unwrap();
+    vault.create_tenant(permit, name.clone(), settings()).await.unwrap();
     let tenant = vault.tenant_id(name).await.unwrap();
     let caller = principal(tenant, TenantName::parse("globex").unwrap(), &[Role::Ingest]);
     let permit = house.access.door(&caller, Action::CreateTranscript, tenant, Some(purpose())).unwrap();
@@ -86,8 +79,7 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
         let stored = house.store(&vault, "late", 60).await;
         assert!(matches!(stored, Err(VaultError::NotFound)), "{stored:?}");
         let creation = house.admin(system, 1, Action::CreateTenant, system);
-        let settings = vault.get_tenant(house.admin(system, 1, Action::GetTenant, other)).await.unwrap().0.settings;
-        let again = vault.create_tenant(creation, acme(), settings).await;
+        let again = vault.create_tenant(creation, acme(), settings()).await;
         assert!(matches!(again, Err(VaultError::TenantExists)), "the name was given again");
         let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
         assert!(facts.is_some(), "the other tenant's record is gone");
@@ -159,4 +151,39 @@ async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_
         }
     }
     assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_waits_when_its_tenant_is_erased_does_not_stop_the_next_start() {
+    let house = House::with(VaultLimits { tenant_erasure_delay: Duration::ZERO, ..limits() }).await;
+    let vault = house.open().await;
+    let system = vault.tenant_id(TenantName::system()).await.unwrap();
+    let (other, of_other) = neighbour(&house, &vault, system).await;
+    let ada = house.store(&vault, "ada", 60).await.unwrap();
+    house.store(&vault, "bert", 60).await.unwrap();
+    let erase_ada = Target::Record(ada);
+    vault.erase(house.permit(Action::EraseRecord), erase_ada, erasure_of("a-record")).await.unwrap();
+    house.erase(&vault, "bert").await.unwrap();
+    let asked = |action, by| house.admin(system, by, action, house.tenant);
+    vault.request_tenant_erasure(asked(Action::RequestTenantErasure, 1)).await.unwrap();
+    let approval = asked(Action::ApproveTenantErasure, 2);
+    vault.erase_tenant(approval, TenantName::parse("acme").unwrap(), erasure_of("acme")).await.unwrap();
+    vault.close().await;
+    drop(vault);
+    // As a stop between two epochs leaves it: the tenant gone with the first, these two still to come.
+    let waiting = house.hoard.of(rows::Kind::Erasing).into_iter().filter(|(_, versions)| {
+        let row = format::ErasingRow::decode(&versions[0]).unwrap();
+        row.tenant == house.tenant
+    });
+    let waiting: Vec<_> = waiting.map(|(key, versions)| Write::Put { key, value: versions[0].clone() }).collect();
+    assert_eq!(waiting.len(), 2);
+    let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
+    db.apply(&waiting).unwrap();
+    db.sync().unwrap();
+    drop(db);
+    let vault = house.open().await;
+    assert_eq!(count(vault.core.db.as_ref(), rows::Kind::Erasing), 0, "they wait still");
+    let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
+    assert!(facts.is_some(), "the other tenant's record is gone");
+    vault.close().await;
 }
