@@ -65,7 +65,7 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let root_key = RootKeyPlace::File { paths: vec![at("root.key")], may_share_device: true };
-        let paths = VaultPaths { data: at("data"), root_key, signing_key: at("signing.key") };
+        let paths = VaultPaths { data: at("data"), root_key, signing_key: at("signing.key"), mirrors: Vec::new() };
         let limits = VaultLimits { erasures_per_hour: u64::MAX, disk_reserve_bytes: 0, ..VaultLimits::default() };
         let vault = Vault::create(paths, limits, Origin::parse("bench").unwrap()).await.unwrap();
         let access = Access::new(Policies::default_policy());

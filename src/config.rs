@@ -28,6 +28,9 @@ pub struct Config {
     pub signing: Signing,
     /// Where the service listens.
     pub listen: Listen,
+    /// Where the data is mirrored to.
+    #[serde(default)]
+    pub mirrors: MirrorDirectories,
     /// Limits.
     #[serde(default)]
     pub limits: Limits,
@@ -48,6 +51,37 @@ pub struct Config {
 pub struct Data {
     /// The directory that holds everything but the root key.
     pub dir: PathBuf,
+}
+
+/// Where the data is mirrored to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MirrorDirectories {
+    /// Directories that get everything.
+    #[serde(default)]
+    pub directories: Vec<PathBuf>,
+    /// Directories that get everything but content.
+    #[serde(default)]
+    pub keys_only: Vec<PathBuf>,
+}
+
+/// The most mirrors.
+const MAX_MIRRORS: usize = 4;
+
+impl MirrorDirectories {
+    fn check(&self, data: &Path) -> Result<(), (&'static str, &'static str)> {
+        let mut all: Vec<_> = self.directories.iter().chain(&self.keys_only).collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        if count > MAX_MIRRORS || all.len() < count {
+            return Err(("directories", "and mirrors.keys_only name up to 4 different directories together"));
+        }
+        if all.into_iter().any(|dir| dir.as_os_str().is_empty() || dir.starts_with(data) || data.starts_with(dir)) {
+            return Err(("directories", "and mirrors.keys_only must not lie in data.dir, nor data.dir in them"));
+        }
+        Ok(())
+    }
 }
 
 /// Where the root key is.
@@ -316,6 +350,9 @@ impl Config {
         if let Err((key, problem)) = self.root_key.check() {
             return refuse("root_key", key, problem);
         }
+        if let Err((key, problem)) = self.mirrors.check(&self.data.dir) {
+            return refuse("mirrors", key, problem);
+        }
         self.limits.first_out_of_range().map_or(Ok(()), |(key, problem)| Err(("limits", key, problem)))
     }
 
@@ -327,7 +364,9 @@ impl Config {
             Provider::File => vec![&mut self.data.dir, &mut self.signing.key, path],
             Provider::Pkcs11 => vec![&mut self.data.dir, &mut self.signing.key, module, pin_file],
         };
-        for path in own.into_iter().chain(replicas).chain(tls).chain(optional) {
+        let MirrorDirectories { directories, keys_only } = &mut self.mirrors;
+        let mirrors = directories.iter_mut().chain(keys_only);
+        for path in own.into_iter().chain(replicas).chain(mirrors).chain(tls).chain(optional) {
             *path = folder.join(&*path);
         }
     }

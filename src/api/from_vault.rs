@@ -46,6 +46,10 @@ fn of_vault(error: &VaultError) -> ApiError {
             tracing::error!(%error, "something stored does not verify");
             ApiError::RecordDamaged
         }
+        VaultError::Commit(CommitError::NotMirrored(error)) => {
+            tracing::error!(%error, "not acknowledged");
+            ApiError::NotMirrored
+        }
         // The root key is used while the service runs by erasures only.
         VaultError::ErasureNotFinal { .. } | VaultError::RootKey(_) => {
             tracing::error!(%error, "an erasure is not final");

@@ -84,6 +84,8 @@ reasons! {
     ErasedWhileReading = "ERASED_WHILE_READING",
     /// The erasure is asked for and not final.
     ErasureNotFinal = "ERASURE_NOT_FINAL",
+    /// It is done, and a mirror does not have it.
+    NotMirrored = "NOT_MIRRORED",
     /// The content has another hash than stated.
     HashMismatch = "HASH_MISMATCH",
     /// The range of bytes is not within the recording.

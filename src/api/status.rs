@@ -171,6 +171,11 @@ pub enum ApiError {
         "the erasure is not final: the customer's records are refused to everybody, but the old root key is not proven to be destroyed; repeat the call, and tell the operator of the vault if it stays so"
     )]
     ErasureNotFinal,
+    /// It is done, and a mirror does not have it.
+    #[error(
+        "it stands in the vault, but not on its mirrors yet, so it is not acknowledged; repeat the call, and tell the operator of the vault if it stays so"
+    )]
+    NotMirrored,
     /// The quotas of a tenant are the operator's.
     #[error("settings.quotas can only be changed by the operator of the vault; leave it out, or as it is")]
     QuotasNotYours,
@@ -271,6 +276,7 @@ impl ApiError {
             Self::RateLimited { .. } => (Code::ResourceExhausted, Reason::RateLimited),
             Self::Overloaded { .. } => (Code::ResourceExhausted, Reason::Overloaded),
             Self::ErasureNotFinal => (Code::Unavailable, Reason::ErasureNotFinal),
+            Self::NotMirrored => (Code::Unavailable, Reason::NotMirrored),
             Self::QuotasNotYours => (Code::PermissionDenied, Reason::PermissionDenied),
             Self::DiskReserve => (Code::ResourceExhausted, Reason::DiskReserve),
             Self::ClosedToWrites => (Code::Unavailable, Reason::ClosedToWrites),
@@ -321,7 +327,9 @@ impl ApiError {
             Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } | Self::TooEarly { retry_ms } => {
                 Some(*retry_ms)
             }
-            Self::RequestInProgress | Self::ShuttingDown | Self::ErasureNotFinal => Some(DEFAULT_RETRY_MS),
+            Self::RequestInProgress | Self::ShuttingDown | Self::ErasureNotFinal | Self::NotMirrored => {
+                Some(DEFAULT_RETRY_MS)
+            }
             Self::ErasureCeiling { .. } => Some(CEILING_RETRY_MS),
             _ => None,
         }

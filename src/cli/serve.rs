@@ -16,10 +16,10 @@ use crate::access::Access;
 use crate::access::policy::{Policies, PolicyError};
 use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
-use crate::config::{Config, Limits, Provider};
+use crate::config::{Config, Limits, MirrorDirectories, Provider};
 use crate::domain::clock::Timestamp;
 use crate::telemetry::{self, metrics, metrics::Metrics};
-use crate::vault::{Pkcs11Place, RootKeyPlace, StartError, Vault, VaultLimits, VaultPaths};
+use crate::vault::{MirrorPlace, Pkcs11Place, RootKeyPlace, Sort, StartError, Vault, VaultLimits, VaultPaths};
 
 const EXAMPLES: &str =
     "Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
@@ -292,7 +292,14 @@ pub(super) fn vault_paths(config: &Config) -> VaultPaths {
             }),
         },
         signing_key: config.signing.key.clone(),
+        mirrors: mirrors(&config.mirrors),
     }
+}
+
+fn mirrors(MirrorDirectories { directories, keys_only }: &MirrorDirectories) -> Vec<MirrorPlace> {
+    let place = |directory: &PathBuf, sort| MirrorPlace { directory: directory.clone(), sort };
+    let whole = directories.iter().map(|directory| place(directory, Sort::Whole));
+    whole.chain(keys_only.iter().map(|directory| place(directory, Sort::Keys))).collect()
 }
 
 fn vault_limits(config: &Config) -> VaultLimits {

@@ -139,6 +139,13 @@ const PLAINTEXT: &str = "\
 ";
 
 const OPTIONAL: &str = "\
+[mirrors]
+# Directories on other disks that get every committed batch and object, sealed as they are: a disk can be lost without losing customers. An
+# erasure is final only when they have it; while one of them fails, reads and writes go on, and no erasure is final.
+#directories = []
+# The same without content: small, and enough to open a backup of the content, and to refuse what was erased since.
+#keys_only = []
+
 [log]
 # `text` or `json`.
 #format = \"text\"

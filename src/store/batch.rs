@@ -1,7 +1,7 @@
 //! A batch: writes that become durable together, and what must hold for them to be written at all. It only collects; the
 //! committer checks and decides, so that two batches can never both rely on the same state.
 
-use super::rows::Kind;
+use super::rows::{DECIDING, Kind};
 
 /// The most bytes of a value. Larger values would make the engine keep them in files of their own, which it never syncs.
 pub const MAX_VALUE_BYTES: usize = 4096;
@@ -15,7 +15,7 @@ pub const MAX_REQUIREMENTS_PER_BATCH: usize = 16 * 1024;
 pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 /// The kinds of rows that only the committer writes.
-const COMMITTERS_OWN: [u8; 2] = [Kind::Ledger as u8, Kind::Subtree as u8];
+const COMMITTERS_OWN: [u8; 3] = [Kind::Ledger as u8, Kind::Subtree as u8, Kind::Position as u8];
 /// What a row costs beyond its bytes, so that many tiny rows count as well.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
@@ -149,6 +149,15 @@ impl Batch {
     /// The bytes it takes in the queue, about.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether it changes rows that decide about something.
+    pub(super) fn is_deciding(&self) -> bool {
+        let keys = self.ops.iter().filter_map(|op| match op {
+            Op::Put { key, .. } | Op::Delete { key } | Op::Add { key, .. } => Some(key),
+            Op::Append { named, .. } => named.as_ref(),
+        });
+        keys.filter_map(|key| key.first()).any(|kind| DECIDING.contains(kind))
     }
 
     /// What is held. It stays with the caller, so that it outlives the writes.

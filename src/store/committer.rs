@@ -5,6 +5,8 @@
 //! sync. After a failed write it is closed for ever: it never retries. It never interprets a row, except counters (8 bytes) and
 //! the position in the key of a ledger row. The ledger's Merkle tree grows here, since here its order is made.
 //!
+//! Each group gets a number, and goes on to the mirrors once it is durable. A batch with deciding rows is answered when they have it.
+//!
 //! What holds if the process stops: before the sync returns, each batch of the group is there whole or not at all, and nobody
 //! was told that it is; afterwards all of them are there.
 
@@ -17,10 +19,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, StoreError, Write};
+use super::mirror::{Mirrors, NotMirrored};
+use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, Position, StoreError, Write, rows};
 use crate::audit::merkle::Frontier;
 use group::Group;
 
@@ -33,6 +37,9 @@ const GROUP_BATCHES: usize = 256;
 /// Once a group has this many bytes, it is written.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 
+/// How long the end of the service waits for the mirrors, twice.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
 const _: () = assert!(MAX_BATCH_BYTES / 1024 < QUEUE_KIB, "every batch that passes the checks must fit into the queue");
 
 /// A handle on the one thread that writes. Clones share the thread; when the last one is dropped, the thread writes what waits
@@ -42,6 +49,7 @@ pub struct Committer {
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     log: Arc<Mutex<Frontier>>,
+    mirrors: Mirrors,
     stopping: Arc<AtomicBool>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -69,6 +77,9 @@ pub enum CommitError {
     /// The store could not read or write.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is written and durable, and a mirror does not have it.
+    #[error(transparent)]
+    NotMirrored(#[from] NotMirrored),
 }
 
 type Answer = Result<Committed, CommitError>;
@@ -86,24 +97,38 @@ struct Job {
 }
 
 impl Committer {
-    /// Starts the thread. The ledger goes on behind its last row.
-    pub fn start(db: Arc<dyn Database>) -> Result<Self, StoreError> {
+    /// Starts the thread. The ledger goes on behind its last row, the groups behind the last one.
+    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors) -> Result<Self, StoreError> {
         let frontier = Frontier::of(&LogTree::new(&*db), group::next_ledger_position(&*db)?)?;
+        let at = Position::of(&*db)?.in_new_run();
+        mirrors.begin(frontier.clone());
         let log = Arc::new(Mutex::new(frontier.clone()));
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
-        let writer = Writer { db, frontier, log: log.clone(), messages, stopping: stopping.clone() };
+        let (stops, follow) = (stopping.clone(), mirrors.clone());
+        let writer = Writer { db, frontier, at, log: log.clone(), messages, mirrors: follow, stopping: stops };
         let thread = thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || writer.run())
             .map_err(|e| StoreError::io("starting the committer's thread", e))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB));
-        Ok(Self { queue, room, log, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { queue, room, log, mirrors, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// Writes `batch`; when this returns `Ok`, it is durable. Waits while the queue is full. Dropping the future after it began
+    /// Writes `batch`; when this returns `Ok`, it is durable, and with deciding rows on all mirrors as well. Waits while the queue is full. Dropping the future after it began
     /// to wait for the answer does not take the batch back; dropping it before that leaves nothing of it.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
+        let is_deciding = batch.is_deciding();
+        let committed = self.submit(batch).await?;
+        if is_deciding {
+            let mirrors = self.mirrors.clone();
+            let waited = tokio::task::spawn_blocking(move || mirrors.wait()).await;
+            waited.map_err(|_| StoreError::Stopping)??;
+        }
+        Ok(committed)
+    }
+
+    async fn submit(&self, batch: Batch) -> Result<Committed, CommitError> {
         batch.check()?;
         let kib = u32::try_from(batch.bytes() / 1024 + 1).expect("a checked batch is at most 16 MiB");
         let room = self.room.clone().acquire_many_owned(kib).await.expect("nobody closes this semaphore");
@@ -115,10 +140,31 @@ impl Committer {
 
     /// [`Committer::commit`] for a thread that may block; never call it on a thread of the async runtime.
     pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, CommitError> {
-        block_on(self.commit(batch))
+        let is_deciding = batch.is_deciding();
+        let committed = self.commit_here(batch)?;
+        if is_deciding {
+            self.mirrors.wait()?;
+        }
+        Ok(committed)
     }
 
-    /// The edge of the Merkle tree over the entries that are durable.
+    /// The same without waiting for mirrors: for steps of an erasure, which is not acknowledged before they have all.
+    pub fn commit_here(&self, batch: Batch) -> Result<Committed, CommitError> {
+        block_on(self.submit(batch))
+    }
+
+    /// The mirrors.
+    pub fn mirrors(&self) -> &Mirrors {
+        &self.mirrors
+    }
+
+    /// The edge of the Merkle tree over the entries that are durable here and on all mirrors; `None` as long as that is not known. Nothing
+    /// outside may hold on to more of the log: what a mirror does not have can be lost.
+    pub fn settled_log(&self) -> Option<Frontier> {
+        self.mirrors.settled()
+    }
+
+    /// The edge of the Merkle tree over the entries that are durable here.
     pub fn log(&self) -> Frontier {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -131,6 +177,8 @@ impl Committer {
     /// Writes what waits, refuses what comes later through any handle, and returns when the thread has ended and given up the
     /// database. Blocks.
     pub fn close(self) {
+        // A first copy that is nearly done is not given up for a few seconds.
+        let _ = self.mirrors.wait_for(LAST_PATIENCE);
         // An error means that the thread has ended already.
         let _ = block_on(self.queue.send(Message::Stop));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -139,6 +187,7 @@ impl Committer {
         {
             tracing::error!("the committer's thread panicked; the last writes were not acknowledged");
         }
+        self.mirrors.ended(LAST_PATIENCE);
     }
 
     /// A thread that ended without being told to has met a failed write, or panicked, which counts as one.
@@ -151,14 +200,23 @@ impl Committer {
 struct Writer {
     db: Arc<dyn Database>,
     frontier: Frontier,
+    /// Where the database stands.
+    at: Position,
     /// The frontier for others to see, once it is durable.
     log: Arc<Mutex<Frontier>>,
     messages: mpsc::Receiver<Message>,
+    mirrors: Mirrors,
     stopping: Arc<AtomicBool>,
 }
 
 impl Writer {
-    fn run(mut self) {
+    fn run(self) {
+        let mirrors = self.mirrors.clone();
+        self.serve();
+        mirrors.stop();
+    }
+
+    fn serve(mut self) {
         while let Some(message) = self.messages.blocking_recv() {
             let (jobs, stop) = self.gather(message);
             if !self.write(jobs) {
@@ -201,9 +259,18 @@ impl Writer {
                 Err(refused) => tell(answer, Err(refused)),
             }
         }
-        let (writes, frontier) = group.finish();
-        // Earlier groups are durable already, so a group of fences has nothing to wait for.
-        let written = if writes.is_empty() { Ok(()) } else { self.apply(&writes, held) };
+        let (mut writes, frontier) = group.finish();
+        let written = if writes.is_empty() {
+            // Earlier groups are durable already, so a group of fences has nothing to wait for.
+            Ok(())
+        } else {
+            let at = self.at.next();
+            writes.push(Write::Put { key: rows::position(), value: at.encode() });
+            self.apply(&writes, held).map(|()| {
+                self.at = at;
+                self.mirrors.send(at, writes, &frontier);
+            })
+        };
         let Err(error) = written else {
             self.log.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&frontier);
             self.frontier = frontier;

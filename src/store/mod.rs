@@ -7,8 +7,10 @@ mod batch;
 mod committer;
 pub mod disk;
 mod log;
+pub mod mirror;
 mod objects;
 pub mod rows;
+mod sequence;
 mod sled_engine;
 
 use std::io;
@@ -19,7 +21,9 @@ pub use batch::{
 };
 pub use committer::{CommitError, Committed, Committer};
 pub use log::LogTree;
+pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
 pub use objects::{MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
+pub use sequence::Position;
 pub use sled_engine::SledEngine;
 
 /// The most rows that one [`Database::range`] returns.
@@ -67,6 +71,23 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Which key it writes.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    /// Bytes of key and value.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+        }
+    }
+}
+
 /// What can go wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -93,6 +114,28 @@ pub enum StoreError {
     Damaged {
         /// What was read.
         what: &'static str,
+    },
+    /// The mirror is ahead of the database.
+    #[error(
+        "the mirror {path} is newer than this database, which is an older copy: put the newest data back, or restore from the mirror (oubliette restore); nothing was changed"
+    )]
+    MirrorIsNewer {
+        /// The mirror's directory.
+        path: PathBuf,
+    },
+    /// The mirror is of another vault.
+    #[error("{path} holds the mirror of another vault: name an empty directory; nothing was changed")]
+    MirrorOfOther {
+        /// The mirror's directory.
+        path: PathBuf,
+    },
+    /// There is nothing whole in a mirror.
+    #[error(
+        "{path} holds no whole mirror: name the right directory; a mirror whose first copy was not finished holds nothing"
+    )]
+    NoMirror {
+        /// The directory.
+        path: PathBuf,
     },
     /// No room on the disk.
     #[error("the disk is full, or a quota is: make room and restart the service")]

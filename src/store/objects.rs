@@ -22,11 +22,14 @@ use object_store::local::LocalFileSystem;
 use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, path::Path as ObjectPath};
 use tokio_stream::{Stream, StreamExt};
 
+use copies::{Change, Copy};
+
 use super::disk::{create_dir, sync_dir_if_there};
 use super::{StoreError, is_full};
 use crate::domain::codec::{hex, unhex};
 use crate::domain::ids::{Handle, RecordId};
 
+mod copies;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -94,6 +97,7 @@ pub type ObjectStream = Pin<Box<dyn Stream<Item = Result<(ObjectName, u64), Stor
 pub struct Objects {
     store: LocalFileSystem,
     root: PathBuf,
+    copies: Vec<Copy>,
 }
 
 impl Objects {
@@ -102,7 +106,7 @@ impl Objects {
         create_dir(dir)?;
         let root = dir.canonicalize().map_err(|e| StoreError::io("opening the objects directory", e))?;
         let store = LocalFileSystem::new_with_prefix(&root).map_err(|e| failed("opening the objects directory", e))?;
-        Ok(Self { store: store.with_fsync(true).with_automatic_cleanup(true), root })
+        Ok(Self { store: store.with_fsync(true).with_automatic_cleanup(true), root, copies: Vec::new() })
     }
 
     /// Begins an object. Nothing of it is visible before [`ObjectWriter::finish`].
@@ -120,6 +124,8 @@ impl Objects {
         });
         Ok(ObjectWriter {
             upload: upload.await?,
+            name,
+            copies: self.copies.clone(),
             parents: self.directories(name.handle, None),
             pending: Vec::new(),
             pending_bytes: 0,
@@ -148,14 +154,23 @@ impl Objects {
     /// Deletes an object, durably. Nothing happens if it is not there.
     pub async fn delete(&self, name: ObjectName) -> Result<(), StoreError> {
         self.remove(name).await?;
+        self.copies.iter().for_each(|copy| copy.tell(Change::Deleted(name)));
         // Also if it was gone already: the one who removed it may have stopped before its sync.
         sync_all(self.directories(name.handle, Some(name.record))).await
     }
 
     /// The objects of a customer, or of one record, in no order. They are read as they are asked for.
     pub fn list_prefix(&self, handle: Handle, record: Option<RecordId>) -> ObjectStream {
-        let prefix = prefix(handle, record);
-        let objects = self.store.list(Some(&prefix)).filter_map(|listed| match listed {
+        self.list_under(Some(&prefix(handle, record)))
+    }
+
+    /// All objects, in no order.
+    pub fn list_all(&self) -> ObjectStream {
+        self.list_under(None)
+    }
+
+    fn list_under(&self, prefix: Option<&ObjectPath>) -> ObjectStream {
+        let objects = self.store.list(prefix).filter_map(|listed| match listed {
             Ok(ObjectMeta { location, size, .. }) => named(&location).map(|name| Ok((name, size))),
             Err(e) => Some(Err(failed("listing objects", e))),
         });
@@ -177,6 +192,7 @@ impl Objects {
         blocking(move || staged::sweep_away(&prefix, depth).map_err(|e| StoreError::io("removing staged objects", e)))
             .await?;
         sync_all(directories).await?;
+        self.copies.iter().for_each(|copy| copy.tell(Change::DeletedAll(handle, record)));
         Ok(count)
     }
 
@@ -205,6 +221,8 @@ impl Objects {
 /// Writes one object. Dropped before [`ObjectWriter::finish`], it leaves nothing visible.
 pub struct ObjectWriter {
     upload: Box<dyn MultipartUpload>,
+    name: ObjectName,
+    copies: Vec<Copy>,
     /// The directories above the record's own, which `object_store` syncs itself.
     parents: Vec<PathBuf>,
     pending: Vec<Bytes>,
@@ -233,6 +251,7 @@ impl ObjectWriter {
         self.send_piece().await?;
         self.upload.complete().await.map_err(|e| failed("completing an object", e))?;
         sync_all(self.parents).await?;
+        self.copies.iter().for_each(|copy| copy.tell(Change::Made(self.name)));
         Ok(self.bytes)
     }
 

@@ -6,6 +6,7 @@
 //! | format | | version of the layout |
 //! | root | | epoch, root key id, wrapped top key |
 //! | page | node id | a sealed page of the key tree |
+//! | position | | the number of the last group, and which run of a service wrote it |
 //! | record | tenant, record, revision, piece | header, sealed metadata, sealed content, in pieces |
 //! | secret | handle, record, revision | a record secret wrapped under the customer key, or under that of its segment |
 //! | segment | handle, first record | the key of a customer's secrets from that record on, wrapped under the customer key |
@@ -44,6 +45,8 @@ pub enum Kind {
     Root = 0x02,
     /// A page of the key tree.
     Page = 0x03,
+    /// Where the database stands.
+    Position = 0x04,
     /// A piece of a record.
     Record = 0x10,
     /// A wrapped record secret.
@@ -96,6 +99,19 @@ pub enum Kind {
     TokenOf = 0x64,
 }
 
+/// Rows that decide about something. A change of one is acknowledged only when the mirrors have it.
+pub(super) const DECIDING: [u8; 6] = [
+    Kind::Tombstone as u8,
+    Kind::TenantErasure as u8,
+    Kind::LogKey as u8,
+    Kind::Token as u8,
+    Kind::Principal as u8,
+    Kind::Tenant as u8,
+];
+
+/// Rows of content and what finds it. A mirror of keys goes without them.
+pub const CONTENT: [Kind; 3] = [Kind::Record, Kind::Upload, Kind::Index];
+
 /// A counter of what a tenant uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -145,6 +161,11 @@ pub fn format() -> Vec<u8> {
 /// The root of the key tree.
 pub fn root() -> Vec<u8> {
     key(Kind::Root, &[])
+}
+
+/// Where the database stands.
+pub fn position() -> Vec<u8> {
+    key(Kind::Position, &[])
 }
 
 /// A page of the key tree.

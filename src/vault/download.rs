@@ -85,13 +85,7 @@ impl Vault {
         manifest: &Manifest,
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let mut whole = Zeroizing::new(Vec::new());
-        for (number, part) in manifest.parts.iter().enumerate() {
-            let opener = open_part(&self.core, place, secret, number, part).await?;
-            let chunks = part.plain_bytes / CHUNK as u64 + 1;
-            for first in (0..chunks).step_by(CHUNKS_AT_ONCE as usize) {
-                read_chunks(&self.core, place, part, &opener, first, &mut whole).await?;
-            }
-        }
+        open_all(&self.core, place, secret, manifest, &mut |plain| whole.extend_from_slice(&plain)).await?;
         Ok(whole)
     }
 }
@@ -175,6 +169,26 @@ fn resolve(requested: Option<RequestedSpan>, size_bytes: u64) -> Result<ByteSpan
         Some(rest) if length <= rest => Ok(ByteSpan { offset, length }),
         _ => Err(refused),
     }
+}
+
+/// Opens all parts, and gives what is in them to `each`, 256 KiB at a time.
+pub(super) async fn open_all(
+    core: &Core,
+    place: &Place,
+    secret: &Key,
+    manifest: &Manifest,
+    each: &mut (dyn FnMut(Zeroizing<Vec<u8>>) + Send),
+) -> Result<(), VaultError> {
+    for (number, part) in manifest.parts.iter().enumerate() {
+        let opener = open_part(core, place, secret, number, part).await?;
+        let chunks = part.plain_bytes / CHUNK as u64 + 1;
+        for first in (0..chunks).step_by(CHUNKS_AT_ONCE as usize) {
+            let mut plain = Zeroizing::new(Vec::new());
+            read_chunks(core, place, part, &opener, first, &mut plain).await?;
+            each(plain);
+        }
+    }
+    Ok(())
 }
 
 async fn open_part(core: &Core, place: &Place, secret: &Key, number: usize, part: &Part) -> Result<Opener, VaultError> {

@@ -5,7 +5,7 @@
 //! | 1 | ledger entry "asked", tombstone, what is pending: reads and writes are refused from now on | resumed at start |
 //! | 2 | the provider stages a new root key under a random id | the database does not name it: destroyed at start, then 2 again |
 //! | 3 | one batch: pages under fresh keys, top key under the staged root key, duties | start goes on with 5 |
-//! | 4 | mirrors would follow here; this version has none | |
+//! | 4 | all mirrors have everything up to here | start waits for them again |
 //! | 5 | the provider destroys the old root key; probed | start goes on with 5 |
 //! | 6 | ledger entry "final", receipt | repeated; one entry, one receipt |
 //!
@@ -57,6 +57,8 @@ use crate::store::{Batch, CommitError, StoreError, rows};
 /// How long a round of erasures waits for those who read the customers' records to stop. They are told at once, and look at it with every
 /// message.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a start waits for the mirrors before it leaves what is owed for later.
+const START_PATIENCE: Duration = Duration::from_secs(2);
 /// Duties looked at in one go.
 const DUTIES_AT_ONCE: usize = 256;
 /// The most erasures of one epoch: with their rows and pages they fit one batch.
@@ -154,9 +156,15 @@ pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
             }
         }
     }
-    match resume(core, HashMap::new()) {
+    // A mirror that begins anew takes minutes: the service does not wait for it.
+    let mirrors = core.committer.mirrors().wait_for(START_PATIENCE).map_err(|error| CommitError::from(error).into());
+    match mirrors.and_then(|()| resume(core, HashMap::new())) {
         Err(VaultError::RootKey(error)) if error.is_of_a_replica() => {
             tracing::error!(%error, "no erasure is final until this is mended; reads and writes go on");
+            Ok(())
+        }
+        Err(VaultError::Commit(CommitError::NotMirrored(error))) => {
+            tracing::error!(%error, "no erasure is final until the mirrors follow; reads and writes go on");
             Ok(())
         }
         done => done,
@@ -273,7 +281,7 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
     batch.require_value(rows::root(), top.row.encode());
     batch.put(rows::root(), row.encode());
     add_pages(&mut batch, writes);
-    core.committer.commit_blocking(batch)?;
+    core.committer.commit_here(batch)?;
     *top = Top::open(row, key, core.tree.pages())?;
     Ok(())
 }
@@ -332,7 +340,7 @@ fn erased_tenant(system: &SystemKeys, subject: TenantId, pending: &Pending) -> (
     (key, sealed)
 }
 
-/// Steps 5 and 6: the provider is left with exactly the root key that the database names, and owed receipts are written.
+/// Steps 4 to 6: the mirrors have all, the provider is left with exactly the root key that the database names, and owed receipts are written.
 ///
 /// Destroys nothing while it is open what the database names: after a failed write, or when this process works with another root row
 /// than stands there. A restart reads it anew.
@@ -347,6 +355,7 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
             why: "the database names another root key than the service works with",
         });
     }
+    core.committer.mirrors().wait().map_err(CommitError::from)?;
     core.provider.keep_only(current)?;
     if core.provider.held()?.iter().any(|held| held.id != current) {
         return Err(VaultError::ErasureNotFinal { why: "the provider still has the old root key" });
@@ -362,7 +371,8 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
         for (key, row) in &owed {
             add_receipt(core, &mut batch, key, row)?;
         }
-        core.committer.commit_blocking(batch)?;
+        core.committer.commit_here(batch)?;
+        core.committer.mirrors().wait().map_err(CommitError::from)?;
     }
 }
 

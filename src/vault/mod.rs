@@ -32,11 +32,13 @@ mod reclaim;
 mod record_rows;
 mod records;
 mod replicas;
+mod restore;
 mod start;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod upload;
+mod verify;
 mod writer;
 
 use std::collections::HashSet;
@@ -46,6 +48,7 @@ use std::time::Duration;
 
 pub use crate::root_key::ReplicaStatus;
 pub use crate::root_key::{MediumClass, Pkcs11Place};
+pub use crate::store::mirror::{MirrorPlace, MirrorStatus, Sort};
 pub use crate::store::{CommitError, StoreError};
 pub use download::{Download, RequestedSpan};
 pub use erasure::{Erasure, Target};
@@ -56,8 +59,10 @@ pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
 pub use receipts::Receipt;
 pub use records::RequestKey;
+pub use restore::{RestoreFrom, RestoreStep, Restored, backup};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
+pub use verify::Verified;
 
 use self::core::Core;
 use self::writer::TreeWriter;
@@ -73,6 +78,8 @@ pub struct VaultPaths {
     pub root_key: RootKeyPlace,
     /// The file of the key that signs the log, outside the data directory too.
     pub signing_key: PathBuf,
+    /// Where the data is mirrored to.
+    pub mirrors: Vec<MirrorPlace>,
 }
 
 /// Where the root key is.

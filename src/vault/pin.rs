@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::core::Core;
 use super::start::StartError;
@@ -9,6 +10,9 @@ use super::{Vault, VaultError};
 use crate::audit::merkle;
 use crate::root_key::Pin;
 use crate::store::LogTree;
+
+/// How long a pin waits for the mirrors; the next one comes in seconds.
+const PIN_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Vault {
     /// Has the provider remember the log as it stands, if it grew. To be called every few seconds.
@@ -23,7 +27,11 @@ impl Core {
         let mut pinned = self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         // The epoch first: the log of an epoch contains what began it.
         let epoch = self.tree.top().row.top.epoch;
-        let log = self.committer.log();
+        // What a mirror does not have can be lost with the disk, and must not be missed then.
+        let (Ok(()), Some(log)) = (self.committer.mirrors().wait_for(PIN_PATIENCE), self.committer.settled_log())
+        else {
+            return Ok(());
+        };
         if log.size() == *pinned {
             return Ok(());
         }

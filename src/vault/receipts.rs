@@ -98,6 +98,10 @@ impl<'a> Receipts<'a> {
         if entry.tenant != tenant || rows::parse_receipt(key) != Some(erased.receipt) {
             return Err(damaged());
         }
+        // A proof outside binds the log: what it covers must not be lost with a disk.
+        if self.core.committer.settled_log().is_none_or(|log| log.size() <= index) {
+            return Err(VaultError::ErasureNotFinal { why: "a mirror does not have the receipt yet" });
+        }
         let log = &self.core.log;
         let proof: Result<String, StoreError> =
             log.with_key(|key| proof::prove(&self.tree, (index, &stored), &log.origin, key));

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::format::{decode_format, encode_format};
@@ -10,27 +11,33 @@ use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::{Pages, RootRow, Top, Tree, WrappedTop};
 use super::writer::{TreeWriter, add_pages};
-use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure};
+use super::{RootKeyPlace, Sort, Vault, VaultError, VaultLimits, VaultPaths, erasure};
 use crate::audit::note::Origin;
 use crate::keys::{Draft, EpochPlan};
 use crate::root_key::{FileRootKey, KeyFileError, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
-use crate::store::{Batch, Committer, Database, Objects, SledEngine, StoreError, rows};
+use crate::store::{Batch, Committer, Database, Mirrors, Objects, SledEngine, StoreError, rows};
 
 const FIRST_EPOCH: u64 = 1;
+/// The objects' directory, in that of the data and in a mirror.
+pub(super) const OBJECTS: &str = "objects";
+/// How long the end of the service waits for objects to be on the mirrors.
+const COPY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a vault cannot be made or opened. Says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A key would stand in the data directory.
+    /// A key would stand in the data directory, or in a mirror.
     #[error(
-        "the {what} {path} lies in the data directory {data}: whoever gets the disk would get the key; put it elsewhere, best on another device"
+        "the {what} {path} lies in {place} {data}: whoever gets the disk would get the key; put it elsewhere, best on another device"
     )]
     KeyInside {
         /// Which key.
         what: &'static str,
         /// Its path.
         path: String,
-        /// The data directory.
+        /// In what.
+        place: &'static str,
+        /// Where that is.
         data: String,
     },
     /// The signing key is not the one that the log names.
@@ -130,7 +137,7 @@ impl Vault {
             }
             let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
             let file = SigningKeyFile::create(&paths.signing_key)?;
-            let committer = Committer::start(Arc::clone(&db))?;
+            let committer = Committer::start(Arc::clone(&db), Mirrors::none())?;
             Log::replace(&committer, db.as_ref(), &file)?;
             committer.close();
             Ok(())
@@ -139,8 +146,15 @@ impl Vault {
     }
 
     /// The vault over an opened core.
-    pub(super) async fn over(core: Arc<Core>) -> Result<Arc<Self>, StartError> {
+    pub(super) async fn over(mut core: Arc<Core>) -> Result<Arc<Self>, StartError> {
         core.objects.sweep_staged().await?;
+        if let Some(core) = Arc::get_mut(&mut core) {
+            for mirror in
+                core.committer.mirrors().status().into_iter().filter(|mirror| mirror.place.sort == Sort::Whole)
+            {
+                core.objects.copy_to(&mirror.place.directory.join(OBJECTS));
+            }
+        }
         let writer = TreeWriter::start(Arc::clone(&core))?;
         let vault = Self { core, writer, in_flight: Arc::default(), reclaiming: tokio::sync::Mutex::new(()) };
         vault.sweep_uploads().await?;
@@ -152,13 +166,17 @@ impl Vault {
         if let Err(error) = self.keep_pin().await {
             tracing::warn!(%error, "the end of the log was not remembered beside the root key");
         }
+        let end = Instant::now() + COPY_PATIENCE;
+        while self.core.objects.behind() > 0 && Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let committer = self.core.committer.clone();
         // The thread is gone only if the whole runtime is.
         drop(tokio::task::spawn_blocking(move || committer.close()).await);
     }
 }
 
-async fn on_a_thread<T: Send + 'static>(
+pub(super) async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
 ) -> Result<T, StartError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(StartError::Vault(VaultError::Stopping)))
@@ -174,7 +192,7 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let (provider, root_key) = create_provider(paths)?;
     let signing_key = SigningKeyFile::create(&paths.signing_key)?;
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-    let committer = Committer::start(Arc::clone(&db))?;
+    let committer = Committer::start(Arc::clone(&db), Mirrors::none())?;
     let pages = Pages(db);
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
     let mut batch = Batch::new();
@@ -219,8 +237,8 @@ pub(super) fn assemble(
     let top = Top::open(row, key, &pages)?;
     let log = Log::open(signing_key, db.as_ref())?;
     let core = Arc::new(Core {
-        committer: Committer::start(Arc::clone(&db))?,
-        objects: Objects::open(&paths.data.join("objects"))?,
+        committer: Committer::start(Arc::clone(&db), Mirrors::start(paths.mirrors.clone(), &db)?)?,
+        objects: Objects::open(&paths.data.join(OBJECTS))?,
         provider,
         tree: Tree::new(pages, top),
         log,
@@ -272,15 +290,19 @@ fn key_files(paths: &VaultPaths) -> Vec<(&'static str, &Path)> {
     files
 }
 
-/// Compares the real paths, so that neither `..` nor a symbolic link hides a key in the data directory.
+/// Refuses a key in the data directory or in a mirror. Compares the real paths, so that neither `..` nor a symbolic link hides one.
 fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
+    let mirrors = || paths.mirrors.iter().map(|mirror| ("the mirror", &mirror.directory));
     for (what, path) in key_files(paths) {
         // The folder, where the key is replaced; and the key itself, which may be a link into the data.
         let places = [real(folder_of(path)), real(path)];
-        if real(&paths.data).is_ok_and(|data| places.iter().flatten().any(|place| place.starts_with(&data))) {
-            let (path, data) = (path.display().to_string(), paths.data.display().to_string());
-            return Err(StartError::KeyInside { what, path, data });
+        let holds_it =
+            |data: &PathBuf| real(data).is_ok_and(|data| places.iter().flatten().any(|place| place.starts_with(&data)));
+        let mut copied = std::iter::once(("the data directory", &paths.data)).chain(mirrors());
+        if let Some((place, data)) = copied.find(|(_, data)| holds_it(data)) {
+            let (path, data) = (path.display().to_string(), data.display().to_string());
+            return Err(StartError::KeyInside { what, path, place, data });
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ mod crash_matrix;
 mod faulty;
 mod hoarder;
 mod linking;
+mod restore_drill;
 mod tenants;
 
 use std::pin::Pin;
@@ -42,6 +43,7 @@ struct House {
     lie: Arc<Lie>,
     hoard: Arc<Hoard>,
     limits: VaultLimits,
+    mirrors: Vec<MirrorPlace>,
     tenant: TenantId,
 }
 
@@ -54,7 +56,8 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::new(Policies::default_policy());
         let (fault, lie, hoard) = (Arc::default(), Arc::default(), Arc::default());
-        let mut house = Self { folder, access, fault, lie, hoard, limits, tenant: TenantId([0; 16]) };
+        let mirrors = Vec::new();
+        let mut house = Self { folder, access, fault, lie, hoard, limits, mirrors, tenant: TenantId([0; 16]) };
         let vault = Vault::create(house.paths(), house.limits.clone(), origin()).await.unwrap();
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
@@ -77,7 +80,7 @@ impl House {
     fn paths(&self) -> VaultPaths {
         let at = |name: &str| self.folder.path().join(name);
         let root_key = RootKeyPlace::File { paths: vec![self.root_key()], may_share_device: true };
-        VaultPaths { data: at("data"), root_key, signing_key: at("signing.key") }
+        VaultPaths { data: at("data"), root_key, signing_key: at("signing.key"), mirrors: self.mirrors.clone() }
     }
 
     async fn open(&self) -> Arc<Vault> {

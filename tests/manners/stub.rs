@@ -74,6 +74,7 @@ impl Server {
             limits,
             log: oubliette::config::Log::default(),
             metrics: oubliette::config::Metrics::default(),
+            mirrors: oubliette::config::MirrorDirectories::default(),
             policy: oubliette::config::Policy::default(),
         };
         let settings = ServerSettings::from_config(&config).unwrap();

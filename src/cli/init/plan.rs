@@ -184,7 +184,7 @@ impl Plan {
 
     fn paths(&self) -> VaultPaths {
         let (data, root_key, signing_key) = (self.data.clone(), self.root_key.clone(), self.signing_key.clone());
-        VaultPaths { data, root_key, signing_key }
+        VaultPaths { data, root_key, signing_key, mirrors: Vec::new() }
     }
 
     pub fn sync_folders(&self) -> Result<(), InitError> {

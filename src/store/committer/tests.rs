@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::*;
 use crate::store::{Row, Write};
 
-const LEDGER: u8 = crate::store::rows::Kind::Ledger as u8;
+const LEDGER: u8 = rows::Kind::Ledger as u8;
 
 /// A database in memory that counts, waits and fails on command.
 #[derive(Default)]
@@ -72,7 +72,7 @@ fn hold_back(db: &Fake) -> (Receiver<()>, SyncSender<()>) {
 
 fn start() -> (Arc<Fake>, Committer) {
     let db = Arc::new(Fake::default());
-    let committer = Committer::start(db.clone()).unwrap();
+    let committer = Committer::start(db.clone(), Mirrors::none()).unwrap();
     (db, committer)
 }
 
@@ -174,7 +174,7 @@ fn sixty_four_writers_lose_no_count_and_leave_no_gap_in_the_ledger() {
     }
     let tree = committer.log();
     committer.close();
-    let again = Committer::start(db.clone()).unwrap();
+    let again = Committer::start(db.clone(), Mirrors::none()).unwrap();
     assert_eq!(again.log(), tree, "the tree over the ledger is not the one that grew");
     let next = again.commit_blocking(batch(|b| b.append("x"))).unwrap();
     assert_eq!(next.ledger_positions, [64 * 50 * 2], "a restart goes on where the ledger ends");

@@ -138,7 +138,7 @@ impl Asking {
         if self.batch.is_empty() {
             return Ok(());
         }
-        core.committer.commit_blocking(self.batch).map(drop).map_err(|error| {
+        core.committer.commit_here(self.batch).map(drop).map_err(|error| {
             self.grounds.into_iter().for_each(|ground| core.fences.reopen(ground));
             error.into()
         })

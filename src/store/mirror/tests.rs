@@ -1,0 +1,232 @@
+//! Mirrors through the committer: what is acknowledged is on them, whatever happens to them on the way.
+
+use std::fs;
+use std::sync::Arc;
+
+use super::*;
+use crate::store::{Batch, CommitError, Committer, Row, SledEngine};
+
+struct House {
+    folder: tempfile::TempDir,
+    places: Vec<MirrorPlace>,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::of(0)
+    }
+
+    /// A database whose log begins with this number.
+    fn of(vault: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let places = vec![
+            MirrorPlace { directory: folder.path().join("whole"), sort: Sort::Whole },
+            MirrorPlace { directory: folder.path().join("keys"), sort: Sort::Keys },
+        ];
+        let house = Self { folder, places };
+        let committer = Committer::start(open_db(&house), Mirrors::none()).unwrap();
+        committer.commit_blocking(batch(vault)).unwrap();
+        committer.close();
+        house
+    }
+
+    fn open(&self) -> (Arc<dyn Database>, Committer) {
+        let db: Arc<dyn Database> = Arc::new(SledEngine::open(&self.folder.path().join("db")).unwrap());
+        let mirrors = Mirrors::start(self.places.clone(), &db).unwrap();
+        let committer = Committer::start(Arc::clone(&db), mirrors).unwrap();
+        (db, committer)
+    }
+
+    /// The rows of a mirror, read back.
+    fn rows(&self, of: usize) -> Result<Vec<Row>, StoreError> {
+        let fresh = tempfile::tempdir().unwrap();
+        let db = SledEngine::open(fresh.path()).unwrap();
+        read_back(&self.places[of].directory, &db, |_| {})?;
+        Ok(all(&db))
+    }
+
+    /// The newest row file of a mirror.
+    fn newest_file(&self, of: usize) -> PathBuf {
+        let rows = self.places[of].directory.join("rows");
+        let files = fs::read_dir(rows).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| !path.to_string_lossy().ends_with("complete")).max().unwrap()
+    }
+}
+
+fn all(db: &dyn Database) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut from = Vec::new();
+    loop {
+        let some = db.range(&from, &[0xff; 16], 1024).unwrap();
+        let Some((last, _)) = some.last() else { return rows };
+        from = rows::behind(last.clone());
+        rows.extend(some);
+    }
+}
+
+fn without_content(rows: Vec<Row>) -> Vec<Row> {
+    rows.into_iter().filter(|(key, _)| Sort::Keys.takes(key)).collect()
+}
+
+/// A row that is content, one that decides, one of the ledger.
+fn batch(number: u32) -> Batch {
+    let mut batch = Batch::new();
+    let key = |kind: rows::Kind| [&[kind as u8][..], &number.to_be_bytes()].concat();
+    batch.put(key(rows::Kind::Record), vec![7; 500]);
+    batch.put(key(rows::Kind::Secret), number.to_be_bytes());
+    batch.append(number.to_be_bytes());
+    if number.is_multiple_of(3) {
+        batch.delete(key(rows::Kind::Record));
+    }
+    batch
+}
+
+fn deciding() -> Batch {
+    let mut batch = Batch::new();
+    batch.put([rows::Kind::Tombstone as u8, 1], [1]);
+    batch
+}
+
+#[test]
+fn a_mirror_read_back_is_the_database_and_one_of_keys_has_all_but_content() {
+    let house = House::new();
+    for run in 0..4 {
+        let (db, committer) = house.open();
+        // More rows than one go of the base takes, and groups while it is copied.
+        for number in 0..700 {
+            committer.commit_blocking(batch(run * 1_000 + number)).unwrap();
+        }
+        committer.mirrors().wait().unwrap();
+        assert_eq!(committer.settled_log().unwrap().size(), committer.log().size());
+        assert_eq!(house.rows(0).unwrap(), all(&*db), "run {run}");
+        assert_eq!(house.rows(1).unwrap(), without_content(all(&*db)), "run {run}");
+        committer.close();
+    }
+    let generation = |of| house.newest_file(of).file_name().unwrap().to_string_lossy()[..8].to_owned();
+    assert_eq!((generation(0), generation(1)), ("00000001".to_owned(), "00000001".to_owned()), "begun anew in vain");
+}
+
+#[test]
+fn a_mirror_that_missed_something_or_is_of_another_history_begins_anew() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    committer.commit_blocking(batch(1)).unwrap();
+    committer.mirrors().wait().unwrap();
+    committer.close();
+    drop(db);
+    // Written while nothing was mirrored.
+    let db: Arc<dyn Database> = Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap());
+    let committer = Committer::start(Arc::clone(&db), Mirrors::none()).unwrap();
+    committer.commit_blocking(batch(2)).unwrap();
+    committer.close();
+    drop(db);
+    let (db, committer) = house.open();
+    committer.commit_blocking(deciding()).unwrap();
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    committer.close();
+    drop(db);
+    // Another database with as many groups.
+    fs::rename(house.folder.path().join("db"), house.folder.path().join("old")).unwrap();
+    let db: Arc<dyn Database> = Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap());
+    let committer = Committer::start(Arc::clone(&db), Mirrors::none()).unwrap();
+    (0..4).for_each(|number| drop(committer.commit_blocking(batch(number)).unwrap()));
+    committer.close();
+    drop(db);
+    let (db, committer) = house.open();
+    committer.commit_blocking(deciding()).unwrap();
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    committer.close();
+}
+
+#[test]
+fn the_mirror_of_another_vault_is_not_touched() {
+    let (one, other) = (House::of(1), House::of(2));
+    let (_db, committer) = one.open();
+    committer.commit_blocking(deciding()).unwrap();
+    committer.close();
+    let before = one.rows(0).unwrap();
+    let refused = Mirrors::start(one.places.clone(), &(open_db(&other) as Arc<dyn Database>)).err().unwrap();
+    assert!(matches!(refused, StoreError::MirrorOfOther { .. }), "{refused}");
+    assert_eq!(one.rows(0).unwrap(), before);
+}
+
+#[test]
+fn a_database_that_is_older_than_a_mirror_is_refused() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    committer.commit_blocking(batch(3)).unwrap();
+    committer.close();
+    drop(db);
+    fs::remove_dir_all(house.folder.path().join("db")).unwrap();
+    let db: Arc<dyn Database> = Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap());
+    db.apply(&[Write::Put { key: rows::ledger(0), value: 0_u32.to_be_bytes().to_vec() }]).unwrap();
+    let refused = Mirrors::start(house.places.clone(), &db).err().unwrap();
+    assert!(matches!(refused, StoreError::MirrorIsNewer { .. }), "{refused}");
+}
+
+#[test]
+fn where_a_crash_cut_a_mirror_it_goes_on_and_where_the_disk_damaged_it_nothing_is_read_back() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    for number in 0..20 {
+        committer.commit_blocking(batch(number)).unwrap();
+        committer.mirrors().wait().unwrap();
+    }
+    committer.close();
+    drop(db);
+    let file = house.newest_file(0);
+    let whole = fs::read(&file).unwrap();
+    // A frame that was cut is not there; the mirror trails, and begins anew, as it has missed it.
+    fs::write(&file, &whole[..whole.len() - 7]).unwrap();
+    assert!(house.rows(0).unwrap().len() < all(&*open_db(&house)).len());
+    // A frame that was begun behind the last whole one is overwritten.
+    fs::write(&file, [&whole[..], &[0, 0, 1, 0, 9, 9]].concat()).unwrap();
+    let (db, committer) = house.open();
+    committer.commit_blocking(deciding()).unwrap();
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    assert_eq!(house.newest_file(0), file, "begun anew in vain");
+    committer.close();
+    drop(db);
+    // A byte in the middle: what stands behind it is lost, and the log would be shorter than the pinned one.
+    let mut damaged = fs::read(&file).unwrap();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&file, &damaged).unwrap();
+    assert!(house.rows(0).map_or(true, |rows| rows.len() < all(&*open_db(&house)).len()));
+    fs::remove_dir_all(house.places[0].directory.join("rows")).unwrap();
+    assert!(matches!(house.rows(0), Err(StoreError::NoMirror { .. })));
+}
+
+fn open_db(house: &House) -> Arc<SledEngine> {
+    Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap())
+}
+
+#[test]
+fn a_dead_mirror_stops_what_decides_and_nothing_else_and_follows_again_when_it_is_back() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    committer.commit_blocking(deciding()).unwrap();
+    // A file where the directory was: as of a disk that was unmounted.
+    let (dir, away) = (&house.places[0].directory, house.folder.path().join("away"));
+    fs::rename(dir, &away).unwrap();
+    fs::write(dir, b"").unwrap();
+    committer.commit_blocking(batch(1)).unwrap();
+    let refused = committer.commit_blocking(deciding()).unwrap_err();
+    let CommitError::NotMirrored(why) = &refused else { panic!("{refused}") };
+    assert!(why.directory.ends_with("whole"), "{why}");
+    assert!(committer.mirrors().status()[0].problem.is_some());
+    for number in 0..50 {
+        committer.commit_blocking(batch(10_000 + number)).unwrap();
+    }
+    assert!(committer.settled_log().unwrap().size() < committer.log().size());
+    fs::remove_file(dir).unwrap();
+    fs::rename(&away, dir).unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while committer.commit_blocking(deciding()).is_err() {
+        assert!(Instant::now() < end, "it does not follow again");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    assert_eq!(committer.settled_log().unwrap().size(), committer.log().size());
+    committer.close();
+}

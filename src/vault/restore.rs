@@ -1,0 +1,233 @@
+//! Getting the data back from a mirror, and content from a backup.
+//!
+//! What decides, and all keys, come from the mirror, which has everything that was acknowledged: so nobody erased comes back, no revoked
+//! token, and no shorter log. A backup gives content only, and of it only what the mirror's keys still open. The restored data is
+//! opened like any other before it takes its place: a log that is not the pinned one, or a top key that does not open, refuses it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio_stream::StreamExt as _;
+
+use super::start::{OBJECTS, StartError, database_folder};
+use super::verify::Verified;
+use super::{Sort, Vault, VaultLimits, VaultPaths};
+use crate::domain::ids::Revision;
+use crate::store::{Database, Objects, SledEngine, StoreError, Write, mirror, rows};
+
+/// Rows taken over in one go.
+const AT_ONCE: usize = 1024;
+
+/// Where the data is restored from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreFrom {
+    /// The newest mirror.
+    pub mirror: PathBuf,
+    /// A backup, for the content that the mirror does not have.
+    pub backup: Option<PathBuf>,
+}
+
+/// What a restore does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestoreStep {
+    /// Rows are read; so many bytes by now.
+    Rows(u64),
+    /// Objects are copied; so many by now.
+    Objects(u64),
+    /// Records are opened; so many by now.
+    Records(u64),
+}
+
+/// What a restore brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The epoch of the keys.
+    pub epoch: u64,
+    /// The entries of the log.
+    pub log_entries: u64,
+    /// Rows of content that came from the backup.
+    pub rows_of_backup: u64,
+    /// What opens, and what could not be brought back.
+    pub verified: Verified,
+}
+
+/// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. `progress` gets the bytes of rows done and to do,
+/// and how many objects were looked at.
+pub async fn backup(
+    from: &Path,
+    to: &Path,
+    progress: impl Fn(u64, u64, u64) + Clone + Send + 'static,
+) -> Result<(), StoreError> {
+    let (rows_from, rows_to, told) = (from.to_owned(), to.to_owned(), progress.clone());
+    // Objects first: a record's row comes after its objects, so that what the rows name is there.
+    let (from, to) = (Objects::open(&from.join(OBJECTS))?, Objects::open(&to.join(OBJECTS))?);
+    let mut count = 0;
+    from.copy_all(&to, || {
+        count += 1;
+        progress(0, 0, count);
+    })
+    .await?;
+    let copy = move || mirror::copy_rows(&rows_from, &rows_to, |done, all| told(done, all, count));
+    let copied = tokio::task::spawn_blocking(copy).await;
+    copied.unwrap_or(Err(StoreError::Stopping))
+}
+
+impl Vault {
+    /// Restores the data directory, which must not be there, and opens every record once. Nothing takes its place before it has
+    /// opened under the root key and contains the pinned log.
+    pub async fn restore(
+        paths: VaultPaths,
+        limits: VaultLimits,
+        from: RestoreFrom,
+        progress: impl Fn(RestoreStep) + Clone + Send + 'static,
+    ) -> Result<Restored, StartError> {
+        if std::fs::read_dir(&paths.data).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(StartError::Exists(paths.data.display().to_string()));
+        }
+        let beside = beside(&paths.data);
+        remove(&beside)?;
+        let restored = restore_beside(&paths, &beside, limits, &from, &progress).await;
+        if restored.is_err() {
+            remove(&beside)?;
+            return restored;
+        }
+        let replaced = std::fs::remove_dir(&paths.data).or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        });
+        let moved = replaced.and_then(|()| std::fs::rename(&beside, &paths.data));
+        let parent = paths.data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let moved = moved.and_then(|()| std::fs::File::open(parent)?.sync_all());
+        moved.map_err(|source| StoreError::Io { doing: "moving the restored data to its place", source })?;
+        restored
+    }
+}
+
+async fn restore_beside(
+    paths: &VaultPaths,
+    beside: &Path,
+    limits: VaultLimits,
+    from: &RestoreFrom,
+    progress: &(impl Fn(RestoreStep) + Clone + Send + 'static),
+) -> Result<Restored, StartError> {
+    let (folder, source, told) = (beside.to_owned(), from.clone(), progress.clone());
+    let rows = move || restore_rows(&folder, &source, &told).map_err(StartError::from);
+    let rows_of_backup = super::start::on_a_thread(rows).await?;
+    restore_objects(beside, from, progress).await?;
+    open_and_verify(paths, beside, limits, rows_of_backup, progress).await
+}
+
+/// Where the data is restored before it takes its place.
+fn beside(data: &Path) -> PathBuf {
+    let mut name = data.as_os_str().to_owned();
+    name.push(".restoring");
+    name.into()
+}
+
+fn remove(folder: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::Io { doing: "removing what an earlier restore left", source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All rows of the mirror, and those of content that only the backup has; returns how many of these.
+fn restore_rows(folder: &Path, from: &RestoreFrom, progress: &impl Fn(RestoreStep)) -> Result<u64, StoreError> {
+    let db = SledEngine::open(&database_folder(folder))?;
+    let (sort, at) = mirror::read_back(&from.mirror, &db, |bytes| progress(RestoreStep::Rows(bytes)))?;
+    let mut taken = 0;
+    if let Some(backup) = &from.backup {
+        let scratch = folder.join("backup");
+        let older = SledEngine::open(&scratch)?;
+        mirror::read_back(backup, &older, |bytes| progress(RestoreStep::Rows(bytes)))?;
+        for kind in rows::CONTENT {
+            taken += take_over(&older, &db, kind)?;
+        }
+        drop(older);
+        remove(&scratch)?;
+    }
+    if taken > 0 || sort == Sort::Keys {
+        // What stands here now no mirror has: they begin anew.
+        let here = at.in_new_run().next();
+        db.apply(&[Write::Put { key: rows::position(), value: here.encode() }])?;
+    }
+    db.sync()?;
+    Ok(taken)
+}
+
+/// The rows of a kind that are in `from`, not in `to`, and of a record whose key `to` has.
+fn take_over(from: &dyn Database, to: &dyn Database, kind: rows::Kind) -> Result<u64, StoreError> {
+    let (mut next, end) = rows::all(kind);
+    let mut taken = 0;
+    loop {
+        let some = from.range(&next, &end, AT_ONCE)?;
+        let Some((last, _)) = some.last() else { return Ok(taken) };
+        next = rows::behind(last.clone());
+        let mut writes = Vec::new();
+        for (key, value) in some {
+            if to.get(&key)?.is_none() && has_key(from, to, kind, &key)? {
+                writes.push(Write::Put { key, value });
+            }
+        }
+        taken += writes.len() as u64;
+        to.apply(&writes)?;
+    }
+}
+
+/// Whether the record that a row belongs to has a key still. Uploads that were not complete are not taken over.
+fn has_key(from: &dyn Database, to: &dyn Database, kind: rows::Kind, key: &[u8]) -> Result<bool, StoreError> {
+    const DAMAGED: StoreError = StoreError::Damaged { what: "a row of the backup" };
+    let tenant = key.get(1..17).and_then(|id| id.try_into().ok()).map(crate::domain::ids::TenantId).ok_or(DAMAGED)?;
+    let (record, revision) = match kind {
+        rows::Kind::Record => {
+            rows::parse_record_piece(key).map(|(record, revision, _)| (record, revision)).ok_or(DAMAGED)?
+        }
+        rows::Kind::Index => (rows::parse_index(key).ok_or(DAMAGED)?, Revision::FIRST),
+        _ => return Ok(false),
+    };
+    let Some(first) = from.get(&rows::record_piece(tenant, record, revision, 0))? else { return Ok(false) };
+    let (head, _) = super::format::Head::decode(&first).map_err(|_| DAMAGED)?;
+    Ok(to.get(&rows::secret(head.handle, record, revision))?.is_some())
+}
+
+/// The objects of records whose keys are there: from the mirror, and what it does not have from the backup.
+async fn restore_objects(folder: &Path, from: &RestoreFrom, progress: &impl Fn(RestoreStep)) -> Result<(), StartError> {
+    let path = database_folder(folder);
+    let db = super::start::on_a_thread(move || Ok(Arc::new(SledEngine::open(&path)?))).await?;
+    let to = Objects::open(&folder.join(OBJECTS))?;
+    let mut count = 0;
+    for source in std::iter::once(&from.mirror).chain(&from.backup) {
+        let source = source.join(OBJECTS);
+        if !source.is_dir() {
+            continue;
+        }
+        let source = Objects::open(&source)?;
+        let mut objects = source.list_all();
+        while let Some(listed) = objects.next().await {
+            let (name, _) = listed?;
+            let (from, end) = rows::record_secrets(name.handle(), name.record());
+            if !db.range(&from, &end, 1)?.is_empty() {
+                source.copy(&to, name).await?;
+            }
+            count += 1;
+            progress(RestoreStep::Objects(count));
+        }
+    }
+    Ok(())
+}
+
+async fn open_and_verify(
+    paths: &VaultPaths,
+    folder: &Path,
+    limits: VaultLimits,
+    rows_of_backup: u64,
+    progress: &impl Fn(RestoreStep),
+) -> Result<Restored, StartError> {
+    let vault = Vault::open(VaultPaths { data: folder.to_owned(), ..paths.clone() }, limits).await?;
+    let verified = vault.verify(|records| progress(RestoreStep::Records(records))).await;
+    let (epoch, log_entries) = (vault.core.tree.top().row.top.epoch, vault.core.committer.log().size());
+    vault.close().await;
+    Ok(Restored { epoch, log_entries, rows_of_backup, verified: verified? })
+}

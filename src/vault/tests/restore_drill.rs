@@ -1,0 +1,236 @@
+//! The disk is lost, and the data comes back from a mirror; or what decides from a mirror, and content from a backup.
+
+use super::*;
+use crate::vault::restore::{RestoreFrom, RestoreStep, Restored, backup};
+
+impl House {
+    /// A house with a mirror of everything and one of the keys.
+    pub(super) async fn mirrored(limits: VaultLimits) -> Self {
+        let mut house = Self::with(limits).await;
+        house.mirrors = [("whole", Sort::Whole), ("keys", Sort::Keys)]
+            .map(|(name, sort)| MirrorPlace { directory: house.folder.path().join(name), sort })
+            .to_vec();
+        house
+    }
+
+    pub(super) fn mirror(&self, of: Sort) -> PathBuf {
+        self.mirrors.iter().find(|mirror| mirror.sort == of).unwrap().directory.clone()
+    }
+
+    pub(super) fn lose_the_disk(&self) {
+        std::fs::remove_dir_all(self.paths().data).unwrap();
+    }
+
+    pub(super) async fn restore(&self, from: Sort, backup: Option<PathBuf>) -> Result<Restored, StartError> {
+        let from = RestoreFrom { mirror: self.mirror(from), backup };
+        Vault::restore(self.paths(), self.limits.clone(), from, |_: RestoreStep| {}).await
+    }
+
+    pub(super) async fn back_up(&self, name: &str) -> PathBuf {
+        let to = self.folder.path().join(name);
+        backup(&self.mirror(Sort::Whole), &to, |_, _, _| {}).await.unwrap();
+        to
+    }
+}
+
+/// Waits until the mirrors have all: what is acknowledged before is up to their lag by then.
+async fn mirrored(vault: &Arc<Vault>) {
+    let wait = |core: &Arc<Core>| Ok(core.committer.mirrors().wait().map_err(CommitError::from)?);
+    vault.core.blocking(wait).await.unwrap();
+    until_equal("objects to copy", || vault.core.objects.behind(), 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restore_drill_the_disk_is_lost_at_every_step_of_an_epoch_and_all_that_was_acknowledged_is_there() {
+    let mut met = 0;
+    'operations: for after in 0..MANY {
+        for behind in [false, true] {
+            let house = House::mirrored(limits()).await;
+            let vault = house.open().await;
+            let ada = house.store(&vault, "ada", 60).await.unwrap();
+            let bert = house.store(&vault, "bert", 60).await.unwrap();
+            let long = house.store(&vault, "long", 150_000).await.unwrap();
+            let cara = house.store(&vault, "cara", 60).await.unwrap();
+            let receipt_of_cara = house.erase(&vault, "cara").await.unwrap();
+            mirrored(&vault).await;
+            house.fault.arm(after, behind);
+            let answer = house.erase(&vault, "ada").await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break 'operations;
+            }
+            met += 1;
+            let place = format!("operation {after}, behind: {behind}");
+            vault.close().await;
+            drop(vault);
+            house.lose_the_disk();
+
+            let restored = house.restore(Sort::Whole, None).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert!(restored.verified.is_whole(), "{place}: {:?}", restored.verified);
+            assert_eq!(house.provider().held().unwrap().len(), 1, "{place}");
+            let vault = house.open().await;
+            assert_eq!(house.read(&vault, bert).await, Some(text(60)), "{place}");
+            assert_eq!(house.read(&vault, long).await, Some(text(150_000)), "{place}");
+            assert_eq!(house.read(&vault, cara).await, None, "{place}: an erased customer is back");
+            let permit = house.permit(Action::CreateTranscript);
+            let again = vault.create_transcript(permit, chat("cara", 60), request("cara-again")).await.map(drop);
+            assert!(matches!(again, Err(VaultError::CustomerErased)), "{place}: {again:?}");
+            assert_eq!(house.erase(&vault, "cara").await.unwrap().erased, receipt_of_cara.erased, "{place}");
+            let is_there = house.read(&vault, ada).await.is_some();
+            if let Ok(receipt) = answer {
+                assert!(!is_there, "{place}: it was acknowledged as erased");
+                assert_eq!(house.erase(&vault, "ada").await.unwrap().erased, receipt.erased, "{place}");
+            }
+            house.erase(&vault, "ada").await.unwrap();
+            assert_eq!(house.read(&vault, ada).await, None, "{place}");
+            let dora = house.store(&vault, "dora", 60).await.unwrap();
+            assert_eq!(house.read(&vault, dora).await, Some(text(60)), "{place}");
+            vault.close().await;
+        }
+    }
+    assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restore_drill_backups_of_every_age_give_content_and_the_newest_keys_decide() {
+    const EPOCHS: usize = 50;
+    let house = House::mirrored(VaultLimits { leaf_entries: 2, segment_secrets: 2, ..limits() }).await;
+    let mut vault = house.open().await;
+    let mut living = Vec::new();
+    let mut erased = Vec::new();
+    for number in 0..EPOCHS + 10 {
+        living.push((
+            format!("customer-{number}"),
+            house.store(&vault, &format!("customer-{number}"), 60).await.unwrap(),
+        ));
+    }
+    let long = house.store(&vault, "long", 150_000).await.unwrap();
+    let (kept, lost_alone) = {
+        let of = |name: &str| (request(name), chat("two records", 60));
+        let mut ids = Vec::new();
+        for (request, chat) in [of("first"), of("second"), of("third")] {
+            let permit = house.permit(Action::CreateTranscript);
+            ids.push(vault.create_transcript(permit, chat, request).await.unwrap().content.id);
+        }
+        (vec![ids[0], ids[2]], ids[1])
+    };
+    let mut backups = Vec::new();
+    for epoch in 0..EPOCHS {
+        if [0, 1, 25, 49].contains(&epoch) {
+            mirrored(&vault).await;
+            backups.push((epoch, house.back_up(&format!("backup-{epoch}")).await));
+        }
+        if epoch == 30 {
+            vault
+                .erase(house.permit(Action::EraseRecord), Target::Record(lost_alone), erasure_of("one"))
+                .await
+                .unwrap();
+        }
+        let (of, record) = living.remove(0);
+        house.erase(&vault, &of).await.unwrap();
+        erased.push((of, record));
+    }
+    vault.reclaim().await.unwrap();
+    mirrored(&vault).await;
+    backups.push((EPOCHS, house.back_up("backup-now").await));
+    vault.close().await;
+    drop(vault);
+    // Only the keys are left, and one of the backups. Each time the mirrors begin anew, of what was restored.
+    for (epoch, backup) in backups {
+        house.lose_the_disk();
+        std::fs::remove_dir_all(house.mirror(Sort::Whole)).unwrap();
+        let restored = house.restore(Sort::Keys, Some(backup)).await.unwrap_or_else(|error| panic!("{epoch}: {error}"));
+        assert!(restored.verified.is_whole(), "backup of epoch {epoch}: {:?}", restored.verified);
+        assert_eq!(restored.verified.opened as usize, living.len() + 3, "backup of epoch {epoch}");
+        vault = house.open().await;
+        for (_, record) in &living {
+            assert_eq!(house.read(&vault, *record).await, Some(text(60)), "backup of epoch {epoch}");
+        }
+        for record in &kept {
+            assert_eq!(house.read(&vault, *record).await, Some(text(60)), "backup of epoch {epoch}");
+        }
+        assert_eq!(house.read(&vault, long).await, Some(text(150_000)), "backup of epoch {epoch}");
+        assert_eq!(house.read(&vault, lost_alone).await, None, "backup of epoch {epoch}");
+        for (of, record) in &erased {
+            assert_eq!(house.read(&vault, *record).await, None, "backup of epoch {epoch}: {of} is back");
+            let stored = house.store(&vault, of, 60).await;
+            assert!(matches!(stored, Err(VaultError::CustomerErased)), "backup of epoch {epoch}: {of}: {stored:?}");
+        }
+        mirrored(&vault).await;
+        vault.close().await;
+        drop(vault);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restore_drill_without_the_newest_mirror_it_is_refused_and_nothing_is_changed() {
+    let house = House::mirrored(limits()).await;
+    let vault = house.open().await;
+    house.store(&vault, "ada", 60).await.unwrap();
+    house.store(&vault, "bert", 60).await.unwrap();
+    mirrored(&vault).await;
+    let old = house.back_up("old").await;
+    house.erase(&vault, "ada").await.unwrap();
+    mirrored(&vault).await;
+    let of_this_epoch = house.back_up("of-this-epoch").await;
+    house.store(&vault, "cara", 60).await.unwrap();
+    vault.close().await;
+    drop(vault);
+    let data = house.paths().data;
+    assert!(matches!(house.restore(Sort::Whole, None).await, Err(StartError::Exists(_))), "data is there");
+    house.lose_the_disk();
+    let attempt = async |mirror: &std::path::Path| {
+        let from = RestoreFrom { mirror: mirror.to_owned(), backup: None };
+        let paths = VaultPaths { mirrors: Vec::new(), ..house.paths() };
+        Vault::restore(paths, house.limits.clone(), from, |_: RestoreStep| {}).await
+    };
+    let before_the_erasure = attempt(&old).await;
+    assert!(matches!(before_the_erasure, Err(StartError::WrongRootKey { .. })), "{before_the_erasure:?}");
+    let before_the_pin = attempt(&of_this_epoch).await;
+    assert!(matches!(before_the_pin, Err(StartError::RolledBack { .. })), "{before_the_pin:?}");
+    let nothing = attempt(&house.folder.path().join("nothing")).await;
+    assert!(matches!(nothing, Err(StartError::Vault(VaultError::Store(StoreError::NoMirror { .. })))), "{nothing:?}");
+    assert!(!data.exists() && !data.with_extension("restoring").exists());
+    assert!(house.restore(Sort::Whole, None).await.unwrap().verified.is_whole());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_mirror_is_dead_no_erasure_is_final_and_everything_else_goes_on() {
+    let house = House::mirrored(limits()).await;
+    let vault = house.open().await;
+    let ada = house.store(&vault, "ada", 60).await.unwrap();
+    mirrored(&vault).await;
+    let (dir, away) = (house.mirror(Sort::Whole), house.folder.path().join("away"));
+    std::fs::rename(&dir, &away).unwrap();
+    std::fs::write(&dir, b"").unwrap();
+    house.store(&vault, "bert", 60).await.unwrap();
+    let refused = house.erase(&vault, "ada").await.unwrap_err();
+    let words = refused.to_string();
+    assert!(words.contains("whole") && words.contains("not acknowledged"), "{words}");
+    assert_eq!(house.provider().held().unwrap().len(), 1, "it was refused before a key was staged");
+    assert_eq!(house.read(&vault, ada).await, None, "it is refused to everybody from the moment it was asked for");
+    let cara = house.store(&vault, "cara", 60).await.unwrap();
+    assert_eq!(house.read(&vault, cara).await, Some(text(60)));
+    // A start finds it as it is, and does not wait.
+    vault.close().await;
+    drop(vault);
+    let vault = house.open().await;
+    assert_eq!(house.final_erasures(&vault), 0);
+    assert_eq!(house.read(&vault, cara).await, Some(text(60)));
+    std::fs::remove_file(&dir).unwrap();
+    std::fs::rename(&away, &dir).unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while let Err(error) = house.erase(&vault, "ada").await {
+        assert!(std::time::Instant::now() < end, "{error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(house.final_erasures(&vault), 1);
+    vault.close().await;
+    drop(vault);
+    house.lose_the_disk();
+    assert!(house.restore(Sort::Whole, None).await.unwrap().verified.is_whole());
+    let vault = house.open().await;
+    assert_eq!(house.read(&vault, ada).await, None);
+    assert_eq!(house.read(&vault, cara).await, Some(text(60)));
+    vault.close().await;
+}
