@@ -5,6 +5,7 @@
 mod limits;
 mod template;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -69,15 +70,14 @@ pub struct MirrorDirectories {
 const MAX_MIRRORS: usize = 4;
 
 impl MirrorDirectories {
-    fn check(&self, data: &Path) -> Result<(), (&'static str, &'static str)> {
-        let mut all: Vec<_> = self.directories.iter().chain(&self.keys_only).collect();
-        let count = all.len();
-        all.sort();
-        all.dedup();
-        if count > MAX_MIRRORS || all.len() < count {
+    fn check(&self, data: &Path, folder: &Path) -> Result<(), (&'static str, &'static str)> {
+        let all = || self.directories.iter().chain(&self.keys_only);
+        let (data, places) = (folder.join(data), all().map(|path| folder.join(path)).collect::<BTreeSet<_>>());
+        if all().count() > MAX_MIRRORS || places.len() < all().count() {
             return Err(("directories", "and mirrors.keys_only name up to 4 different directories together"));
         }
-        if all.into_iter().any(|dir| dir.as_os_str().is_empty() || dir.starts_with(data) || data.starts_with(dir)) {
+        let is_one_in_the_other = |place: &PathBuf| place.starts_with(&data) || data.starts_with(place);
+        if all().any(|path| path.as_os_str().is_empty()) || places.iter().any(is_one_in_the_other) {
             return Err(("directories", "and mirrors.keys_only must not lie in data.dir, nor data.dir in them"));
         }
         Ok(())
@@ -303,18 +303,19 @@ impl Config {
             line: error.span().map_or(1, |span| line_at(text, span.start)),
             problem: error.message().to_owned(),
         })?;
-        config.check().map_err(|(section, key, problem)| ConfigError::Value {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        config.check(folder).map_err(|(section, key, problem)| ConfigError::Value {
             path: path.to_owned(),
             line: line_of(text, section, key),
             key: format!("{section}.{key}"),
             problem,
         })?;
-        config.start_paths_at(path.parent().unwrap_or(Path::new("")));
+        config.start_paths_at(folder);
         Ok(config)
     }
 
-    /// The first value that is not allowed: section, key, and what to do.
-    fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
+    /// The first value that is not allowed: section, key, and what to do. Paths start at `folder`.
+    fn check(&self, folder: &Path) -> Result<(), (&'static str, &'static str, String)> {
         let refuse = |section, key, problem: &str| Err((section, key, problem.to_owned()));
         match (&self.listen.tls, self.listen.plaintext_on_loopback) {
             (None, false) => {
@@ -350,7 +351,7 @@ impl Config {
         if let Err((key, problem)) = self.root_key.check() {
             return refuse("root_key", key, problem);
         }
-        if let Err((key, problem)) = self.mirrors.check(&self.data.dir) {
+        if let Err((key, problem)) = self.mirrors.check(&self.data.dir, folder) {
             return refuse("mirrors", key, problem);
         }
         self.limits.first_out_of_range().map_or(Ok(()), |(key, problem)| Err(("limits", key, problem)))

@@ -93,6 +93,21 @@ pub enum CliError {
     /// There is nobody to ask.
     #[error("not erased: no terminal to confirm on; give --yes if you mean it")]
     NobodyToAsk,
+    /// A directory that is no mirror of the configuration.
+    #[error("{} is not among the mirrors of the configuration: oubliette mirror status lists them", directory.display())]
+    NoSuchMirror {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// No mirror to copy.
+    #[error("there is no mirror of everything to copy: make one (oubliette mirror add), or name one (--from-mirror)")]
+    NoMirror,
+    /// Something does not open.
+    #[error("{count} records are damaged or missing: restore from a mirror, or ask whoever looks after the disks")]
+    NotWhole {
+        /// How many.
+        count: u64,
+    },
     /// One file for the receipts of many.
     #[error(
         "not erased: each customer of a list has a receipt of its own; erase without --receipt, and get each by its id (oubliette receipt get)"
@@ -282,6 +297,8 @@ impl CliError {
             | Self::MissingDetails { .. }
             | Self::NotConfirmed
             | Self::NobodyToAsk
+            | Self::NoSuchMirror { .. }
+            | Self::NoMirror
             | Self::ReceiptOfMany => Kind::Usage,
             Self::TooLong { .. } | Self::ChatFile { .. } | Self::NotVerified(_) => Kind::BadInput,
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Idle { .. } => Kind::Unavailable,
@@ -303,6 +320,7 @@ impl CliError {
             | Self::Protocol { .. }
             | Self::Vault(_)
             | Self::NoRandom
+            | Self::NotWhole { .. }
             | Self::Interrupted => Kind::Other,
         }
     }

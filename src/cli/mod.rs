@@ -17,11 +17,13 @@ mod details;
 pub mod errors;
 mod files;
 pub mod init;
+mod mirror;
 mod names;
 pub mod output;
 mod pages;
 mod receipt;
 mod record;
+mod restore;
 mod root_key;
 pub mod serve;
 pub mod settings;
@@ -59,6 +61,21 @@ enum Command {
     /// Change the key that signs the log
     #[command(subcommand)]
     SigningKey(signing_key::SigningKeyCommand),
+    /// Look after the mirrors of the data
+    #[command(subcommand)]
+    Mirror(mirror::MirrorCommand),
+    /// Copy a mirror to a backup, while the service goes on
+    #[command(after_help = restore::BACKUP_EXAMPLES)]
+    Backup(restore::BackupArgs),
+    /// Restore lost data from a mirror, or from a backup and the newest mirror
+    #[command(after_help = restore::RESTORE_EXAMPLES)]
+    Restore(restore::RestoreArgs),
+    /// Open every record, and name those that do not open
+    #[command(after_help = restore::VERIFY_EXAMPLES)]
+    Verify(serve::PlaceArgs),
+    /// Give disk space back
+    #[command(after_help = restore::COMPACT_EXAMPLES)]
+    Compact(serve::PlaceArgs),
     /// Measure a service of its own on this machine
     Bench(bench::BenchArgs),
     /// Show on a real server what the vault promises, and check each step
@@ -119,6 +136,10 @@ impl Cli {
             Command::Bench(args) => args.json,
             Command::RootKey(command) => command.wants_json(),
             Command::SigningKey(command) => command.wants_json(),
+            Command::Mirror(command) => command.wants_json(),
+            Command::Backup(args) => args.place.json,
+            Command::Restore(args) => args.place.json,
+            Command::Verify(place) | Command::Compact(place) => place.json,
             Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
@@ -148,6 +169,11 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Bench(args) => bench::run(args).await,
         Command::RootKey(command) => root_key::run(command).await,
         Command::SigningKey(command) => signing_key::run(command).await,
+        Command::Mirror(command) => mirror::run(command).await,
+        Command::Backup(args) => restore::backup(args).await,
+        Command::Restore(args) => restore::restore(args).await,
+        Command::Verify(place) => restore::verify(place).await,
+        Command::Compact(place) => restore::compact(place).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
     }

@@ -157,6 +157,15 @@ pub fn progress_bar(wanted: bool, total_bytes: Option<u64>) -> ProgressBar {
     bar.with_style(ProgressStyle::with_template(template).expect("the templates are constant and well formed"))
 }
 
+/// A line that says how far something is: on standard error, when it is a terminal and `wanted`; otherwise nothing.
+pub fn progress_line(wanted: bool) -> ProgressBar {
+    if !wanted || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
+    ProgressBar::no_length().with_style(style.expect("the template is constant and well formed"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

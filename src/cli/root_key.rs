@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::errors::CliError;
 use super::output::{self, Output};
-use super::serve::{self, RefusedToServe};
+use super::serve::{self, PlaceArgs, RefusedToServe};
 use crate::config::Config;
 use crate::vault::{ReplicaStatus, Vault};
 
@@ -53,17 +53,6 @@ pub enum RootKeyCommand {
         #[command(flatten)]
         place: PlaceArgs,
     },
-}
-
-/// Of which vault.
-#[derive(clap::Args)]
-pub struct PlaceArgs {
-    /// The configuration of the service
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Print one JSON document, and errors as JSON on standard error
-    #[arg(long)]
-    json: bool,
 }
 
 /// The replicas.

@@ -40,6 +40,17 @@ pub struct ServeArgs {
     config: PathBuf,
 }
 
+/// Of which vault.
+#[derive(clap::Args)]
+pub struct PlaceArgs {
+    /// The configuration of the service
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print one JSON document, and errors as JSON on standard error
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RefusedToServe {
@@ -302,7 +313,7 @@ fn mirrors(MirrorDirectories { directories, keys_only }: &MirrorDirectories) -> 
     whole.chain(keys_only.iter().map(|directory| place(directory, Sort::Keys))).collect()
 }
 
-fn vault_limits(config: &Config) -> VaultLimits {
+pub(super) fn vault_limits(config: &Config) -> VaultLimits {
     let limits = &config.limits;
     VaultLimits {
         epoch_window: Duration::from_millis(config.root_key.epoch_window_ms()),

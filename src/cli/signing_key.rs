@@ -1,10 +1,8 @@
 //! `oubliette signing-key`: the key that signs the log. It works on a vault that nobody serves at the moment.
 
-use std::path::PathBuf;
-
 use super::errors::CliError;
 use super::output::Output;
-use super::serve::{self, RefusedToServe};
+use super::serve::{self, PlaceArgs, RefusedToServe};
 use crate::config::Config;
 use crate::vault::Vault;
 
@@ -25,21 +23,10 @@ Example:
 pub enum SigningKeyCommand {
     /// Sign the log with a fresh key from now on, and destroy the present one
     #[command(after_help = ROTATE_EXAMPLES)]
-    Rotate(KeyArgs),
+    Rotate(PlaceArgs),
     /// Make a new key in the place of one that is lost
     #[command(after_help = REPLACE_EXAMPLES)]
-    Replace(KeyArgs),
-}
-
-/// Of which vault.
-#[derive(clap::Args)]
-pub struct KeyArgs {
-    /// The configuration of the service
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Print one JSON document, and errors as JSON on standard error
-    #[arg(long)]
-    json: bool,
+    Replace(PlaceArgs),
 }
 
 impl SigningKeyCommand {

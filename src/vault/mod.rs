@@ -14,6 +14,7 @@
 //!
 //! See `erasure`.
 
+mod compact;
 mod core;
 mod customer;
 mod download;
@@ -50,6 +51,7 @@ pub use crate::root_key::ReplicaStatus;
 pub use crate::root_key::{MediumClass, Pkcs11Place};
 pub use crate::store::mirror::{MirrorPlace, MirrorStatus, Sort};
 pub use crate::store::{CommitError, StoreError};
+pub use compact::Compacted;
 pub use download::{Download, RequestedSpan};
 pub use erasure::{Erasure, Target};
 pub use error::{QuotaKind, VaultError};
@@ -59,7 +61,7 @@ pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
 pub use receipts::Receipt;
 pub use records::RequestKey;
-pub use restore::{RestoreFrom, RestoreStep, Restored, backup};
+pub use restore::{RestoreFrom, RestoreStep, Restored, backup, mirror_content};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
 pub use verify::Verified;

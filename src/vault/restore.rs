@@ -51,6 +51,11 @@ pub struct Restored {
     pub verified: Verified,
 }
 
+/// How many groups a mirror has, and how many bytes its rows take; `None` where there is no whole copy.
+pub fn mirror_content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
+    mirror::content(directory)
+}
+
 /// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. `progress` gets the bytes of rows done and to do,
 /// and how many objects were looked at.
 pub async fn backup(

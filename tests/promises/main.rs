@@ -12,6 +12,7 @@ mod hsm;
 mod idempotency;
 mod kill;
 mod loot;
+mod mirrors;
 mod model;
 mod old_bytes;
 mod operator;

@@ -11,7 +11,7 @@ use oubliette::api::v1;
 use oubliette::crypto::secret::KEY_BYTES;
 use oubliette::domain::codec::{hex, unhex};
 
-use crate::fixture::{Server, files_below, token_for};
+use crate::fixture::{Server, files_below, oubliette, token_for};
 use crate::loot::Loot;
 use crate::paper::{Paper, code, erase};
 use crate::tell;
@@ -28,7 +28,13 @@ const WINDOW: usize = 8;
 async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_or_in_the_metrics() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let metrics = format!("\"127.0.0.1:{port}\"");
-    let settings = [("log.level", "\"trace\""), ("metrics.address", &metrics), ("limits.part_bytes", "65536")];
+    let settings = [
+        ("log.level", "\"trace\""),
+        ("metrics.address", &metrics),
+        ("limits.part_bytes", "65536"),
+        ("mirrors.directories", "[\"mirror\"]"),
+        ("mirrors.keys_only", "[\"mirror-of-keys\"]"),
+    ];
     let mut server = Server::start_with(&settings).await;
     let mut needles = Needles::default();
     let tokens = people(&server, &mut needles).await;
@@ -58,7 +64,14 @@ async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_o
     shown.iter().for_each(|metrics| scanned.scan(&needles, "the metrics", metrics.as_bytes()));
     scanned.scan_file(&needles, &server.log_file());
     scanned.scan_file(&needles, &server.log_file().with_file_name("stderr"));
-    files_below(&server.data_dir()).iter().for_each(|file| scanned.scan_file(&needles, file));
+    let copied =
+        oubliette(&["backup", "--to"]).arg(server.dir().join("backup")).arg("--config").arg(server.config()).output();
+    assert!(copied.unwrap().status.success());
+    for folder in ["data", "mirror", "mirror-of-keys", "backup"] {
+        let files = files_below(&server.dir().join(folder));
+        assert!(files.len() > 1, "nothing in {folder}");
+        files.iter().for_each(|file| scanned.scan_file(&needles, file));
+    }
     tell(&format!(
         "raw scan: {} texts in {} forms, {} keys before and after the erasure ({} windows); {} files, {} bytes",
         needles.texts,

@@ -337,6 +337,12 @@ fn newest_of_ours(
     Ok(Some((newest, mirrored)))
 }
 
+/// How many groups a mirror has, and how many bytes its rows take; `None` where there is no whole copy.
+pub fn content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
+    let newest = stream::newest(&Directory::to_read(directory))?;
+    Ok(newest.map(|(stream, at)| (at.sequence, stream.bytes)))
+}
+
 /// Writes what a mirror holds into `db`, which must be empty; returns what it holds and where it ends.
 pub fn read_back(
     directory: &Path,

@@ -1,0 +1,178 @@
+//! `oubliette mirror`: where the data is mirrored to, and how far the mirrors are. Changes are made in the configuration, and hold from the
+//! next start of the service on.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml_edit::{Array, DocumentMut, Item, Table, Value};
+
+use super::errors::CliError;
+use super::output::{self, Output};
+use super::serve::{self, PlaceArgs};
+use crate::config::Config;
+use crate::vault::{MirrorPlace, Sort, mirror_content};
+
+const ADD_EXAMPLES: &str = "Restart the service afterwards: it makes the first copy while it serves.
+
+Examples:
+  oubliette mirror add /mnt/b/oubliette --config /var/lib/oubliette/oubliette.toml
+  oubliette mirror add /mnt/c/oubliette-keys --keys-only --config /var/lib/oubliette/oubliette.toml";
+
+const STATUS_EXAMPLES: &str = "Example:
+  oubliette mirror status --config /var/lib/oubliette/oubliette.toml";
+
+const REMOVE_EXAMPLES: &str =
+    "Restart the service afterwards. What stands in the directory stays: after the next erasure it opens nothing.
+
+Example:
+  oubliette mirror remove /mnt/b/oubliette --config /var/lib/oubliette/oubliette.toml";
+
+/// What to do with the mirrors.
+#[derive(clap::Subcommand)]
+pub enum MirrorCommand {
+    /// Show the mirrors, and up to where each has everything
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(PlaceArgs),
+    /// Mirror to one more directory
+    #[command(after_help = ADD_EXAMPLES)]
+    Add {
+        /// The directory, on another disk; made if it is not there
+        directory: PathBuf,
+        /// Without content: small, and enough to open a backup of the content
+        #[arg(long)]
+        keys_only: bool,
+        /// Of which vault.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Mirror to a directory no more
+    #[command(after_help = REMOVE_EXAMPLES)]
+    Remove {
+        /// The directory
+        directory: PathBuf,
+        /// Of which vault.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+}
+
+#[derive(Serialize)]
+struct MirrorsView {
+    mirrors: Vec<MirrorView>,
+}
+
+#[derive(Serialize)]
+struct MirrorView {
+    directory: String,
+    keys_only: bool,
+    /// How many groups of writes it has; `None` where there is no whole copy yet.
+    groups: Option<u64>,
+    bytes: Option<u64>,
+    problem: Option<String>,
+}
+
+impl MirrorView {
+    fn new(place: MirrorPlace) -> Self {
+        let found = mirror_content(&place.directory);
+        let (groups, bytes) = found.as_ref().ok().and_then(|content| *content).unzip();
+        let problem = match found {
+            Err(error) => Some(error.to_string()),
+            Ok(None) => Some("no whole copy yet".to_owned()),
+            Ok(Some(_)) => None,
+        };
+        let directory = place.directory.display().to_string();
+        Self { directory, keys_only: place.sort == Sort::Keys, groups, bytes, problem }
+    }
+}
+
+impl MirrorsView {
+    fn text(&self) -> String {
+        let row = |one: &MirrorView| {
+            let what = if one.keys_only { "keys only" } else { "everything" };
+            let state = match (&one.problem, one.groups, one.bytes) {
+                (Some(problem), ..) => problem.clone(),
+                (None, groups, bytes) => {
+                    format!("{} groups, {} bytes", groups.unwrap_or_default(), bytes.unwrap_or_default())
+                }
+            };
+            output::row(&[(&one.directory, 32), (what, 10), (&state, 0)])
+        };
+        if self.mirrors.is_empty() {
+            return "no mirrors: one lost disk loses everything (oubliette mirror add)\n".to_owned();
+        }
+        self.mirrors.iter().map(row).collect()
+    }
+}
+
+impl MirrorCommand {
+    fn place(&self) -> &PlaceArgs {
+        match self {
+            Self::Status(place) | Self::Add { place, .. } | Self::Remove { place, .. } => place,
+        }
+    }
+
+    /// Whether errors are to be told as JSON.
+    pub fn wants_json(&self) -> bool {
+        self.place().json
+    }
+}
+
+/// Runs the command.
+pub async fn run(command: MirrorCommand) -> Result<(), CliError> {
+    serve::keep_private();
+    let (file, json) = (command.place().config.clone(), command.wants_json());
+    let before = Config::load(&file)?;
+    match command {
+        MirrorCommand::Status(_) => {}
+        MirrorCommand::Add { directory, keys_only, .. } => {
+            let directory = absolute(&directory)?;
+            let list = if keys_only { "keys_only" } else { "directories" };
+            change(&file, |mirrors| array(mirrors, list).map(|array| array.push(directory.display().to_string())))?;
+        }
+        MirrorCommand::Remove { directory, .. } => {
+            let directory = absolute(&directory)?;
+            if !serve::vault_paths(&before).mirrors.iter().any(|mirror| mirror.directory == directory) {
+                return Err(CliError::NoSuchMirror { directory });
+            }
+            let folder = file.parent().map(Path::to_owned).unwrap_or_default();
+            let is_it = |value: &Value| value.as_str().is_some_and(|path| folder.join(path) == directory);
+            change(&file, |mirrors| {
+                for list in ["directories", "keys_only"] {
+                    array(mirrors, list)?.retain(|value| !is_it(value));
+                }
+                Some(())
+            })?;
+        }
+    }
+    let mirrors = serve::vault_paths(&Config::load(&file)?).mirrors;
+    let view = move || MirrorsView { mirrors: mirrors.into_iter().map(MirrorView::new).collect() };
+    let view = tokio::task::spawn_blocking(view).await.map_err(|_| CliError::Interrupted)?;
+    Output::stdout(json).result(&view, MirrorsView::text)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, CliError> {
+    std::path::absolute(path).map_err(|source| CliError::File { doing: "find", path: path.to_owned(), source })
+}
+
+/// A list of `[mirrors]`, made where it is missing.
+fn array<'a>(mirrors: &'a mut Table, list: &str) -> Option<&'a mut Array> {
+    mirrors.entry(list).or_insert(Item::Value(Value::Array(Array::new()))).as_array_mut()
+}
+
+/// Changes `[mirrors]` in the configuration and leaves every other byte as it is. A change that would make a configuration that is
+/// refused is not written.
+fn change(file: &Path, change: impl FnOnce(&mut Table) -> Option<()>) -> Result<(), CliError> {
+    let failed = |doing| move |source| CliError::File { doing, path: file.to_owned(), source };
+    let text = std::fs::read_to_string(file).map_err(failed("read"))?;
+    let malformed = || std::io::Error::new(std::io::ErrorKind::InvalidData, "[mirrors] is not a table of lists");
+    let mut document: DocumentMut = text.parse().map_err(|_| failed("change")(malformed()))?;
+    let mirrors = document.entry("mirrors").or_insert(Item::Table(Table::new())).as_table_mut();
+    mirrors.and_then(change).ok_or_else(|| failed("change")(malformed()))?;
+    let new = file.with_extension("toml.new");
+    std::fs::write(&new, document.to_string()).map_err(failed("write"))?;
+    let placed = Config::load(&new).map_err(CliError::from).and_then(|_| {
+        let synced = std::fs::File::open(&new).and_then(|file| file.sync_all());
+        synced.and_then(|()| std::fs::rename(&new, file)).map_err(failed("replace"))
+    });
+    placed.inspect_err(|_| drop(std::fs::remove_file(&new)))
+}

@@ -1,0 +1,211 @@
+//! `oubliette backup`, `restore`, `verify`, `compact`: copies of the data, and the data itself.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::errors::CliError;
+use super::output::{self, Output};
+use super::serve::{self, PlaceArgs, RefusedToServe};
+use crate::config::Config;
+use crate::vault::{self, RestoreFrom, RestoreStep, Sort, Vault, VaultError, Verified};
+
+pub(super) const BACKUP_EXAMPLES: &str = "The service goes on meanwhile. A second backup to the same directory copies only what is new.
+A backup holds no root key, and opens only with a mirror that is up to date: keep the root key's replicas and the mirrors safe as well.
+
+Example:
+  oubliette backup --to /mnt/tape/oubliette --config /var/lib/oubliette/oubliette.toml";
+
+pub(super) const RESTORE_EXAMPLES: &str = "For data that is lost: data.dir must be empty or not there. Nothing takes its place before it was opened under the root key.
+Whoever was erased stays erased, whatever the age of a backup.
+
+Examples:
+  oubliette restore --from-mirror /mnt/b/oubliette --config /var/lib/oubliette/oubliette.toml
+  oubliette restore --from /mnt/tape/oubliette --mirror /mnt/c/oubliette-keys --config /var/lib/oubliette/oubliette.toml";
+
+pub(super) const VERIFY_EXAMPLES: &str =
+    "Opens every record with the keys of today, and names those that do not open. Stop the service before.
+
+Example:
+  oubliette verify --config /var/lib/oubliette/oubliette.toml";
+
+pub(super) const COMPACT_EXAMPLES: &str =
+    "Gives disk space back: the database is written anew. Stop the service before; there must be room for a second one.
+
+Example:
+  oubliette compact --config /var/lib/oubliette/oubliette.toml";
+
+/// Where to.
+#[derive(clap::Args)]
+pub struct BackupArgs {
+    /// The backup's directory
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// The mirror to copy [default: the first one of everything]
+    #[arg(long, value_name = "DIR")]
+    from_mirror: Option<PathBuf>,
+    /// Of which vault.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Where from.
+#[derive(clap::Args)]
+pub struct RestoreArgs {
+    /// A mirror that has everything
+    #[arg(long, value_name = "DIR", required_unless_present = "from")]
+    from_mirror: Option<PathBuf>,
+    /// A backup, for content; what decides comes from --mirror
+    #[arg(long, value_name = "DIR", conflicts_with = "from_mirror", requires = "mirror")]
+    from: Option<PathBuf>,
+    /// The newest mirror
+    #[arg(long, value_name = "DIR", conflicts_with = "from_mirror")]
+    mirror: Option<PathBuf>,
+    /// Of which vault.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+#[derive(Serialize)]
+struct VerifiedView {
+    opened: u64,
+    erased: u64,
+    damaged: u64,
+    missing: u64,
+    named: Vec<NamedView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<RestoredView>,
+}
+
+#[derive(Serialize)]
+struct NamedView {
+    record_id: String,
+    problem: &'static str,
+}
+
+#[derive(Serialize)]
+struct RestoredView {
+    epoch: u64,
+    log_entries: u64,
+    rows_of_backup: u64,
+}
+
+impl VerifiedView {
+    fn new(verified: &Verified, restored: Option<RestoredView>) -> Self {
+        let named = verified.named.iter().map(|(id, problem)| NamedView { record_id: id.to_string(), problem });
+        Self {
+            opened: verified.opened,
+            erased: verified.erased,
+            damaged: verified.damaged,
+            missing: verified.missing,
+            named: named.collect(),
+            restored,
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(RestoredView { epoch, log_entries, rows_of_backup }) = &self.restored {
+            text.push_str(&format!(
+                "restored to epoch {epoch}, with {log_entries} entries of the log; {rows_of_backup} rows of content came from the backup\n"
+            ));
+        }
+        text.push_str(&format!(
+            "{} records open, {} are erased and not yet removed, {} are damaged, {} have a key and no content\n",
+            self.opened, self.erased, self.damaged, self.missing
+        ));
+        text.extend(self.named.iter().map(|one| output::row(&[(&one.record_id, 36), (one.problem, 0)])));
+        text
+    }
+}
+
+/// A line that says how far it is, where somebody looks.
+fn spinner(json: bool) -> ProgressBar {
+    output::progress_line(!json)
+}
+
+/// Runs `backup`.
+pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
+    serve::keep_private();
+    let paths = serve::vault_paths(&Config::load(&args.place.config)?);
+    let configured =
+        paths.mirrors.iter().find(|mirror| mirror.sort == Sort::Whole).map(|mirror| mirror.directory.clone());
+    let from = args.from_mirror.or(configured).ok_or(CliError::NoMirror)?;
+    let bar = spinner(args.place.json);
+    let told = bar.clone();
+    let last = std::sync::Arc::new(Mutex::new((0, 0)));
+    let seen = std::sync::Arc::clone(&last);
+    let progress = move |rows_bytes: u64, _all: u64, objects: u64| {
+        *seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (rows_bytes, objects);
+        told.set_message(format!("{objects} objects, {rows_bytes} bytes of rows"));
+    };
+    let done = vault::backup(&from, &args.to, progress).await;
+    bar.finish_and_clear();
+    done.map_err(VaultError::from)?;
+    let (rows_bytes, objects) = *last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let document = serde_json::json!({ "from": from, "to": args.to, "rows_bytes": rows_bytes, "objects": objects });
+    Output::stdout(args.place.json).result(&document, |_| {
+        format!(
+            "{} is up to date with {}: {rows_bytes} bytes of rows, {objects} objects\n",
+            args.to.display(),
+            from.display()
+        )
+    })
+}
+
+/// Runs `restore`.
+pub async fn restore(args: RestoreArgs) -> Result<(), CliError> {
+    serve::keep_private();
+    let config = Config::load(&args.place.config)?;
+    let paths = serve::vault_paths(&config);
+    let mirror = args.from_mirror.or(args.mirror).ok_or(CliError::NoMirror)?;
+    let bar = spinner(args.place.json);
+    let told = bar.clone();
+    let progress = move |step| {
+        told.set_message(match step {
+            RestoreStep::Rows(bytes) => format!("rows: {bytes} bytes"),
+            RestoreStep::Objects(count) => format!("objects: {count}"),
+            RestoreStep::Records(count) => format!("records opened: {count}"),
+        });
+    };
+    let from = RestoreFrom { mirror, backup: args.from };
+    let restored = Vault::restore(paths.clone(), serve::vault_limits(&config), from, progress).await;
+    bar.finish_and_clear();
+    let restored = restored.map_err(|source| RefusedToServe::vault(&paths, source))?;
+    let about = RestoredView {
+        epoch: restored.epoch,
+        log_entries: restored.log_entries,
+        rows_of_backup: restored.rows_of_backup,
+    };
+    Output::stdout(args.place.json).result(&VerifiedView::new(&restored.verified, Some(about)), VerifiedView::text)
+}
+
+/// Runs `verify`; an error if something is damaged or missing.
+pub async fn verify(place: PlaceArgs) -> Result<(), CliError> {
+    serve::keep_private();
+    let vault = serve::open_vault(&Config::load(&place.config)?).await?;
+    let bar = spinner(place.json);
+    let verified = vault.verify(|count| bar.set_message(format!("records opened: {count}"))).await;
+    bar.finish_and_clear();
+    vault.close().await;
+    let verified = verified?;
+    Output::stdout(place.json).result(&VerifiedView::new(&verified, None), VerifiedView::text)?;
+    if verified.is_whole() { Ok(()) } else { Err(CliError::NotWhole { count: verified.damaged + verified.missing }) }
+}
+
+/// Runs `compact`.
+pub async fn compact(place: PlaceArgs) -> Result<(), CliError> {
+    serve::keep_private();
+    let paths = serve::vault_paths(&Config::load(&place.config)?);
+    let bar = spinner(place.json);
+    let told = bar.clone();
+    let compacted = Vault::compact(paths.clone(), move |rows| told.set_message(format!("rows: {rows}"))).await;
+    bar.finish_and_clear();
+    let done = compacted.map_err(|source| RefusedToServe::vault(&paths, source))?;
+    let document = serde_json::json!({ "rows": done.rows, "bytes_before": done.before, "bytes_after": done.after });
+    Output::stdout(place.json).result(&document, |_| {
+        format!("{} rows; the database took {} bytes and takes {} now\n", done.rows, done.before, done.after)
+    })
+}

@@ -1,0 +1,167 @@
+//! A disk is lost, and nothing else: what was acknowledged comes back from a mirror, who was erased does not; by the commands that an
+//! operator has.
+
+use std::fs;
+use std::path::Path;
+
+use oubliette::api::v1;
+use serde_json::Value;
+use tonic::Code;
+
+use crate::fixture::{PURPOSES, Server, files_below, oubliette, words};
+use crate::wire::{Caller, assert_refused, chat, metadata};
+
+/// Runs a command of the operator, and returns what it says as JSON.
+fn told(server: &Server, arguments: &[&str]) -> Value {
+    let output = oubliette(arguments).arg("--json").arg("--config").arg(server.config()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", words(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn refused(server: &Server, arguments: &[&str], expected: &[&str]) {
+    let output = oubliette(arguments).arg("--config").arg(server.config()).output().unwrap();
+    assert!(!output.status.success(), "{arguments:?}: {}", words(&output));
+    for expected in expected {
+        assert!(words(&output).contains(expected), "not `{expected}` in: {}", words(&output));
+    }
+}
+
+/// Waits until a whole copy stands in a mirror.
+async fn first_copy(server: &Server) {
+    crate::wire::until("whole copies", async || {
+        let mirrors = told(server, &["mirror", "status"])["mirrors"].clone();
+        mirrors.as_array().unwrap().iter().all(|mirror| mirror["problem"].is_null())
+    })
+    .await;
+}
+
+fn size(folder: &Path) -> u64 {
+    files_below(folder).iter().map(|file| file.metadata().unwrap().len()).sum()
+}
+
+async fn assert_all_is_as_before(server: &Server, token: &str, of_bob: &v1::Record, call: &v1::Record, content: &[u8]) {
+    let reader = Caller::of(server, token).await;
+    reader.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
+    let (_, read) = reader.call(&call.record_id, PURPOSES[0], None).await.unwrap();
+    assert!(read == content, "a recording came back with other bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_keys_and_the_erased_stay_erased() {
+    let mut server = Server::start_with(&[("limits.part_bytes", "65536")]).await;
+    let people = server.tenant_with_people("acme").await;
+    assert_eq!(server.stop().await.code(), Some(0));
+    let (whole, keys, backup) = (server.dir().join("whole"), server.dir().join("keys"), server.dir().join("backup"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let before = fs::read_to_string(server.config()).unwrap();
+    told(&server, &["mirror", "add", &path(&whole)]);
+    let listed = told(&server, &["mirror", "add", "--keys-only", &path(&keys)])["mirrors"].clone();
+    assert_eq!((listed[0]["keys_only"].as_bool(), listed[1]["keys_only"].as_bool()), (Some(false), Some(true)));
+    let after = fs::read_to_string(server.config()).unwrap();
+    let comments = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
+    assert_eq!(comments(&after), comments(&before), "a comment of the configuration is lost");
+    refused(&server, &["mirror", "remove", "/nowhere"], &["not among the mirrors"]);
+    refused(&server, &["mirror", "add", &path(&server.data_dir().join("x"))], &["must not lie in data.dir"]);
+    server.restart().await;
+    first_copy(&server).await;
+
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let officer = Caller::of(&server, &people.privacy_officer).await;
+    let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    let of_ada = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
+    let of_bob = ingest.store_chat(chat("chat-0002", "bob")).await.unwrap();
+    let call = ingest.store_call(metadata("call-0001", "bob"), &content).await.unwrap();
+    ingest.store_chat(chat("chat-0003", "cleo")).await.unwrap();
+    officer.erase("erase-0001", "cleo").await.unwrap();
+    // While it serves; and again, where only what is new is copied.
+    told(&server, &["backup", "--to", &path(&backup)]);
+    let at_first = size(&backup);
+    let of_ada_later = ingest.store_chat(chat("chat-0004", "ada")).await.unwrap();
+    told(&server, &["backup", "--to", &path(&backup)]);
+    assert!(size(&backup) > at_first);
+    let receipt = officer.erase("erase-0002", "ada").await.unwrap();
+
+    server.kill9();
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    let restored = told(&server, &["restore", "--from-mirror", &path(&whole)]);
+    assert_eq!((restored["damaged"].as_u64(), restored["missing"].as_u64()), (Some(0), Some(0)), "{restored}");
+    refused(&server, &["restore", "--from-mirror", &path(&whole)], &["holds a vault already"]);
+    server.restart().await;
+    first_copy(&server).await;
+    assert_all_is_as_before(&server, &people.supervisor, &of_bob, &call, &content).await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    for (request, customer) in [("chat-0011", "ada"), ("chat-0012", "cleo")] {
+        assert_refused(ingest.store_chat(chat(request, customer)).await, Code::FailedPrecondition, "CUSTOMER_ERASED");
+    }
+    assert_eq!(officer.receipt(&receipt.receipt_id).await.unwrap().receipt_id, receipt.receipt_id);
+    let of_dora = ingest.store_chat(chat("chat-0013", "dora")).await.unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+
+    // The mirror of everything is lost too. The backup has ada's records, and the keys do not.
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    fs::remove_dir_all(&whole).unwrap();
+    refused(&server, &["restore", "--from", &path(&backup), "--mirror", &path(&backup)], &["put the newest root key"]);
+    refused(&server, &["restore", "--from-mirror", &path(&whole)], &["holds no whole mirror"]);
+    assert!(!server.data_dir().exists());
+    let restored = told(&server, &["restore", "--from", &path(&backup), "--mirror", &path(&keys)]);
+    assert_eq!(restored["damaged"], 0, "{restored}");
+    // What was stored after the backup could not come back, and is named.
+    assert_eq!(
+        (restored["missing"].as_u64(), &restored["named"][0]["record_id"]),
+        (Some(1), &Value::from(of_dora.record_id))
+    );
+    server.restart().await;
+    first_copy(&server).await;
+    assert_all_is_as_before(&server, &people.supervisor, &of_bob, &call, &content).await;
+    let reader = Caller::of(&server, &people.supervisor).await;
+    for gone in [&of_ada, &of_ada_later] {
+        assert_refused(reader.chat(&gone.record_id, PURPOSES[0]).await, Code::NotFound, "NOT_FOUND");
+    }
+    let again = Caller::of(&server, &people.ingest).await.store_chat(chat("chat-0021", "ada")).await;
+    assert_refused(again, Code::FailedPrecondition, "CUSTOMER_ERASED");
+    assert_eq!(server.stop().await.code(), Some(0));
+
+    told(&server, &["mirror", "remove", &path(&keys)]);
+    assert_eq!(told(&server, &["mirror", "status"])["mirrors"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_names_what_is_damaged_and_compact_gives_space_back() {
+    let mut server = Server::start_with(&[("limits.part_bytes", "65536")]).await;
+    let people = server.tenant_with_people("acme").await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    let mut living = Vec::new();
+    for number in 0..60 {
+        let stored = ingest.store_chat(chat(&format!("chat-{number:04}"), &format!("person-{number}"))).await.unwrap();
+        living.push(stored.record_id);
+    }
+    let people_to_erase: Vec<String> = (20..60).map(|number| format!("person-{number}")).collect();
+    let ids: Vec<&str> = people_to_erase.iter().map(String::as_str).collect();
+    officer.erase_list("erase-0001", &ids).await.unwrap();
+    let call = ingest.store_call(metadata("call-0001", "person-1"), &[7; 150_000]).await.unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+    let whole = told(&server, &["verify"]);
+    assert_eq!(
+        (whole["opened"].as_u64(), whole["damaged"].as_u64(), whole["missing"].as_u64()),
+        (Some(21), Some(0), Some(0)),
+        "{whole}"
+    );
+    let compacted = told(&server, &["compact"]);
+    let (from, to) = (compacted["bytes_before"].as_u64().unwrap(), compacted["bytes_after"].as_u64().unwrap());
+    assert!(to < from, "{compacted}");
+    assert_eq!(told(&server, &["verify"]), whole, "a record is lost");
+
+    let part = files_below(&server.data_dir().join("objects")).pop().unwrap();
+    let mut bytes = fs::read(&part).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, bytes).unwrap();
+    let output = oubliette(&["verify", "--json"]).arg("--config").arg(server.config()).output().unwrap();
+    assert!(!output.status.success(), "{}", words(&output));
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((said["damaged"].as_u64(), &said["named"][0]["record_id"]), (Some(1), &Value::from(call.record_id)));
+    server.restart().await;
+    Caller::of(&server, &people.supervisor).await.chat(&living[0], PURPOSES[0]).await.unwrap();
+}
