@@ -343,6 +343,12 @@ pub fn content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
     Ok(newest.map(|(stream, at)| (at.sequence, stream.bytes)))
 }
 
+/// Everything that was ever written into the files of a mirror that are there, whatever counts of it: for whoever attacks them.
+#[cfg(test)]
+pub(crate) fn every_write(directory: &Path) -> Result<Vec<Write>, StoreError> {
+    stream::every_write(&Directory::to_read(directory))
+}
+
 /// Writes what a mirror holds into `db`, which must be empty; returns what it holds and where it ends.
 pub fn read_back(
     directory: &Path,

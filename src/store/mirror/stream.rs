@@ -156,6 +156,25 @@ fn walk(
     }
 }
 
+/// All writes in all files, also of generations that are not whole.
+#[cfg(test)]
+pub(super) fn every_write(medium: &dyn Medium) -> Result<Vec<Write>, StoreError> {
+    let mut all = Vec::new();
+    for (generation, _, parts) in generations(medium)? {
+        for part in parts {
+            walk(medium, &generation.file(part), |frame| {
+                match frame {
+                    Frame::Complete(_) => {}
+                    Frame::Rows(rows) => all.extend(rows.into_iter().map(|(key, value)| Write::Put { key, value })),
+                    Frame::Group(_, writes) => all.extend(writes),
+                }
+                Ok(())
+            })?;
+        }
+    }
+    Ok(all)
+}
+
 /// Writes what the newest whole generation holds into `db`, which is empty; returns where it ends.
 pub(super) fn replay(
     medium: &dyn Medium,

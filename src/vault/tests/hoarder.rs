@@ -2,7 +2,7 @@
 //! He reaches nothing of whoever was erased, and everything of everybody else, with the same attack.
 //!
 //! What he keeps is more than any images could show: every version of every row that was ever handed to the disk, also of batches that
-//! failed. He knows no index and trusts none: every key that he reaches is tried on every wrapped secret.
+//! failed; what stands in the files of mirrors and backups, whatever counts of it; and what a restore or a compaction wrote. He knows no index and trusts none: every key that he reaches is tried on every wrapped secret.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -26,7 +26,7 @@ impl Hoard {
         for write in writes {
             if let Write::Put { key, value } = write {
                 let versions = rows.entry(key.clone()).or_default();
-                if versions.last() != Some(value) {
+                if !versions.contains(value) {
                     versions.push(value.clone());
                 }
             }
@@ -154,6 +154,10 @@ struct Coverage {
     shared_epochs: usize,
     aborted_epochs: usize,
     restarts: usize,
+    restores: usize,
+    restores_from_backups: usize,
+    compactions: usize,
+    rows_of_mirrors: usize,
     pages_that_came_and_went: usize,
 }
 
@@ -162,6 +166,8 @@ struct History {
     house: House,
     vault: Option<Arc<Vault>>,
     hoard: Arc<Hoard>,
+    /// What stood in the files of mirrors and backups, alone.
+    copies: Hoard,
     chance: Chance,
     living: BTreeMap<String, Vec<RecordId>>,
     erased: BTreeMap<String, Vec<RecordId>>,
@@ -184,7 +190,7 @@ impl Chance {
 
 impl History {
     async fn begin(seed: u64, leaf_entries: usize) -> Self {
-        let house = House::with(VaultLimits {
+        let house = House::mirrored(VaultLimits {
             leaf_entries,
             segment_secrets: 3,
             tenant_erasure_delay: Duration::ZERO,
@@ -196,9 +202,10 @@ impl History {
         hoard.keep_all(&db);
         drop(db);
         let vault = Some(house.open().await);
+        let copies = Hoard::default();
         let (chance, coverage) = (Chance(seed), Coverage::default());
         let (living, erased) = (BTreeMap::new(), BTreeMap::new());
-        Self { house, vault, hoard, chance, living, erased, coverage, next: 0 }
+        Self { house, vault, hoard, copies, chance, living, erased, coverage, next: 0 }
     }
 
     fn vault(&self) -> &Arc<Vault> {
@@ -250,7 +257,7 @@ impl History {
             let people: Vec<_> =
                 self.living.iter().filter(|(_, records)| records.len() > 1).map(|(of, _)| of.clone()).collect();
             if people.is_empty() {
-                return;
+                break;
             }
             let of = people[self.chance.below(people.len())].clone();
             let records = self.living.get_mut(&of).unwrap();
@@ -295,7 +302,10 @@ impl History {
         self.house.fault.arm(after, behind);
         let answer = self.house.erase(self.vault(), &of).await;
         self.coverage.aborted_epochs += usize::from(!self.house.fault.was_missed() && answer.is_err());
-        self.restart(false).await;
+        match self.chance.below(2) {
+            0 => self.restart(false).await,
+            _ => self.lose_the_disk(None).await,
+        }
         self.house.erase(self.vault(), &of).await.unwrap();
         let records = self.living.remove(&of).unwrap();
         self.erased.insert(of, records);
@@ -312,6 +322,58 @@ impl History {
         self.coverage.restarts += 1;
     }
 
+    /// Keeps what stands in the files of the mirrors and of a backup.
+    fn keep_copies(&mut self, backup: Option<&PathBuf>) {
+        let mirrors = [Sort::Whole, Sort::Keys].map(|sort| self.house.mirror(sort));
+        for directory in mirrors.iter().chain(backup) {
+            let writes = crate::store::mirror::every_write(directory).unwrap();
+            self.coverage.rows_of_mirrors += writes.len();
+            self.copies.keep(&writes);
+            self.hoard.keep(&writes);
+        }
+    }
+
+    /// The disk is lost, and the data restored: from the mirror of everything, or from that of the keys and a backup.
+    async fn lose_the_disk(&mut self, backup: Option<PathBuf>) {
+        let vault = self.vault.take().unwrap();
+        vault.close().await;
+        drop(vault);
+        self.keep_copies(backup.as_ref());
+        self.house.lose_the_disk();
+        self.coverage.restores += 1;
+        self.coverage.restores_from_backups += usize::from(backup.is_some());
+        let from = if backup.is_some() { Sort::Keys } else { Sort::Whole };
+        let restored = self.house.restore(from, backup).await.unwrap();
+        assert_eq!((restored.verified.damaged, restored.verified.missing), (0, 0));
+        self.open().await;
+    }
+
+    /// A backup, an erasure after it, and the loss of all but the backup and the keys.
+    async fn lose_all_but_a_backup(&mut self) {
+        restore_drill::mirrored(self.vault()).await;
+        let backup = self.house.back_up(&format!("backup-{}", self.coverage.restores)).await;
+        self.erase(1).await;
+        self.lose_the_disk(Some(backup)).await;
+    }
+
+    /// The database is written anew.
+    async fn compact(&mut self) {
+        let vault = self.vault.take().unwrap();
+        vault.close().await;
+        drop(vault);
+        Vault::compact(self.house.paths(), |_| {}).await.unwrap();
+        self.coverage.compactions += 1;
+        self.open().await;
+    }
+
+    /// Opens the vault on a database that something else than the service has written.
+    async fn open(&mut self) {
+        let db = SledEngine::open(&start::database_folder(&self.house.paths().data)).unwrap();
+        self.hoard.keep_all(&db);
+        drop(db);
+        self.vault = Some(self.house.open().await);
+    }
+
     /// The attack, after everything else; it needs the provider of now, and no service.
     async fn attack(mut self) -> (Attack, BTreeSet<RecordId>, BTreeSet<RecordId>, Coverage) {
         let vault = self.vault.take().unwrap();
@@ -320,9 +382,12 @@ impl History {
         let erased_people: Vec<_> = whole.map(|of| pseudonym(&keys, &customer(of))).collect();
         vault.close().await;
         drop(vault);
+        self.keep_copies(None);
         let provider = self.house.provider();
         assert_eq!(provider.held().unwrap().len(), 1);
+        let with_copies = attack(&self.copies, &provider).opened;
         let attack = attack(&self.hoard, &provider);
+        assert_eq!(with_copies, attack.opened, "the mirrors do not hold what the disks held");
         for person in &erased_people {
             assert!(!attack.links.contains(person), "a page that opens links an erased person to a handle");
         }
@@ -347,13 +412,16 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
             if step == 100 {
                 history.erase_a_tenant().await;
             }
-            match history.chance.below(24) {
+            match history.chance.below(32) {
                 _ if step < 20 => history.put().await,
                 0 => history.erase(1).await,
                 1 => history.erase(3).await,
                 2 => history.erase_with_a_fault().await,
                 3 => history.restart(true).await,
                 4 | 5 => history.erase_records().await,
+                6 if step % 2 == 0 => history.lose_the_disk(None).await,
+                6 => history.compact().await,
+                7 => history.lose_all_but_a_backup().await,
                 _ => history.put().await,
             }
         }
@@ -384,6 +452,10 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
             ("erasures that shared an epoch", coverage.shared_epochs),
             ("aborted epochs", coverage.aborted_epochs),
             ("restarts", coverage.restarts),
+            ("restores", coverage.restores),
+            ("restores from backups", coverage.restores_from_backups),
+            ("compactions", coverage.compactions),
+            ("rows of mirrors", coverage.rows_of_mirrors),
             ("pages that stay closed", coverage.pages_that_came_and_went),
         ] {
             assert!(count > 0, "{place}: the history had no {what}");

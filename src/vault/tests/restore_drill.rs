@@ -34,7 +34,7 @@ impl House {
 }
 
 /// Waits until the mirrors have all: what is acknowledged before is up to their lag by then.
-async fn mirrored(vault: &Arc<Vault>) {
+pub(super) async fn mirrored(vault: &Arc<Vault>) {
     let wait = |core: &Arc<Core>| Ok(core.committer.mirrors().wait().map_err(CommitError::from)?);
     vault.core.blocking(wait).await.unwrap();
     until_equal("objects to copy", || vault.core.objects.behind(), 0).await;
