@@ -1,9 +1,9 @@
 //! What an erasure costs: alone and in batches of 1,000, with few and many customers in the tree, of customers with one record and with
-//! 10,000. In one process, through the vault's own doors; what gRPC adds, `oubliette bench` shows. Receipt, ledger and pin are included.
+//! 10,000; and what a mirror adds to all that and to storing. In one process, through the vault's own doors; what gRPC adds, `oubliette bench` shows. Receipt, ledger and pin are included.
 //!
 //! ```text
 //! cargo bench --bench erasure                                     1,000 and 100,000 customers
-//! OUBLIETTE_BENCH_CUSTOMERS=1000,1000000 cargo bench --bench erasure
+//! OUBLIETTE_BENCH_CUSTOMERS=1000,1000000 OUBLIETTE_BENCH_MIRRORS=0 cargo bench --bench erasure
 //! ```
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ use oubliette::domain::ids::{
 use oubliette::domain::principal::{Principal, Role};
 use oubliette::domain::record::{Channel, Details, LegalBasis, NewTranscript, Speaker, Turn};
 use oubliette::domain::tenant::{Quotas, RuleSet, TenantSettings};
-use oubliette::vault::{RequestKey, RootKeyPlace, Target, Vault, VaultLimits, VaultPaths};
+use oubliette::vault::{MirrorPlace, RequestKey, RootKeyPlace, Sort, Target, Vault, VaultLimits, VaultPaths};
 use zeroize::Zeroizing;
 
 const WRITERS: usize = 64;
@@ -61,11 +61,13 @@ fn purpose() -> Purpose {
 }
 
 impl House {
-    async fn build() -> Self {
+    async fn build(mirrors: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let root_key = RootKeyPlace::File { paths: vec![at("root.key")], may_share_device: true };
         let paths = VaultPaths { data: at("data"), root_key, signing_key: at("signing.key"), mirrors: Vec::new() };
+        let mirror = |number| MirrorPlace { directory: at(&format!("mirror-{number}")), sort: Sort::Whole };
+        let paths = VaultPaths { mirrors: (0..mirrors).map(mirror).collect(), ..paths };
         let limits = VaultLimits { erasures_per_hour: u64::MAX, disk_reserve_bytes: 0, ..VaultLimits::default() };
         let vault = Vault::create(paths, limits, Origin::parse("bench").unwrap()).await.unwrap();
         let access = Access::new(Policies::default_policy());
@@ -164,9 +166,9 @@ fn person(number: usize) -> String {
     format!("person-{number:08}")
 }
 
-async fn measure(customers: usize) {
-    println!("{customers} customers");
-    let house = Arc::new(House::build().await);
+async fn measure(customers: usize, mirrors: usize) {
+    println!("{customers} customers, mirrors: {mirrors}");
+    let house = Arc::new(House::build(mirrors).await);
     house.fill("chat", customers, person).await;
     house.fill("many", MANY_RECORDS * WITH_MANY, |number| format!("busy-{:04}", number % WITH_MANY)).await;
     let alone = ALONE.min(customers / 3);
@@ -198,11 +200,15 @@ async fn measure(customers: usize) {
 
 fn main() {
     let sizes = std::env::var("OUBLIETTE_BENCH_CUSTOMERS").unwrap_or_else(|_| "1000,100000".to_owned());
-    let sizes: Vec<usize> = sizes.split(',').map(|size| size.trim().parse().unwrap()).collect();
+    let mirrors = std::env::var("OUBLIETTE_BENCH_MIRRORS").unwrap_or_else(|_| "0,1".to_owned());
+    let numbers = |text: &str| text.split(',').map(|number| number.trim().parse().unwrap()).collect::<Vec<usize>>();
+    let (sizes, mirrors) = (numbers(&sizes), numbers(&mirrors));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for size in sizes {
-            measure(size).await;
+            for mirrors in &mirrors {
+                measure(size, *mirrors).await;
+            }
         }
     });
 }
