@@ -17,7 +17,7 @@
 //! | [`root_key`](crate::root_key) | holds the keys outside: the root key, in files or a security module, and the one that signs the log | decides which key counts: the database names it |
 //! | [`access`](crate::access) | tells who calls and what they may | looks at records |
 //! | [`audit`](crate::audit) | the bytes of ledger entries, their Merkle tree, signed checkpoints, proofs and receipts | holds anything personal |
-//! | [`store`](crate::store) | makes rows and objects durable | sees a secret |
+//! | [`store`](crate::store) | makes rows and objects durable, here and on mirrors | sees a secret |
 //! | [`vault`](crate::vault) | knows the order of steps | names a cipher, sled or gRPC |
 //! | [`api`](crate::api) | speaks gRPC | decides |
 //! | [`cli`](crate::cli) | speaks to people | opens the data of a running service |

@@ -1,7 +1,7 @@
 //! # Erasure
 //!
-//! After an acknowledged erasure, someone who holds every past image of the data directory and everything the service has today, the root
-//! key included, recovers nothing of what was erased; and everybody else's records still open. This chapter says how, why it holds, how
+//! After an acknowledged erasure, someone who holds every past image of the data directory, every backup and mirror, and everything the
+//! service has today, the root key included, recovers nothing of what was erased; and everybody else's records still open. This chapter says how, why it holds, how
 //! to check it, and where it ends.
 //!
 //! ## What can be erased
@@ -22,7 +22,7 @@
 //! | 1 | ledger entry, tombstone, what is pending; the fence is closed: reads and writes are refused, open streams are cut off | resumed at start |
 //! | 2 | the provider stages a new root key under a random id | the database does not name it: destroyed, then 2 again with another |
 //! | 3 | one batch: every page on the path under a fresh key, the top key under the staged root key, what is owed | goes on with 5 |
-//! | 4 | (mirrors would be waited for here; there are none yet) | |
+//! | 4 | every mirror has everything up to here | waited for again |
 //! | 5 | the provider destroys the old root key, and is probed: listed afresh, and tried on what the old key wrapped | goes on with 5 |
 //! | 6 | ledger entry with all that the receipt states | repeated; one entry |
 //!
@@ -105,7 +105,7 @@
 //!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time.
 //! - *All of it is gone.* Then every record is gone, as if all were erased. There is no back door.
 //! - *The service says that the database is an older copy.* The pin beside the root key remembers a log that this database does not contain.
-//!   Put the newest data back.
+//!   Put the newest data back, or restore from the newest mirror.
 //!
 //! The signing key is another matter: it opens nothing. `oubliette signing-key rotate` replaces it, `replace` makes a new one where it is lost;
 //! both are entries of the log, and old receipts check under the old public key.
@@ -113,10 +113,12 @@
 //! ## How an auditor checks it
 //!
 //! - `cargo test hoarder` keeps every version of every row that was ever handed to the disk, through erasures of records, customers and
-//!   tenants, failures and restarts, and tries every key that today's root key reaches on all of it: nothing of the erased opens, all of the
-//!   living does. Exhaustively for small trees; and with four faults planted, each of which must let it win.
+//!   tenants, failures, restarts, lost disks, restores and compactions, and all that stands in the files of mirrors and backups, and tries
+//!   every key that today's root key reaches on all of it: nothing of the erased opens, all of the living does. Exhaustively for small trees; and with four faults planted, each of which must let it win.
 //! - `cargo test crash_matrix` fails disk and provider at every operation, before its effect and behind it, with providers that lie and
 //!   inserts that race.
+//! - `cargo test restore_drill` loses the disk at every step of an epoch and restores it from a mirror, grafts backups 0 to 50 epochs old onto
+//!   the newest keys, and tries stale mirrors.
 //! - `cargo test protocol` checks the protocol as a model in all its states in small, with a mirror, crashes, lost disks and restores; and finds
 //!   five wrong orders of steps.
 //! - `cargo test old_bytes` finds old pages in sled's raw file, and fails to open them.
@@ -127,5 +129,8 @@
 //!
 //! - Copies that were read out before, and keys taken from live memory before the epoch.
 //! - Images of the root key's own medium. A root key on the device of the data is refused unless accepted, and then every receipt says so.
-//! - What the differences between two images taken moments apart tell; and the order in which sled wrote its log, which tells the same.
+//! - What the differences between two images taken moments apart tell. The order in which sled wrote its log tells the same; so does a mirror,
+//!   which keeps the groups in their order until a new base is made: which tombstone was written shortly before which reclaim job can be
+//!   seen there, so whoever has a mirror of that time and today's keys may tie an erased person to the orphaned handle, and to the times of
+//!   its records. Their content stays noise.
 //! - An upload that broke off: its secret's row is removed, and the secret is shredded with its customer, not by an epoch of its own.

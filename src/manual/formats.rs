@@ -52,6 +52,20 @@
 //!
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
+//! **position**: how many groups the committer wrote (8), and the random name of the run of the service that wrote the last one (16).
+//!
+//! ## Mirrors and backups
+//!
+//! A directory: `rows/` with the row files, `objects/` as in the data directory. A row file is named by its generation (8 hexadecimal
+//! digits), `w` (everything) or `k` (keys only), and its number (8 digits), joined by `-`; about 64 MiB later the next one begins. The file
+//! `<generation>-<sort>-complete` says that the generation's base is whole; in it stands the leaf hash of the ledger's first entry, which
+//! tells one vault's mirrors from another's.
+//!
+//! A row file is a sequence of frames: length (4), `SHA-256(0x00 || body)`, body. Body: 1 and a list of rows of the base (framed key, framed
+//! value); or 2, position, list of writes (framed key, option of the framed value: none removes the row); or 3 and a position: the base is
+//! whole, and all groups up to there are in. Applied in order they give the rows as they stood after the last group. What follows the last
+//! whole frame of the last file was cut by a crash. A backup is a copy of one generation, and of the objects.
+//!
 //! ## The root key's file
 //!
 //! Five pages of 4,096 bytes, each a text filled up with spaces, overwritten in place and synced:

@@ -21,6 +21,30 @@
 //!
 //! `DIR/signing.key` signs the log, and so every receipt. Keep it out of the backups of the data too.
 //!
+//! ## Mirrors, backups, restores
+//!
+//! An erasure makes every older copy of the keys useless, also those that one would like to restore from. So an ordinary copy of the data
+//! directory is no backup. What is:
+//!
+//! - A *mirror* is a directory on another disk that gets every committed group of rows and every object, sealed as they are:
+//!   `oubliette mirror add /mnt/b/oubliette --config ...`, then restart the service; it makes the first copy while it serves. Rows are on it
+//!   some milliseconds later, objects a moment later. Roles, tokens, settings, receipts and erasures are acknowledged only when all mirrors have
+//!   them. `--keys-only` goes without content: small, and enough to open a backup of the content. `mirror status` shows how far each is.
+//! - *A mirror that fails* (unmounted, full, too slow) stops erasures and changes of roles and tokens (`NOT_MIRRORED`, and the log says which and
+//!   why), and nothing else. It is tried again every five seconds, and goes on where it was; if it missed something, with a new copy.
+//!   To go on without it: `oubliette mirror remove`, and restart.
+//! - A *backup* is a copy of a mirror: `oubliette backup --to /mnt/tape/oubliette`, while the service goes on; a second one copies what is new.
+//!   **It opens only together with the newest mirror**, at least one of the keys: so keep that mirror somewhere else than the data.
+//! - *Restoring*: stop the service, and see that `data.dir` is empty or gone. `oubliette restore --from-mirror DIR` brings back the newest state;
+//!   `oubliette restore --from BACKUP --mirror DIR` takes all keys and everything that decides from the mirror, and content from the backup. It opens
+//!   every record, and names those that it could not bring back. Nobody who was erased comes back, whatever the age of the backup. A mirror
+//!   that is not the newest is refused, because its log does not contain the pinned one or the root key does not open it; nothing is
+//!   changed then. After a restore from keys and a backup the mirrors begin anew with what was restored: put one aside that still has more.
+//! - `oubliette verify` opens every record of a stopped service, and names what does not open. `oubliette compact` writes the database anew and
+//!   gives back what sled keeps of replaced rows.
+//!
+//! The root key is in none of these. Without it they are noise.
+//!
 //! ## Tenants and people
 //!
 //! Admins of `system` create tenants and set quotas; admins of a tenant manage its settings, principals and tokens. Neither reads
@@ -35,6 +59,8 @@
 //! | full up to its reserve | erasure, audit and reads go on; free space, or lower `limits.disk_reserve_bytes` for a while |
 //! | memory is not locked | set `LimitMEMLOCK=infinity` for the service, or run without swap or with an encrypted one |
 //! | the erasure is not final (`ERASURE_NOT_FINAL`) | the log says why, most often the root key's medium; the customer is refused to everybody meanwhile. Repeat the request: it goes on where it stopped. After a restart it goes on by itself |
+//! | it is not on its mirrors yet (`NOT_MIRRORED`) | `oubliette mirror status`, and the log: the mirror's disk. Repeat the call then |
+//! | the mirror is newer than this database | this database is an older copy: restore from the mirror |
 //! | does not verify | the record was damaged or tampered with; nothing of it was released |
 //!
 //! ## sled

@@ -2,7 +2,7 @@
 //!
 //! ## The hoarder
 //!
-//! He has every image of the data directory, objects included, and everything the service has today, the root key included. Why an erasure
+//! He has every image of the data directory, objects included, every mirror and backup, and everything the service has today, the root key included. Why an erasure
 //! holds against him, and where that ends, stands in [`erasure`](super::erasure).
 //!
 //! ## What others can do
@@ -29,5 +29,6 @@
 //!   nothing, up to 400 KiB where the network is full), TLS and the kernel had taken may still arrive. All the rest is cut off.
 //! - How long a list takes: a page looks at up to `limits.list_scan_rows` rows, also such as the caller may not see; a page that is not full
 //!   and not the last tells that there are as many.
-//! - There is no mirror and no backup yet: a lost disk is lost data.
+//! - What a mirror had not got yet when the disk was lost: some milliseconds of rows, a second or so of objects. Nothing that a receipt, a
+//!   signed log or an erasure rests on.
 //! - What a raw image of sled's log tells by the order in which it was written: it is as the differences of two images.

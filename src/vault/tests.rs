@@ -6,13 +6,14 @@ mod faulty;
 mod hoarder;
 mod linking;
 mod restore_drill;
+mod softhsm;
 mod tenants;
 
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use faulty::{Fault, FaultyDisk, FaultyKey, Lie};
+use faulty::{Fault, FaultyDisk, FaultyKey, Lie, Provider};
 use hoarder::Hoard;
 use zeroize::Zeroizing;
 
@@ -29,7 +30,7 @@ use crate::domain::record::{
     Channel, Details, FindBy, LegalBasis, NewRecording, NewTranscript, RecordFilter, Speaker, Turn,
 };
 use crate::domain::tenant::{Quotas, RuleSet, TenantSettings};
-use crate::root_key::{FileRootKey, RootKey as _, SigningKeyFile};
+use crate::root_key::{FileRootKey, Pkcs11RootKey, SigningKeyFile};
 use crate::store::{Row, SledEngine, rows};
 
 /// Operations that an erasure or a write makes at most; more would mean that the fault is never met.
@@ -44,6 +45,8 @@ struct House {
     hoard: Arc<Hoard>,
     limits: VaultLimits,
     mirrors: Vec<MirrorPlace>,
+    /// Where the root key is, if in a security module.
+    hsm: Option<Pkcs11Place>,
     tenant: TenantId,
 }
 
@@ -53,11 +56,15 @@ impl House {
     }
 
     async fn with(limits: VaultLimits) -> Self {
+        Self::on(limits, None).await
+    }
+
+    async fn on(limits: VaultLimits, hsm: Option<Pkcs11Place>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::new(Policies::default_policy());
         let (fault, lie, hoard) = (Arc::default(), Arc::default(), Arc::default());
         let mirrors = Vec::new();
-        let mut house = Self { folder, access, fault, lie, hoard, limits, mirrors, tenant: TenantId([0; 16]) };
+        let mut house = Self { folder, access, fault, lie, hoard, limits, mirrors, hsm, tenant: TenantId([0; 16]) };
         let vault = Vault::create(house.paths(), house.limits.clone(), origin()).await.unwrap();
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
@@ -73,13 +80,19 @@ impl House {
         self.folder.path().join("root.key")
     }
 
-    fn provider(&self) -> FileRootKey {
-        FileRootKey::open(&[self.root_key()]).unwrap()
+    fn provider(&self) -> Provider {
+        match &self.hsm {
+            None => Provider::File(FileRootKey::open(&[self.root_key()]).unwrap()),
+            Some(place) => Provider::Hsm(Pkcs11RootKey::open(place.clone()).unwrap()),
+        }
     }
 
     fn paths(&self) -> VaultPaths {
         let at = |name: &str| self.folder.path().join(name);
-        let root_key = RootKeyPlace::File { paths: vec![self.root_key()], may_share_device: true };
+        let root_key = match &self.hsm {
+            None => RootKeyPlace::File { paths: vec![self.root_key()], may_share_device: true },
+            Some(place) => RootKeyPlace::Pkcs11(place.clone()),
+        };
         VaultPaths { data: at("data"), root_key, signing_key: at("signing.key"), mirrors: self.mirrors.clone() }
     }
 

@@ -1,5 +1,6 @@
 //! A disk and a root key provider that do what they are told and fail where they are told to.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,9 @@ use super::hoarder::Hoard;
 use crate::crypto::key_wrap;
 use crate::crypto::secret::Key;
 use crate::domain::clock::Timestamp;
-use crate::root_key::{FileRootKey, HeldKey, Holds, KeyFileError, MediumClass, Pin, RootKey, RootKeyError, RootKeyId};
+use crate::root_key::{
+    FileRootKey, HeldKey, Holds, KeyFileError, MediumClass, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId,
+};
 use crate::store::{Database, Row, SledEngine, StoreError, Write};
 
 /// One operation that fails: the one after `left` others, before its effect or behind it.
@@ -17,13 +20,23 @@ pub(super) struct Fault {
     left: AtomicUsize,
     is_armed: AtomicBool,
     behind: AtomicBool,
+    /// What happens then instead: the operation meets it as it is.
+    event: Mutex<Option<Event>>,
 }
+
+type Event = Box<dyn Fn() + Send>;
 
 impl Fault {
     pub fn arm(&self, after: usize, behind: bool) {
         self.left.store(after, Ordering::SeqCst);
         self.behind.store(behind, Ordering::SeqCst);
         self.is_armed.store(true, Ordering::SeqCst);
+    }
+
+    /// Has something happen before the operation after so many others.
+    pub fn arm_with(&self, after: usize, event: impl Fn() + Send + 'static) {
+        *self.event.lock().unwrap() = Some(Box::new(event));
+        self.arm(after, false);
     }
 
     /// Whether it was not met; it is not armed any more.
@@ -36,6 +49,10 @@ impl Fault {
             return act();
         }
         self.is_armed.store(false, Ordering::SeqCst);
+        if let Some(event) = self.event.lock().unwrap().take() {
+            event();
+            return act();
+        }
         if self.behind.load(Ordering::SeqCst) {
             drop(act());
         }
@@ -76,8 +93,25 @@ impl Database for FaultyDisk {
     }
 }
 
+/// A provider, of one sort or the other.
+pub(super) enum Provider {
+    File(FileRootKey),
+    Hsm(Pkcs11RootKey),
+}
+
+impl Deref for Provider {
+    type Target = dyn RootKey;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::File(provider) => provider,
+            Self::Hsm(provider) => provider,
+        }
+    }
+}
+
 /// A provider that fails where it is told to, and lies where it is told to.
-pub(super) struct FaultyKey(pub FileRootKey, pub Arc<Fault>, pub Arc<Lie>);
+pub(super) struct FaultyKey(pub Provider, pub Arc<Fault>, pub Arc<Lie>);
 
 /// What a provider says of the destruction of a key, and is not so.
 #[derive(Default)]
@@ -148,7 +182,8 @@ impl RootKey for FaultyKey {
         }
         if self.2.is(2) {
             let others = self.0.held()?.into_iter().filter(|held| held.id != id);
-            let kept = others.map(|held| Ok((held.id, self.0.key(held.id)?)));
+            let Provider::File(file) = &self.0 else { panic!("no key comes out of a security module") };
+            let kept = others.map(|held| Ok((held.id, file.key(held.id)?)));
             self.2.kept.lock().unwrap().extend(kept.collect::<Result<Vec<_>, RootKeyError>>()?);
         }
         self.meet(|| self.0.keep_only(id))

@@ -385,8 +385,8 @@ impl History {
         self.keep_copies(None);
         let provider = self.house.provider();
         assert_eq!(provider.held().unwrap().len(), 1);
-        let with_copies = attack(&self.copies, &provider).opened;
-        let attack = attack(&self.hoard, &provider);
+        let with_copies = attack(&self.copies, &*provider).opened;
+        let attack = attack(&self.hoard, &*provider);
         assert_eq!(with_copies, attack.opened, "the mirrors do not hold what the disks held");
         for person in &erased_people {
             assert!(!attack.links.contains(person), "a page that opens links an erased person to a handle");
