@@ -7,6 +7,7 @@
 //! [`receipt`] checks the proofs of erasures.
 
 pub mod merkle;
+pub mod multiset;
 pub mod note;
 pub mod proof;
 pub mod receipt;
@@ -85,6 +86,11 @@ pub enum Event {
         action: Action,
         /// The record that was named.
         record: Option<RecordId>,
+    },
+    /// Rows that decide have changed; this commits to all of them as they are from then on.
+    Deciding {
+        /// The commitment.
+        commitment: [u8; 32],
     },
     /// An erasure was asked for.
     ErasureAsked {
@@ -188,6 +194,7 @@ impl Event {
                 w.u8(9).text(origin).fixed(public).option(*previous, Writer::u64)
             }
             Self::Readmitted => w.u8(11),
+            Self::Deciding { commitment } => w.u8(12).fixed(commitment),
             Self::Replica { is_added, was_destroyed } => w.u8(10).u8(u8::from(*is_added)).u8(u8::from(*was_destroyed)),
         }
     }
@@ -209,6 +216,7 @@ impl Event {
             8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
             9 => Self::LogKey { origin: r.text()?.to_owned(), public: r.array()?, previous: r.option(Reader::u64)? },
             11 => Self::Readmitted,
+            12 => Self::Deciding { commitment: r.array()? },
             10 => Self::Replica { is_added: flag(r)?, was_destroyed: flag(r)? },
             _ => return Err(r.damaged()),
         })

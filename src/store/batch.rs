@@ -15,7 +15,7 @@ pub const MAX_REQUIREMENTS_PER_BATCH: usize = 16 * 1024;
 pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 /// The kinds of rows that only the committer writes.
-const COMMITTERS_OWN: [u8; 3] = [Kind::Ledger as u8, Kind::Subtree as u8, Kind::Position as u8];
+const COMMITTERS_OWN: [u8; 4] = [Kind::Ledger as u8, Kind::Subtree as u8, Kind::Position as u8, Kind::Deciding as u8];
 /// What a row costs beyond its bytes, so that many tiny rows count as well.
 const ROW_OVERHEAD_BYTES: usize = 64;
 

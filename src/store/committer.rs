@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::deciding::Deciding;
 use super::mirror::{Mirrors, NotMirrored};
 use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, Position, StoreError, Write, rows};
 use crate::audit::merkle::Frontier;
@@ -106,7 +107,9 @@ impl Committer {
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
         let (stops, follow) = (stopping.clone(), mirrors.clone());
-        let writer = Writer { db, frontier, at, log: log.clone(), messages, mirrors: follow, stopping: stops };
+        let deciding = Deciding::of(&*db)?;
+        let writer =
+            Writer { db, frontier, at, deciding, log: log.clone(), messages, mirrors: follow, stopping: stops };
         let thread = thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || writer.run())
@@ -202,6 +205,7 @@ struct Writer {
     frontier: Frontier,
     /// Where the database stands.
     at: Position,
+    deciding: Deciding,
     /// The frontier for others to see, once it is durable.
     log: Arc<Mutex<Frontier>>,
     messages: mpsc::Receiver<Message>,
@@ -259,15 +263,17 @@ impl Writer {
                 Err(refused) => tell(answer, Err(refused)),
             }
         }
+        let mut deciding = self.deciding.clone();
+        let tied = group.commit_to(&mut deciding);
         let (mut writes, frontier) = group.finish();
-        let written = if writes.is_empty() {
+        let written = if tied.is_err() || writes.is_empty() {
             // Earlier groups are durable already, so a group of fences has nothing to wait for.
-            Ok(())
+            tied
         } else {
             let at = self.at.next();
             writes.push(Write::Put { key: rows::position(), value: at.encode() });
             self.apply(&writes, held).map(|()| {
-                self.at = at;
+                (self.at, self.deciding) = (at, deciding);
                 self.mirrors.send(at, writes, &frontier);
             })
         };

@@ -5,6 +5,7 @@
 
 mod batch;
 mod committer;
+mod deciding;
 pub mod disk;
 mod log;
 pub mod mirror;
@@ -20,6 +21,7 @@ pub use batch::{
     Batch, BatchError, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPS_PER_BATCH, MAX_REQUIREMENTS_PER_BATCH, MAX_VALUE_BYTES,
 };
 pub use committer::{CommitError, Committed, Committer};
+pub use deciding::{NotAsLogged, check_deciding};
 pub use log::LogTree;
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
 pub use objects::{MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};

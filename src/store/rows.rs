@@ -6,6 +6,7 @@
 //! | format | | version of the layout |
 //! | root | | epoch, root key id, wrapped top key |
 //! | page | node id | a sealed page of the key tree |
+//! | deciding | | what ties the rows that decide to the ledger |
 //! | position | | the number of the last group, and which run of a service wrote it |
 //! | record | tenant, record, revision, piece | header, sealed metadata, sealed content, in pieces |
 //! | secret | handle, record, revision | a record secret wrapped under the customer key, or under that of its segment |
@@ -47,6 +48,8 @@ pub enum Kind {
     Page = 0x03,
     /// Where the database stands.
     Position = 0x04,
+    /// What ties the rows that decide to the ledger.
+    Deciding = 0x05,
     /// A piece of a record.
     Record = 0x10,
     /// A wrapped record secret.
@@ -99,8 +102,10 @@ pub enum Kind {
     TokenOf = 0x64,
 }
 
-/// Rows that decide about something. A change of one is acknowledged only when the mirrors have it.
-pub(super) const DECIDING: [u8; 6] = [
+/// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is
+/// acknowledged only when the mirrors have it.
+pub(super) const DECIDING: [u8; 7] = [
+    Kind::Root as u8,
     Kind::Tombstone as u8,
     Kind::TenantErasure as u8,
     Kind::LogKey as u8,
@@ -166,6 +171,11 @@ pub fn root() -> Vec<u8> {
 /// Where the database stands.
 pub fn position() -> Vec<u8> {
     key(Kind::Position, &[])
+}
+
+/// What ties the rows that decide to the ledger.
+pub fn deciding() -> Vec<u8> {
+    key(Kind::Deciding, &[])
 }
 
 /// A page of the key tree.

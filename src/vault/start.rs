@@ -15,7 +15,9 @@ use super::{RootKeyPlace, Sort, Vault, VaultError, VaultLimits, VaultPaths, eras
 use crate::audit::note::Origin;
 use crate::keys::{Draft, EpochPlan};
 use crate::root_key::{FileRootKey, KeyFileError, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
-use crate::store::{Batch, Committer, Database, Mirrors, Objects, SledEngine, StoreError, rows};
+use crate::store::{
+    Batch, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, check_deciding, rows,
+};
 
 const FIRST_EPOCH: u64 = 1;
 /// The objects' directory, in that of the data and in a mirror.
@@ -70,6 +72,11 @@ pub enum StartError {
         /// Of which epoch.
         epoch: u64,
     },
+    /// Rows that decide are not those that the log knows of.
+    #[error(
+        "what decides in this database (who was erased, roles, tokens, tenants, the root of the keys) is not what its log knows of: a row was changed, added or taken out past the service; keep a copy for whoever examines it, and restore from a mirror (oubliette restore); nothing was changed"
+    )]
+    NotAsLogged,
     /// There is a vault already.
     #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
     Exists(String),
@@ -230,6 +237,7 @@ pub(super) fn assemble(
     let no_vault = || StartError::NoVault(paths.data.display().to_string());
     decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
     let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
+    check_deciding(db.as_ref())?.map_err(|NotAsLogged| StartError::NotAsLogged)?;
     let row = RootRow::decode(&row).map_err(VaultError::from)?;
     refuse_wrong_root_key(provider.as_ref(), &row.top)?;
     let pages = Pages(Arc::clone(&db));

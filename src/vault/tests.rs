@@ -2,6 +2,7 @@
 //! moment. These doors are inside, because no client can make a disk fail.
 
 mod crash_matrix;
+mod deciding;
 mod faulty;
 mod hoarder;
 mod linking;

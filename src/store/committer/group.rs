@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{CommitError, Committed};
 use crate::audit::merkle::{self, Frontier};
 use crate::store::batch::{Batch, Op, Requirement};
+use crate::store::deciding::Deciding;
 use crate::store::{Database, StoreError, Write, log, rows};
 
 /// Writes by key; `None` is a delete. Sorted, because the engine then touches each of its pages once.
@@ -43,14 +44,34 @@ impl<'a> Group<'a> {
         let Staged { overlay, leaves, .. } = staged;
         self.overlay.extend(overlay);
         let begin = self.frontier.size();
-        for leaf in leaves {
-            let completed = self.frontier.push(leaf).into_iter().filter(|(node, _)| log::is_stored(*node));
-            let row = |(node, hash): (merkle::Node, merkle::Hash)| {
-                (rows::subtree(node.level, node.index), Some(hash.to_vec()))
-            };
-            self.overlay.extend(completed.map(row));
-        }
+        leaves.into_iter().for_each(|leaf| self.grow(leaf));
         Ok(Committed { ledger_positions: (begin..self.frontier.size()).collect() })
+    }
+
+    fn grow(&mut self, leaf: merkle::Hash) {
+        let completed = self.frontier.push(leaf).into_iter().filter(|(node, _)| log::is_stored(*node));
+        let row =
+            |(node, hash): (merkle::Node, merkle::Hash)| (rows::subtree(node.level, node.index), Some(hash.to_vec()));
+        self.overlay.extend(completed.map(row));
+    }
+
+    /// Follows the rows that decide, and has the ledger commit to them if one of them changes.
+    pub(super) fn commit_to(&mut self, deciding: &mut Deciding) -> Result<(), StoreError> {
+        for kind in rows::DECIDING {
+            for (key, after) in self.overlay.range(vec![kind]..vec![kind + 1]) {
+                deciding.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
+            }
+        }
+        if deciding.is_changed() {
+            let position = self.frontier.size();
+            let (entry, row) = deciding.commit();
+            self.grow(merkle::leaf(&entry));
+            self.overlay.insert(rows::ledger(position), Some(entry));
+            if let Write::Put { key, value } = row(position) {
+                self.overlay.insert(key, Some(value));
+            }
+        }
+        Ok(())
     }
 
     /// The writes of the group, one a key, and the edge of the ledger's tree once they are there.

@@ -409,8 +409,13 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
         let place = format!("leaves of {leaf_entries}, OUBLIETTE_SEED={seed}");
         let mut history = History::begin(seed, leaf_entries).await;
         for step in 0..200 {
-            if step == 100 {
-                history.erase_a_tenant().await;
+            // Once at least, whatever chance says.
+            match step {
+                60 => history.compact().await,
+                80 => history.lose_the_disk(None).await,
+                100 => history.erase_a_tenant().await,
+                120 => history.lose_all_but_a_backup().await,
+                _ => {}
             }
             match history.chance.below(32) {
                 _ if step < 20 => history.put().await,
