@@ -25,9 +25,9 @@ use oubliette::domain::ids::{
     BlindIndex, CustomerId, PrincipalName, Purpose, RequestId, TenantId, TenantName, TokenId,
 };
 use oubliette::domain::principal::{Principal, Role};
-use oubliette::domain::record::{Channel, Details, LegalBasis, NewTranscript, Speaker, Turn};
+use oubliette::domain::record::{Channel, Details, LegalBasis, NewRecording, NewTranscript, Speaker, Turn};
 use oubliette::domain::tenant::{Quotas, RuleSet, TenantSettings};
-use oubliette::vault::{MirrorPlace, RequestKey, RootKeyPlace, Sort, Target, Vault, VaultLimits, VaultPaths};
+use oubliette::vault::{Begun, MirrorPlace, RequestKey, RootKeyPlace, Sort, Target, Vault, VaultLimits, VaultPaths};
 use zeroize::Zeroizing;
 
 const WRITERS: usize = 64;
@@ -36,6 +36,9 @@ const BATCH: usize = 1_000;
 const BATCHES: usize = 3;
 const MANY_RECORDS: usize = 10_000;
 const WITH_MANY: usize = 5;
+const READERS: usize = 32;
+const PIECE_BYTES: usize = 1 << 20;
+const RECORDING_BYTES: usize = 64 << 20;
 
 struct House {
     vault: Arc<Vault>,
@@ -89,6 +92,11 @@ impl House {
 
     fn permit(&self, action: Action) -> Permit<TenantScope> {
         let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &[Role::Ingest, Role::PrivacyOfficer]);
+        self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
+    }
+
+    fn supervisor(&self, action: Action) -> Permit<TenantScope> {
+        let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &[Role::Supervisor]);
         self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
     }
 
@@ -166,6 +174,45 @@ fn person(number: usize) -> String {
     format!("person-{number:08}")
 }
 
+/// How long readers of a customer's recording go on after her erasure was asked for: those who take what they get, one piece after the
+/// other. What gRPC and the network had taken by then comes on top.
+async fn measure_readers() {
+    println!("open downloads of the erased customer: {READERS}");
+    let house = Arc::new(House::build(0).await);
+    let NewTranscript { customer, details, .. } = chat("reader");
+    let media_type = "audio/wav".to_owned();
+    let new = NewRecording { customer, details, media_type, expected_sha256: None };
+    let request = RequestKey { id: RequestId::parse("recording-0001").unwrap(), hash: [0; 32] };
+    let begun = house.vault.begin_upload(house.permit(Action::UploadRecording), new, request).await.unwrap();
+    let Begun::Started(mut upload) = begun else { panic!("it is new") };
+    for _ in 0..RECORDING_BYTES / PIECE_BYTES {
+        upload.push(vec![7; PIECE_BYTES].into()).await.unwrap();
+    }
+    let record = upload.finish().await.unwrap().content.id;
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..READERS {
+        let door = house.supervisor(Action::DownloadRecording);
+        let facts = house.vault.facts(&door, record).await.unwrap().unwrap();
+        let mut download = house.vault.open_recording(house.access.record(&door, facts).unwrap(), None).await.unwrap();
+        readers.spawn(async move {
+            while let Ok(Some(_)) = download.next().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            assert!(download.erased().is_cancelled(), "it was read to its end before the erasure");
+            Instant::now()
+        });
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let asked = Instant::now();
+    let until_final = house.erase("reader").await;
+    told(
+        "from the request to the end of a download",
+        readers.join_all().await.iter().map(|end| *end - asked).collect(),
+    );
+    told("from the request to the receipt", vec![until_final]);
+    house.vault.close().await;
+}
+
 async fn measure(customers: usize, mirrors: usize) {
     println!("{customers} customers, mirrors: {mirrors}");
     let house = Arc::new(House::build(mirrors).await);
@@ -205,6 +252,7 @@ fn main() {
     let (sizes, mirrors) = (numbers(&sizes), numbers(&mirrors));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        measure_readers().await;
         for size in sizes {
             for mirrors in &mirrors {
                 measure(size, *mirrors).await;

@@ -30,9 +30,11 @@ impl Multiset {
     }
 
     fn each(&mut self, element: &[u8], change: fn(u16, u16) -> u16) {
-        let seed = sha256(element);
+        let mut block = [0; 36];
+        block[..32].copy_from_slice(&sha256(element));
         for (number, lanes) in (0_u32..).zip(self.0.chunks_mut(LANES_OF_A_HASH)) {
-            let stretched = sha256(&[&seed[..], &number.to_be_bytes()].concat());
+            block[32..].copy_from_slice(&number.to_be_bytes());
+            let stretched = sha256(&block);
             for (lane, bytes) in lanes.iter_mut().zip(stretched.as_chunks::<2>().0) {
                 *lane = change(*lane, u16::from_be_bytes(*bytes));
             }

@@ -186,6 +186,7 @@ async fn serve(
         tokio::spawn(forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
         tokio::spawn(renew_root_key(vault.clone(), ended.clone())),
         tokio::spawn(keep_pin(vault.clone(), ended.clone())),
+        tokio::spawn(watch_mirrors(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
     ];
     let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
@@ -249,6 +250,23 @@ async fn keep_pin(vault: Arc<Vault>, ended: CancellationToken) {
                 "the end of the log was not remembered beside the root key; tried again in 5 s"
             );
         }
+    }
+}
+
+/// Shows how the mirrors are.
+async fn watch_mirrors(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: CancellationToken) {
+    const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = ended.cancelled() => return,
+        }
+        let mirrors = vault.mirrors();
+        let failing = mirrors.iter().filter(|mirror| mirror.problem.is_some()).count();
+        let behind = mirrors.iter().map(|mirror| mirror.groups_behind).max().unwrap_or(0);
+        metrics.mirrors_failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
+        metrics.mirror_groups_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
     }
 }
 

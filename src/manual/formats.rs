@@ -52,6 +52,11 @@
 //!
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
+//! **deciding**: position of the ledger's newest entry of kind 12 (8), salt (32), and an LtHash (1,024 numbers of 16 bits) of all rows of the
+//! kinds root, tombstone, tenant erasure, log key, token, principal and tenant. An element is the key's length (4), the key and the value; its
+//! numbers are `SHA-256(SHA-256(element) || counter (4))` for the counters 0 to 63. The entry of kind 12 holds the commitment (32):
+//! `SHA-256(0x00 || "oubliette deciding rows v1" || line feed || salt || LtHash)`.
+//!
 //! **position**: how many groups the committer wrote (8), and the random name of the run of the service that wrote the last one (16).
 //!
 //! ## Mirrors and backups

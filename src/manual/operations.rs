@@ -31,7 +31,8 @@
 //!   some milliseconds later, objects a moment later. Roles, tokens, settings, receipts and erasures are acknowledged only when all mirrors have
 //!   them. `--keys-only` goes without content: small, and enough to open a backup of the content. `mirror status` shows how far each is.
 //! - *A mirror that fails* (unmounted, full, too slow) stops erasures and changes of roles and tokens (`NOT_MIRRORED`, and the log says which and
-//!   why), and nothing else. It is tried again every five seconds, and goes on where it was; if it missed something, with a new copy.
+//!   why), and nothing else; the metrics `oubliette_mirrors_failing` and `oubliette_mirror_groups_behind` show it. It is tried again every five
+//!   seconds, and goes on where it was; if it missed something, with a new copy.
 //!   To go on without it: `oubliette mirror remove`, and restart.
 //! - A *backup* is a copy of a mirror: `oubliette backup --to /mnt/tape/oubliette`, while the service goes on; a second one copies what is new.
 //!   **It opens only together with the newest mirror**, at least one of the keys: so keep that mirror somewhere else than the data.
@@ -61,6 +62,7 @@
 //! | the erasure is not final (`ERASURE_NOT_FINAL`) | the log says why, most often the root key's medium; the customer is refused to everybody meanwhile. Repeat the request: it goes on where it stopped. After a restart it goes on by itself |
 //! | it is not on its mirrors yet (`NOT_MIRRORED`) | `oubliette mirror status`, and the log: the mirror's disk. Repeat the call then |
 //! | the mirror is newer than this database | this database is an older copy: restore from the mirror |
+//! | what decides is not what the log knows of | somebody or something wrote to the database past the service: keep a copy, and restore from a mirror |
 //! | does not verify | the record was damaged or tampered with; nothing of it was released |
 //!
 //! ## sled

@@ -10,7 +10,7 @@
 //! | who | what stands against it |
 //! |---|---|
 //! | disk thief without the root key | everything personal is sealed, names are keyed hashes. To be seen: numbers, sizes and instants of records |
-//! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open; a database that does not contain the log that is pinned beside the root key is refused. **Not noticed**: rows taken out, or an older image put back together with its root key's medium |
+//! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open; a database that does not contain the log that is pinned beside the root key is refused; so is one in which a row that decides (who was erased, roles, tokens, tenants, the root of the keys) is not what the log knows of. **Not noticed at start**: rows of content taken out (`oubliette verify` names those whose key is left), or an older image put back together with its root key's medium |
 //! | wrong role, other tenant | two questions to the policy; refusals that look like absence; each refusal is in the ledger |
 //! | an admin who wants to read | admins read nothing, but name those who may: one who makes a supervisor and a token for it reads as that one. Not prevented, and told: the ledger names admin, principal and roles of each such step |
 //! | stolen token | it ends (after 90 days by default), is stored as a hash, and is worth nothing from the call after its revocation on |

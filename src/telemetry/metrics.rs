@@ -41,6 +41,10 @@ pub struct Metrics {
     pub records_stored: Counter,
     /// Erasures acknowledged.
     pub erasures: Counter,
+    /// Mirrors that do not follow: above 0, no erasure is final.
+    pub mirrors_failing: Level,
+    /// Groups of writes that the last of the mirrors does not have yet.
+    pub mirror_groups_behind: Level,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -75,6 +79,8 @@ impl Default for Metrics {
             bytes_out: Counter::default(),
             records_stored: Counter::default(),
             erasures: Counter::default(),
+            mirrors_failing: Level::default(),
+            mirror_groups_behind: Level::default(),
         };
         metrics.register();
         metrics
@@ -107,6 +113,10 @@ impl Metrics {
         registry.register_with_unit("request_duration", latency, Unit::Seconds, self.latency.clone());
         let failures = "Calls without a valid token, by reason";
         registry.register("authentication_failures", failures, self.authentication_failures.clone());
+        let failing = "Mirrors that do not follow: above 0, no erasure is final";
+        registry.register("mirrors_failing", failing, self.mirrors_failing.clone());
+        let behind = "Groups of writes that the last of the mirrors does not have yet";
+        registry.register("mirror_groups_behind", behind, self.mirror_groups_behind.clone());
         registry.register("open_connections", "Connections that are open", self.open_connections.clone());
         registry.register("open_calls", "Calls that are open", self.open_calls.clone());
         registry.register_with_unit("received", "Bytes from the network", Unit::Bytes, self.bytes_in.clone());

@@ -27,7 +27,7 @@ pub(super) struct Core {
     pub provider: Arc<dyn RootKey>,
     pub tree: Tree,
     pub log: Log,
-    /// The size of the log at the newest pin; pins are set one at a time.
+    /// The size of the log that is pinned; pins are set one at a time.
     pub pinning: Mutex<u64>,
     pub fences: Arc<Fences>,
     /// Held for reading by whoever wraps a secret under a customer's key, until it stands in the database; for writing by the epoch that

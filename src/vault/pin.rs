@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::start::StartError;
-use super::{Vault, VaultError};
+use super::{MirrorStatus, Vault, VaultError};
 use crate::audit::merkle;
 use crate::root_key::Pin;
 use crate::store::LogTree;
@@ -15,6 +15,11 @@ use crate::store::LogTree;
 const PIN_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Vault {
+    /// How the mirrors are.
+    pub fn mirrors(&self) -> Vec<MirrorStatus> {
+        self.core.committer.mirrors().status()
+    }
+
     /// Has the provider remember the log as it stands, if it grew. To be called every few seconds.
     pub async fn keep_pin(&self) -> Result<(), VaultError> {
         self.core.blocking(|core| core.keep_pin()).await
@@ -40,9 +45,17 @@ impl Core {
         Ok(())
     }
 
+    /// Whether an entry of the log is durable here and on all mirrors, so that something outside may hold on to it.
+    pub fn is_settled(&self, position: u64) -> bool {
+        // Who pinned it had waited for them.
+        let pinned = *self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
+        position < pinned || self.committer.settled_log().is_some_and(|log| position < log.size())
+    }
+
     /// Refuses a database that does not contain the pinned log.
     pub fn refuse_rolled_back(&self) -> Result<(), StartError> {
         let Some(Pin { epoch, size, root }) = self.provider.pin()? else { return Ok(()) };
+        *self.pinning.lock().unwrap_or_else(PoisonError::into_inner) = size;
         let found = self.committer.log().size();
         let contains = found >= size
             && self.tree.top().row.top.epoch >= epoch

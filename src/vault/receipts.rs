@@ -99,7 +99,7 @@ impl<'a> Receipts<'a> {
             return Err(damaged());
         }
         // A proof outside binds the log: what it covers must not be lost with a disk.
-        if self.core.committer.settled_log().is_none_or(|log| log.size() <= index) {
+        if !self.core.is_settled(index) {
             return Err(VaultError::ErasureNotFinal { why: "a mirror does not have the receipt yet" });
         }
         let log = &self.core.log;

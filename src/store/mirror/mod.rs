@@ -34,7 +34,7 @@ const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 /// The most edges of the ledger that are remembered until the mirrors have them; above it every other one is forgotten.
 const MAX_EDGES: usize = 1024;
 /// How long a group waits for a mirror.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where rows are mirrored to: files that only grow, on another disk. Small enough that an object store is one more file: an append
 /// there is an object of its own.
@@ -224,14 +224,20 @@ impl Mirrors {
         let mut state = self.state();
         let target = state.newest.sequence;
         loop {
-            let Some(behind) = state.lanes.iter().find(|lane| lane.reached < target) else { return Ok(()) };
+            let is_behind = |lane: &&mut Lane| lane.reached < target;
+            let running = state.running;
+            let Some(behind) = state.lanes.iter_mut().find(is_behind) else { return Ok(()) };
             let directory = behind.place.directory.display().to_string();
             let left = end.saturating_duration_since(Instant::now());
             if let Some(why) = behind.problem.clone() {
                 return Err(NotMirrored { directory, why });
             }
-            if left.is_zero() || state.running == 0 {
-                let why = "it is being copied to, or is slow; try again in a while".to_owned();
+            if left.is_zero() || running == 0 {
+                let why = "it is being copied to, or does not answer; try again in a while".to_owned();
+                if patience >= PATIENCE {
+                    // The next one does not wait as long, until it has caught up.
+                    behind.problem = Some(why.clone());
+                }
                 return Err(NotMirrored { directory, why });
             }
             let waited = self.0.changed.wait_timeout(state, left);

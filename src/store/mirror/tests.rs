@@ -45,6 +45,14 @@ impl House {
         Ok(all(&db))
     }
 
+    /// That the mirror is the database after the next deciding row.
+    fn follows(&self) {
+        let (db, committer) = self.open();
+        committer.commit_blocking(deciding()).unwrap();
+        assert_eq!(self.rows(0).unwrap(), all(&*db));
+        committer.close();
+    }
+
     /// The newest row file of a mirror.
     fn newest_file(&self, of: usize) -> PathBuf {
         let rows = self.places[of].directory.join("rows");
@@ -120,11 +128,7 @@ fn a_mirror_that_missed_something_or_is_of_another_history_begins_anew() {
     committer.commit_blocking(batch(2)).unwrap();
     committer.close();
     drop(db);
-    let (db, committer) = house.open();
-    committer.commit_blocking(deciding()).unwrap();
-    assert_eq!(house.rows(0).unwrap(), all(&*db));
-    committer.close();
-    drop(db);
+    house.follows();
     // Another database with as many groups.
     fs::rename(house.folder.path().join("db"), house.folder.path().join("old")).unwrap();
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap());
@@ -132,10 +136,7 @@ fn a_mirror_that_missed_something_or_is_of_another_history_begins_anew() {
     (0..4).for_each(|number| drop(committer.commit_blocking(batch(number)).unwrap()));
     committer.close();
     drop(db);
-    let (db, committer) = house.open();
-    committer.commit_blocking(deciding()).unwrap();
-    assert_eq!(house.rows(0).unwrap(), all(&*db));
-    committer.close();
+    house.follows();
 }
 
 #[test]

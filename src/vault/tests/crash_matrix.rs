@@ -5,10 +5,15 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_an_erasure_is_not_begun_or_final_after_a_restart_and_harms_nobody_else() {
+    a_fault_at_every_operation(House::build).await;
+}
+
+/// On houses that `build` makes.
+pub(super) async fn a_fault_at_every_operation(build: impl AsyncFn() -> House) {
     let mut met = 0;
     'operations: for after in 0..MANY {
         for behind in [false, true] {
-            let house = House::build().await;
+            let house = build().await;
             let vault = house.open().await;
             let ada = house.store(&vault, "ada", 100).await.unwrap();
             let bob = house.store(&vault, "bob", 100).await.unwrap();
@@ -32,8 +37,7 @@ async fn whatever_fails_an_erasure_is_not_begun_or_final_after_a_restart_and_har
                 usize::from(asked),
                 "{place}: asked for and not final after a restart, or final and readable"
             );
-            let held = house.provider().held().unwrap();
-            assert_eq!(held.len(), 1, "{place}");
+            assert_eq!(vault.core.provider.held().unwrap().len(), 1, "{place}");
             let receipt = house.erase(&vault, "ada").await.unwrap();
             assert_eq!(house.erase(&vault, "ada").await.unwrap(), receipt, "{place}");
             assert_eq!(house.final_erasures(&vault), 1, "{place}");

@@ -43,7 +43,7 @@ fn token() -> Option<tempfile::TempDir> {
 async fn crash_matrix_on_softhsm2_an_erasure_is_not_begun_or_final_and_the_module_may_go_away_and_come_back() {
     if let Some(conf) = std::env::var_os(CONF) {
         let folder = Path::new(&conf).parent().unwrap().to_owned();
-        whatever_fails(&folder).await;
+        crash_matrix::a_fault_at_every_operation(async || house(&folder).await).await;
         return the_module_goes_away(&folder).await;
     }
     let Some(folder) = token() else { return };
@@ -63,39 +63,6 @@ async fn house(folder: &Path) -> House {
     let label = hex(&crate::crypto::secret::random_bytes::<8>());
     let place = Pkcs11Place { module: module.into(), token: "vault".to_owned(), pin_file: folder.join("pin"), label };
     House::on(limits(), Some(place)).await
-}
-
-async fn whatever_fails(folder: &Path) {
-    let mut met = 0;
-    'operations: for after in 0..MANY {
-        for behind in [false, true] {
-            let house = house(folder).await;
-            let vault = house.open().await;
-            let ada = house.store(&vault, "ada", 100).await.unwrap();
-            let bob = house.store(&vault, "bob", 100).await.unwrap();
-            house.fault.arm(after, behind);
-            let answer = house.erase(&vault, "ada").await;
-            if house.fault.was_missed() {
-                answer.unwrap();
-                break 'operations;
-            }
-            met += 1;
-            let place = format!("operation {after}, behind: {behind}");
-            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
-            vault.close().await;
-            drop(vault);
-            let vault = house.open().await;
-            let is_gone = house.read(&vault, ada).await.is_none();
-            assert_eq!(house.final_erasures(&vault), usize::from(is_gone), "{place}");
-            assert_eq!(vault.core.provider.held().unwrap().len(), 1, "{place}");
-            let receipt = house.erase(&vault, "ada").await.unwrap();
-            assert_eq!(house.erase(&vault, "ada").await.unwrap(), receipt, "{place}");
-            assert_eq!(house.read(&vault, ada).await, None, "{place}");
-            assert_eq!(house.read(&vault, bob).await.unwrap().len(), 100, "{place}");
-            vault.close().await;
-        }
-    }
-    assert!((14..MANY * 2).contains(&met), "{met} faults were met");
 }
 
 /// Before every operation, as a cable would; the service goes on when it is back, without a restart or after one.
