@@ -27,7 +27,9 @@ use oubliette::domain::ids::{
 use oubliette::domain::principal::{Principal, Role};
 use oubliette::domain::record::{Channel, Details, LegalBasis, NewRecording, NewTranscript, Speaker, Turn};
 use oubliette::domain::tenant::{Quotas, RuleSet, TenantSettings};
-use oubliette::vault::{Begun, MirrorPlace, RequestKey, RootKeyPlace, Sort, Target, Vault, VaultLimits, VaultPaths};
+use oubliette::vault::{
+    Begun, MirrorPlace, RequestKey, RootKeyPlace, Sort, Target, Vault, VaultLimits, VaultPaths, create_mirror,
+};
 use zeroize::Zeroizing;
 
 const WRITERS: usize = 64;
@@ -70,6 +72,7 @@ impl House {
         let root_key = RootKeyPlace::File { paths: vec![at("root.key")], may_share_device: true };
         let paths = VaultPaths { data: at("data"), root_key, signing_key: at("signing.key"), mirrors: Vec::new() };
         let mirror = |number| MirrorPlace { directory: at(&format!("mirror-{number}")), sort: Sort::Whole };
+        (0..mirrors).for_each(|number| create_mirror(&mirror(number).directory).unwrap());
         let paths = VaultPaths { mirrors: (0..mirrors).map(mirror).collect(), ..paths };
         let limits = VaultLimits { erasures_per_hour: u64::MAX, disk_reserve_bytes: 0, ..VaultLimits::default() };
         let vault = Vault::create(paths, limits, Origin::parse("bench").unwrap()).await.unwrap();

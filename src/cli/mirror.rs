@@ -10,7 +10,7 @@ use super::errors::CliError;
 use super::output::{self, Output};
 use super::serve::{self, PlaceArgs};
 use crate::config::Config;
-use crate::vault::{MirrorPlace, Sort, mirror_content};
+use crate::vault::{MirrorPlace, Sort, VaultError, create_mirror, mirror_content};
 
 const ADD_EXAMPLES: &str = "Restart the service afterwards: it makes the first copy while it serves.
 
@@ -128,6 +128,8 @@ pub async fn run(command: MirrorCommand) -> Result<(), CliError> {
             let directory = absolute(&directory)?;
             let list = if keys_only { "keys_only" } else { "directories" };
             change(&file, |mirrors| array(mirrors, list).map(|array| array.push(directory.display().to_string())))?;
+            let made = tokio::task::spawn_blocking(move || create_mirror(&directory)).await;
+            made.map_err(|_| CliError::Interrupted)?.map_err(VaultError::from)?;
         }
         MirrorCommand::Remove { directory, .. } => {
             let directory = absolute(&directory)?;

@@ -27,7 +27,8 @@
 //! directory is no backup. What is:
 //!
 //! - A *mirror* is a directory on another disk that gets every committed group of rows and every object, sealed as they are:
-//!   `oubliette mirror add /mnt/b/oubliette --config ...`, then restart the service; it makes the first copy while it serves. Rows are on it
+//!   `oubliette mirror add /mnt/b/oubliette --config ...`, then restart the service; it makes the first copy while it serves. (Only a directory that was made so is written to: the mount point of a disk that is
+//!   not mounted is not.) Rows are on it
 //!   some milliseconds later, objects a moment later. Roles, tokens, settings, receipts and erasures are acknowledged only when all mirrors have
 //!   them. `--keys-only` goes without content: small, and enough to open a backup of the content. `mirror status` shows how far each is.
 //! - *A mirror that fails* (unmounted, full, too slow) stops erasures and changes of roles and tokens (`NOT_MIRRORED`, and the log says which and

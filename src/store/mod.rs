@@ -131,6 +131,12 @@ pub enum StoreError {
         /// The mirror's directory.
         path: PathBuf,
     },
+    /// Nobody has made a mirror there.
+    #[error("{path} is no mirror: mount its disk; or make a new one there (oubliette mirror add)")]
+    NotAMirror {
+        /// The directory.
+        path: PathBuf,
+    },
     /// There is nothing whole in a mirror.
     #[error(
         "{path} holds no whole mirror: name the right directory; a mirror whose first copy was not finished holds nothing"

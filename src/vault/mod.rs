@@ -61,7 +61,7 @@ pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
 pub use receipts::Receipt;
 pub use records::RequestKey;
-pub use restore::{RestoreFrom, RestoreStep, Restored, backup, mirror_content};
+pub use restore::{RestoreFrom, RestoreStep, Restored, backup, create_mirror, mirror_content};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
 pub use verify::Verified;

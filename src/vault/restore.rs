@@ -51,6 +51,11 @@ pub struct Restored {
     pub verified: Verified,
 }
 
+/// Makes an empty mirror, where none is yet: a service mirrors only to what was made for it.
+pub fn create_mirror(directory: &Path) -> Result<(), StoreError> {
+    mirror::create(directory)
+}
+
 /// How many groups a mirror has, and how many bytes its rows take; `None` where there is no whole copy.
 pub fn mirror_content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
     mirror::content(directory)

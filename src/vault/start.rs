@@ -159,7 +159,7 @@ impl Vault {
             for mirror in
                 core.committer.mirrors().status().into_iter().filter(|mirror| mirror.place.sort == Sort::Whole)
             {
-                core.objects.copy_to(&mirror.place.directory.join(OBJECTS));
+                core.objects.copy_to(&mirror.place.directory, OBJECTS);
             }
         }
         let writer = TreeWriter::start(Arc::clone(&core))?;

@@ -111,6 +111,9 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
         (restored["missing"].as_u64(), &restored["named"][0]["record_id"]),
         (Some(1), &Value::from(of_dora.record_id))
     );
+    // A new disk in the place of the lost one; without it nothing would be written where it was.
+    told(&server, &["mirror", "remove", &path(&whole)]);
+    told(&server, &["mirror", "add", &path(&whole)]);
     server.restart().await;
     first_copy(&server).await;
     assert_all_is_as_before(&server, &people.supervisor, &of_bob, &call, &content).await;

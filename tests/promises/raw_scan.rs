@@ -35,7 +35,11 @@ async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_o
         ("mirrors.directories", "[\"mirror\"]"),
         ("mirrors.keys_only", "[\"mirror-of-keys\"]"),
     ];
-    let mut server = Server::start_with(&settings).await;
+    let mut server = Server::make(&settings);
+    for mirror in ["mirror", "mirror-of-keys"] {
+        oubliette::vault::create_mirror(&server.dir().join(mirror)).unwrap();
+    }
+    server.restart().await;
     let mut needles = Needles::default();
     let tokens = people(&server, &mut needles).await;
     let (stays, goes) = (Planted::new("Frau-Holle"), Planted::new("Herr-Doctor-Allwissend"));

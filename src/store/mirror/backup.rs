@@ -16,6 +16,7 @@ const TRIES: usize = 3;
 /// Brings the rows of the backup in `to` up to those of the mirror in `from`. `progress` gets the bytes copied and those there are to copy.
 pub fn copy_rows(from: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), StoreError> {
     let source = Directory::to_read(from);
+    Directory::create(to)?;
     let mut target = Directory::to_write(to)?;
     for tried in 1.. {
         let Some((generation, parts)) = stream::whole(&source)? else {

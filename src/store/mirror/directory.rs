@@ -22,12 +22,28 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// To be written to; made if it is not there. One writer at a time.
+    /// Makes one, where it is not there yet; durable.
+    pub fn create(dir: &Path) -> Result<(), StoreError> {
+        create_dir(&dir.join(ROWS))?;
+        let made = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK_FILE));
+        made.and_then(|file| file.sync_all())
+            .and_then(|()| sync_dir(dir))
+            .map_err(|e| StoreError::io("making a mirror", e))
+    }
+
+    /// Whether one was made there.
+    pub fn is_made(dir: &Path) -> bool {
+        dir.join(LOCK_FILE).is_file()
+    }
+
+    /// To be written to, one writer at a time. It must have been made: where a disk is not mounted, its mount point is another disk's, and
+    /// nothing may be written there as if it were the mirror.
     pub fn to_write(dir: &Path) -> Result<Self, StoreError> {
         let rows = dir.join(ROWS);
-        create_dir(&rows)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(dir.join(LOCK_FILE));
-        let lock = lock.map_err(|e| StoreError::io("opening a mirror's lock file", e))?;
+        let lock = match OpenOptions::new().write(true).open(dir.join(LOCK_FILE)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Err(StoreError::NotAMirror { path: dir.to_owned() }),
+            lock => lock.map_err(|e| StoreError::io("opening a mirror's lock file", e))?,
+        };
         match lock.try_lock() {
             Ok(()) => Ok(Self { rows, open: None, _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),

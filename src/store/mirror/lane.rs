@@ -108,7 +108,7 @@ impl Session<'_> {
     fn go_on(&mut self) -> Result<(), StoreError> {
         loop {
             let Some(groups) = self.take()? else { return Ok(()) };
-            self.write(&groups)?;
+            self.write(&groups).inspect_err(|_| self.put_back(&groups))?;
             self.copy_some()?;
         }
     }
@@ -136,6 +136,16 @@ impl Session<'_> {
         }
         lane.queued_bytes = lane.queued_bytes.saturating_sub(bytes);
         Ok(if groups.is_empty() && is_closed { None } else { Some(groups) })
+    }
+
+    /// What could not be written waits again, so that the next attempt goes on where this one was.
+    fn put_back(&self, groups: &[Arc<Group>]) {
+        let mut state = self.mirrors.state();
+        let lane = &mut state.lanes[self.lane];
+        if !lane.has_missed {
+            lane.queued_bytes += groups.iter().map(|group| group.bytes).sum::<usize>();
+            groups.iter().rev().for_each(|group| lane.queue.push_front(Arc::clone(group)));
+        }
     }
 
     fn write(&mut self, groups: &[Arc<Group>]) -> Result<(), StoreError> {

@@ -343,6 +343,16 @@ fn newest_of_ours(
     Ok(Some((newest, mirrored)))
 }
 
+/// Makes an empty mirror, where none is yet.
+pub fn create(directory: &Path) -> Result<(), StoreError> {
+    Directory::create(directory)
+}
+
+/// Whether there is one.
+pub(super) fn is_made(directory: &Path) -> bool {
+    Directory::is_made(directory)
+}
+
 /// How many groups a mirror has, and how many bytes its rows take; `None` where there is no whole copy.
 pub fn content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
     let newest = stream::newest(&Directory::to_read(directory))?;

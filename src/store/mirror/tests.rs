@@ -23,6 +23,7 @@ impl House {
             MirrorPlace { directory: folder.path().join("whole"), sort: Sort::Whole },
             MirrorPlace { directory: folder.path().join("keys"), sort: Sort::Keys },
         ];
+        places.iter().for_each(|place| create(&place.directory).unwrap());
         let house = Self { folder, places };
         let committer = Committer::start(open_db(&house), Mirrors::none()).unwrap();
         committer.commit_blocking(batch(vault)).unwrap();
@@ -207,10 +208,10 @@ fn a_dead_mirror_stops_what_decides_and_nothing_else_and_follows_again_when_it_i
     let house = House::new();
     let (db, committer) = house.open();
     committer.commit_blocking(deciding()).unwrap();
-    // A file where the directory was: as of a disk that was unmounted.
+    // An empty directory where it was: the mount point of a disk that was unmounted. Nothing may be written into it.
     let (dir, away) = (&house.places[0].directory, house.folder.path().join("away"));
     fs::rename(dir, &away).unwrap();
-    fs::write(dir, b"").unwrap();
+    fs::create_dir(dir).unwrap();
     committer.commit_blocking(batch(1)).unwrap();
     let refused = committer.commit_blocking(deciding()).unwrap_err();
     let CommitError::NotMirrored(why) = &refused else { panic!("{refused}") };
@@ -220,7 +221,7 @@ fn a_dead_mirror_stops_what_decides_and_nothing_else_and_follows_again_when_it_i
         committer.commit_blocking(batch(10_000 + number)).unwrap();
     }
     assert!(committer.settled_log().unwrap().size() < committer.log().size());
-    fs::remove_file(dir).unwrap();
+    fs::remove_dir(dir).unwrap();
     fs::rename(&away, dir).unwrap();
     let end = Instant::now() + Duration::from_secs(60);
     while committer.commit_blocking(deciding()).is_err() {
@@ -229,5 +230,6 @@ fn a_dead_mirror_stops_what_decides_and_nothing_else_and_follows_again_when_it_i
     }
     assert_eq!(house.rows(0).unwrap(), all(&*db));
     assert_eq!(committer.settled_log().unwrap().size(), committer.log().size());
+    assert!(house.newest_file(0).ends_with("00000001-w-00000000"), "begun anew in vain");
     committer.close();
 }

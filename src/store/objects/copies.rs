@@ -2,7 +2,7 @@
 //!
 //! What happens here is told to a copy through a bounded queue; where that is full, or the copy was not there, it compares again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio_stream::StreamExt as _;
 
 use super::{ObjectName, Objects, PIECE_BYTES, StoreError};
 use crate::domain::ids::{Handle, RecordId};
+use crate::store::mirror::is_made;
 
 /// What may wait for one copy.
 const QUEUE: usize = 16 * 1024;
@@ -48,13 +49,14 @@ impl Copy {
 }
 
 impl Objects {
-    /// From now on copies what is here to `dir`, and deletes there what is deleted here. Needs the async runtime; ends when this is
-    /// dropped.
-    pub fn copy_to(&mut self, dir: &Path) {
+    /// From now on copies what is here to `folder` in a mirror's directory, and deletes there what is deleted here. Needs the async runtime;
+    /// ends when this is dropped.
+    pub fn copy_to(&mut self, mirror: &Path, folder: &str) {
         let (changes, queue) = mpsc::channel(QUEUE);
         let (missed, behind) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(1)));
         let source = Self { copies: Vec::new(), ..self.clone() };
-        tokio::spawn(follow(source, dir.to_owned(), queue, Arc::clone(&missed), Arc::clone(&behind)));
+        let place = (mirror.to_owned(), mirror.join(folder));
+        tokio::spawn(follow(source, place, queue, Arc::clone(&missed), Arc::clone(&behind)));
         self.copies.push(Copy { changes, missed, behind });
     }
 
@@ -112,14 +114,14 @@ impl Objects {
 
 async fn follow(
     source: Objects,
-    dir: std::path::PathBuf,
+    (mirror, dir): (PathBuf, PathBuf),
     mut queue: mpsc::Receiver<Change>,
     missed: Arc<AtomicBool>,
     behind: Arc<AtomicUsize>,
 ) {
     let mut compares = true;
     loop {
-        match follow_once(&source, &dir, &mut queue, &missed, &behind, compares).await {
+        match follow_once(&source, (&mirror, &dir), &mut queue, &missed, &behind, compares).await {
             Ok(()) => return,
             Err(error) => {
                 let directory = dir.display();
@@ -137,14 +139,20 @@ async fn follow(
     }
 }
 
+/// Nothing is written to the mount point of a disk that is not mounted.
+fn is_mirror(mirror: &Path) -> Result<(), StoreError> {
+    if is_made(mirror) { Ok(()) } else { Err(StoreError::NotAMirror { path: mirror.to_owned() }) }
+}
+
 async fn follow_once(
     source: &Objects,
-    dir: &Path,
+    (mirror, dir): (&Path, &Path),
     queue: &mut mpsc::Receiver<Change>,
     missed: &AtomicBool,
     behind: &AtomicUsize,
     compares: bool,
 ) -> Result<(), StoreError> {
+    is_mirror(mirror)?;
     let path = dir.to_owned();
     let to = super::blocking(move || Objects::open(&path)).await?;
     if compares {
@@ -154,6 +162,7 @@ async fn follow_once(
     }
     while let Some(change) = queue.recv().await {
         let done = match change {
+            _ if !is_made(mirror) => is_mirror(mirror),
             Change::Made(name) => source.copy(&to, name).await,
             Change::Deleted(name) => to.delete(name).await,
             Change::DeletedAll(handle, record) => to.delete_prefix(handle, record).await.map(drop),

@@ -1,7 +1,7 @@
 //! The disk is lost, and the data comes back from a mirror; or what decides from a mirror, and content from a backup.
 
 use super::*;
-use crate::vault::restore::{RestoreFrom, RestoreStep, Restored, backup};
+use crate::vault::restore::{RestoreFrom, RestoreStep, Restored, backup, create_mirror};
 
 impl House {
     /// A house with a mirror of everything and one of the keys.
@@ -10,6 +10,7 @@ impl House {
         house.mirrors = [("whole", Sort::Whole), ("keys", Sort::Keys)]
             .map(|(name, sort)| MirrorPlace { directory: house.folder.path().join(name), sort })
             .to_vec();
+        house.mirrors.iter().for_each(|mirror| create_mirror(&mirror.directory).unwrap());
         house
     }
 
@@ -139,6 +140,7 @@ async fn restore_drill_backups_of_every_age_give_content_and_the_newest_keys_dec
     for (epoch, backup) in backups {
         house.lose_the_disk();
         std::fs::remove_dir_all(house.mirror(Sort::Whole)).unwrap();
+        create_mirror(&house.mirror(Sort::Whole)).unwrap();
         let restored = house.restore(Sort::Keys, Some(backup)).await.unwrap_or_else(|error| panic!("{epoch}: {error}"));
         assert!(restored.verified.is_whole(), "backup of epoch {epoch}: {:?}", restored.verified);
         assert_eq!(restored.verified.opened as usize, living.len() + 3, "backup of epoch {epoch}");
@@ -202,7 +204,7 @@ async fn while_a_mirror_is_dead_no_erasure_is_final_and_everything_else_goes_on(
     mirrored(&vault).await;
     let (dir, away) = (house.mirror(Sort::Whole), house.folder.path().join("away"));
     std::fs::rename(&dir, &away).unwrap();
-    std::fs::write(&dir, b"").unwrap();
+    std::fs::create_dir(&dir).unwrap();
     house.store(&vault, "bert", 60).await.unwrap();
     let refused = house.erase(&vault, "ada").await.unwrap_err();
     let words = refused.to_string();
@@ -217,7 +219,7 @@ async fn while_a_mirror_is_dead_no_erasure_is_final_and_everything_else_goes_on(
     let vault = house.open().await;
     assert_eq!(house.final_erasures(&vault), 0);
     assert_eq!(house.read(&vault, cara).await, Some(text(60)));
-    std::fs::remove_file(&dir).unwrap();
+    std::fs::remove_dir(&dir).unwrap();
     std::fs::rename(&away, &dir).unwrap();
     let end = std::time::Instant::now() + Duration::from_secs(60);
     while let Err(error) = house.erase(&vault, "ada").await {
