@@ -140,6 +140,7 @@ const PLAINTEXT: &str = "\
 
 const OPTIONAL: &str = "\
 [mirrors]
+# `oubliette mirror add` makes and names them: nothing is written to a directory that was not made so.
 # Directories on other disks that get every committed batch and object, sealed as they are: a disk can be lost without losing customers. An
 # erasure is final only when they have it; while one of them fails, reads and writes go on, and no erasure is final.
 #directories = []
