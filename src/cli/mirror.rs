@@ -74,7 +74,8 @@ struct MirrorView {
 impl MirrorView {
     fn new(place: MirrorPlace) -> Self {
         let found = mirror_content(&place.directory);
-        let (groups, bytes) = found.as_ref().ok().and_then(|content| *content).unzip();
+        let content = found.as_ref().ok().and_then(|content| *content);
+        let (groups, bytes) = content.map(|content| (content.groups, content.bytes)).unzip();
         let problem = match found {
             Err(error) => Some(error.to_string()),
             Ok(None) => Some("no whole copy yet".to_owned()),
@@ -127,9 +128,11 @@ pub async fn run(command: MirrorCommand) -> Result<(), CliError> {
         MirrorCommand::Add { directory, keys_only, .. } => {
             let directory = absolute(&directory)?;
             let list = if keys_only { "keys_only" } else { "directories" };
-            change(&file, |mirrors| array(mirrors, list).map(|array| array.push(directory.display().to_string())))?;
+            let name = directory.display().to_string();
+            let new = Change::new(&file, |mirrors| array(mirrors, list).map(|array| array.push(name)))?;
             let made = tokio::task::spawn_blocking(move || create_mirror(&directory)).await;
             made.map_err(|_| CliError::Interrupted)?.map_err(VaultError::from)?;
+            new.place()?;
         }
         MirrorCommand::Remove { directory, .. } => {
             let directory = absolute(&directory)?;
@@ -138,12 +141,13 @@ pub async fn run(command: MirrorCommand) -> Result<(), CliError> {
             }
             let folder = file.parent().map(Path::to_owned).unwrap_or_default();
             let is_it = |value: &Value| value.as_str().is_some_and(|path| folder.join(path) == directory);
-            change(&file, |mirrors| {
+            let without = |mirrors: &mut Table| {
                 for list in ["directories", "keys_only"] {
                     array(mirrors, list)?.retain(|value| !is_it(value));
                 }
                 Some(())
-            })?;
+            };
+            Change::new(&file, without)?.place()?;
         }
     }
     let mirrors = serve::vault_paths(&Config::load(&file)?).mirrors;
@@ -161,20 +165,38 @@ fn array<'a>(mirrors: &'a mut Table, list: &str) -> Option<&'a mut Array> {
     mirrors.entry(list).or_insert(Item::Value(Value::Array(Array::new()))).as_array_mut()
 }
 
-/// Changes `[mirrors]` in the configuration and leaves every other byte as it is. A change that would make a configuration that is
-/// refused is not written.
-fn change(file: &Path, change: impl FnOnce(&mut Table) -> Option<()>) -> Result<(), CliError> {
-    let failed = |doing| move |source| CliError::File { doing, path: file.to_owned(), source };
-    let text = std::fs::read_to_string(file).map_err(failed("read"))?;
-    let malformed = || std::io::Error::new(std::io::ErrorKind::InvalidData, "[mirrors] is not a table of lists");
-    let mut document: DocumentMut = text.parse().map_err(|_| failed("change")(malformed()))?;
-    let mirrors = document.entry("mirrors").or_insert(Item::Table(Table::new())).as_table_mut();
-    mirrors.and_then(change).ok_or_else(|| failed("change")(malformed()))?;
-    let new = file.with_extension("toml.new");
-    std::fs::write(&new, document.to_string()).map_err(failed("write"))?;
-    let placed = Config::load(&new).map_err(CliError::from).and_then(|_| {
-        let synced = std::fs::File::open(&new).and_then(|file| file.sync_all());
-        synced.and_then(|()| std::fs::rename(&new, file)).map_err(failed("replace"))
-    });
-    placed.inspect_err(|_| drop(std::fs::remove_file(&new)))
+/// A configuration with other mirrors, written beside the one that counts: every other byte is as it was. It goes again unless it is placed.
+struct Change {
+    file: PathBuf,
+    new: PathBuf,
+}
+
+impl Change {
+    /// Writes it, if the service would take it.
+    fn new(file: &Path, change: impl FnOnce(&mut Table) -> Option<()>) -> Result<Self, CliError> {
+        let failed = |doing| move |source| CliError::File { doing, path: file.to_owned(), source };
+        let text = std::fs::read_to_string(file).map_err(failed("read"))?;
+        let malformed = || std::io::Error::new(std::io::ErrorKind::InvalidData, "[mirrors] is not a table of lists");
+        let mut document: DocumentMut = text.parse().map_err(|_| failed("change")(malformed()))?;
+        let mirrors = document.entry("mirrors").or_insert(Item::Table(Table::new())).as_table_mut();
+        mirrors.and_then(change).ok_or_else(|| failed("change")(malformed()))?;
+        let change = Self { file: file.to_owned(), new: file.with_extension("toml.new") };
+        std::fs::write(&change.new, document.to_string()).map_err(failed("write"))?;
+        Config::load(&change.new)?;
+        Ok(change)
+    }
+
+    /// From now on it counts.
+    fn place(self) -> Result<(), CliError> {
+        let synced = std::fs::File::open(&self.new).and_then(|file| file.sync_all());
+        let placed = synced.and_then(|()| std::fs::rename(&self.new, &self.file));
+        placed.map_err(|source| CliError::File { doing: "replace", path: self.file.clone(), source })
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        // Where it was placed, nothing is there.
+        drop(std::fs::remove_file(&self.new));
+    }
 }

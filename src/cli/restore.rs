@@ -1,16 +1,14 @@
 //! `oubliette backup`, `restore`, `verify`, `compact`: copies of the data, and the data itself.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 
-use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::errors::CliError;
 use super::output::{self, Output};
 use super::serve::{self, PlaceArgs, RefusedToServe};
 use crate::config::Config;
-use crate::vault::{self, RestoreFrom, RestoreStep, Sort, Vault, VaultError, Verified};
+use crate::vault::{self, BackedUp, BackupStep, RestoreFrom, RestoreStep, Sort, Vault, VaultError, Verified};
 
 pub(super) const BACKUP_EXAMPLES: &str = "The service goes on meanwhile. A second backup to the same directory copies only what is new.
 A backup holds no root key, and opens only with a mirror that is up to date: keep the root key's replicas and the mirrors safe as well.
@@ -121,11 +119,6 @@ impl VerifiedView {
     }
 }
 
-/// A line that says how far it is, where somebody looks.
-fn spinner(json: bool) -> ProgressBar {
-    output::progress_line(!json)
-}
-
 /// Runs `backup`.
 pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
     serve::keep_private();
@@ -133,25 +126,21 @@ pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
     let configured =
         paths.mirrors.iter().find(|mirror| mirror.sort == Sort::Whole).map(|mirror| mirror.directory.clone());
     let from = args.from_mirror.or(configured).ok_or(CliError::NoMirror)?;
-    let bar = spinner(args.place.json);
+    let bar = output::progress_line(!args.place.json);
     let told = bar.clone();
-    let last = std::sync::Arc::new(Mutex::new((0, 0)));
-    let seen = std::sync::Arc::clone(&last);
-    let progress = move |rows_bytes: u64, _all: u64, objects: u64| {
-        *seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = (rows_bytes, objects);
-        told.set_message(format!("{objects} objects, {rows_bytes} bytes of rows"));
+    let progress = move |step| {
+        told.set_message(match step {
+            BackupStep::Objects(count) => format!("objects: {count}"),
+            BackupStep::Rows { done, all } => format!("rows: {done} of {all} bytes"),
+        });
     };
     let done = vault::backup(&from, &args.to, progress).await;
     bar.finish_and_clear();
-    done.map_err(VaultError::from)?;
-    let (rows_bytes, objects) = *last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let document = serde_json::json!({ "from": from, "to": args.to, "rows_bytes": rows_bytes, "objects": objects });
+    let BackedUp { objects, row_bytes } = done.map_err(VaultError::from)?;
+    let document = serde_json::json!({ "from": from, "to": args.to, "row_bytes": row_bytes, "objects": objects });
     Output::stdout(args.place.json).result(&document, |_| {
-        format!(
-            "{} is up to date with {}: {rows_bytes} bytes of rows, {objects} objects\n",
-            args.to.display(),
-            from.display()
-        )
+        let (to, from) = (args.to.display(), from.display());
+        format!("{to} is up to date with {from}: {row_bytes} bytes of rows, {objects} objects\n")
     })
 }
 
@@ -161,7 +150,7 @@ pub async fn restore(args: RestoreArgs) -> Result<(), CliError> {
     let config = Config::load(&args.place.config)?;
     let paths = serve::vault_paths(&config);
     let mirror = args.from_mirror.or(args.mirror).ok_or(CliError::NoMirror)?;
-    let bar = spinner(args.place.json);
+    let bar = output::progress_line(!args.place.json);
     let told = bar.clone();
     let progress = move |step| {
         told.set_message(match step {
@@ -186,7 +175,7 @@ pub async fn restore(args: RestoreArgs) -> Result<(), CliError> {
 pub async fn verify(place: PlaceArgs) -> Result<(), CliError> {
     serve::keep_private();
     let vault = serve::open_vault(&Config::load(&place.config)?).await?;
-    let bar = spinner(place.json);
+    let bar = output::progress_line(!place.json);
     let verified = vault.verify(|count| bar.set_message(format!("records opened: {count}"))).await;
     bar.finish_and_clear();
     vault.close().await;
@@ -199,7 +188,7 @@ pub async fn verify(place: PlaceArgs) -> Result<(), CliError> {
 pub async fn compact(place: PlaceArgs) -> Result<(), CliError> {
     serve::keep_private();
     let paths = serve::vault_paths(&Config::load(&place.config)?);
-    let bar = spinner(place.json);
+    let bar = output::progress_line(!place.json);
     let told = bar.clone();
     let compacted = Vault::compact(paths.clone(), move |rows| told.set_message(format!("rows: {rows}"))).await;
     bar.finish_and_clear();

@@ -8,21 +8,20 @@
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::{Database, MAX_RANGE_ROWS, StoreError, Write, rows};
+use super::{Database, MAX_RANGE_ROWS, StoreError, rows};
 use crate::audit::multiset::{MULTISET_BYTES, Multiset};
 use crate::audit::{Entry, Event, merkle};
 use crate::domain::clock::Timestamp;
+use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::ids::TenantId;
 
 const SALT_BYTES: usize = 32;
-const DAMAGED: StoreError = StoreError::Damaged { what: "the row that ties what decides to the ledger" };
+const VERSION: u8 = 1;
+const WHAT: &str = "the row that ties what decides to the ledger";
 
 /// All rows that decide, as they stand.
 #[derive(Clone)]
-pub(super) struct Deciding {
-    rows: Multiset,
-    is_changed: bool,
-}
+pub(super) struct Deciding(Multiset);
 
 /// Rows that decide are not those that the ledger knows of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,41 +30,28 @@ pub struct NotAsLogged;
 impl Deciding {
     /// As the database says.
     pub fn of(db: &dyn Database) -> Result<Self, StoreError> {
-        let rows = match db.get(&rows::deciding())? {
-            None => Multiset::EMPTY,
-            Some(row) => Stored::decode(&row).ok_or(DAMAGED)?.rows,
-        };
-        Ok(Self { rows, is_changed: false })
+        Ok(Self(
+            db.get(&rows::deciding())?
+                .map_or(Ok(Multiset::EMPTY), |row| Ok::<_, StoreError>(Stored::decode(&row)?.rows))?,
+        ))
     }
 
-    /// Follows a write of a row that stood there as `before`.
-    pub fn follow(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
-        if before == after {
-            return;
+    /// Follows a write of a row that stood there as `before`; returns whether it changes anything.
+    pub fn follow(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) -> bool {
+        if before != after {
+            before.into_iter().for_each(|value| self.0.remove(&element(key, value)));
+            after.into_iter().for_each(|value| self.0.add(&element(key, value)));
         }
-        self.is_changed = true;
-        before.into_iter().for_each(|value| self.rows.remove(&element(key, value)));
-        after.into_iter().for_each(|value| self.rows.add(&element(key, value)));
+        before != after
     }
 
-    /// Whether a row changed since [`Deciding::commit`].
-    pub fn is_changed(&self) -> bool {
-        self.is_changed
-    }
-
-    /// The entry that commits to the rows of now, and the row that opens it, at whatever position it gets.
-    pub fn commit(&mut self) -> (Vec<u8>, impl FnOnce(u64) -> Write) {
-        self.is_changed = false;
+    /// The entry that commits to the rows of now, to stand at `position`, and the row that opens it.
+    pub fn commit(&self, position: u64) -> (Vec<u8>, Vec<u8>) {
         let mut salt = [0; SALT_BYTES];
         SysRng.try_fill_bytes(&mut salt).expect("the operating system gives random bytes once it has started");
-        let rows = self.rows.clone();
-        let event = Event::Deciding { commitment: commitment(&salt, &rows) };
+        let event = Event::Deciding { commitment: commitment(&salt, &self.0) };
         let entry = Entry { at: Timestamp::now(), tenant: TenantId([0; 16]), caller: None, event }.encode().to_vec();
-        let row = move |position: u64| {
-            let value = [&position.to_be_bytes()[..], &salt, &rows.encode()].concat();
-            Write::Put { key: rows::deciding(), value }
-        };
-        (entry, row)
+        (entry, Stored { position, salt, rows: self.0.clone() }.encode())
     }
 }
 
@@ -76,10 +62,19 @@ struct Stored {
 }
 
 impl Stored {
-    fn decode(row: &[u8]) -> Option<Self> {
-        let (position, rest) = row.split_first_chunk()?;
-        let (salt, rows) = rest.split_first_chunk()?;
-        Some(Self { position: u64::from_be_bytes(*position), salt: *salt, rows: Multiset::decode(rows)? })
+    fn encode(&self) -> Vec<u8> {
+        let row = Writer::versioned(VERSION).u64(self.position).fixed(&self.salt).fixed(&self.rows.encode());
+        row.finish().to_vec()
+    }
+
+    fn decode(row: &[u8]) -> Result<Self, StoreError> {
+        let read = || {
+            let (mut reader, _) = Reader::versioned(WHAT, row, VERSION)?;
+            let (position, salt) = (reader.u64()?, reader.array()?);
+            let rows = Multiset::decode(reader.rest()).ok_or(Decode::Damaged { what: WHAT })?;
+            Ok(Self { position, salt, rows })
+        };
+        read().map_err(StoreError::decoding)
     }
 }
 
@@ -99,8 +94,10 @@ fn commitment(salt: &[u8; SALT_BYTES], rows: &Multiset) -> [u8; 32] {
 /// Whether the rows that decide are those that the newest commitment in the ledger is about. Reads all of them, and the ledger from that
 /// commitment on.
 pub fn check_deciding(db: &dyn Database) -> Result<Result<(), NotAsLogged>, StoreError> {
-    let Some(stored) = db.get(&rows::deciding())?.and_then(|row| Stored::decode(&row)) else {
-        return Ok(Err(NotAsLogged));
+    let Some(row) = db.get(&rows::deciding())? else { return Ok(Err(NotAsLogged)) };
+    let stored = match Stored::decode(&row) {
+        Err(StoreError::Damaged { .. }) => return Ok(Err(NotAsLogged)),
+        stored => stored?,
     };
     let mut found = Multiset::EMPTY;
     for kind in rows::DECIDING {

@@ -1,7 +1,9 @@
 //! The store: rows in an ordered database, written by one committer, and large sealed content as objects.
 //!
 //! It is the only room that names `sled` and `object_store`. Keys and values are opaque bytes, sealed before they come here: this
-//! room never sees a secret, knows no cipher and does not interpret a row; over the entries of the ledger it keeps their Merkle tree. An answer to a write means that it survives a power cut.
+//! room never sees a secret, knows no cipher and does not interpret a row. Over the entries of the ledger it keeps their Merkle tree, and
+//! has the ledger commit to the rows that decide (`deciding`). What is committed goes on to other disks (`mirror`, `objects/copies`). An
+//! answer to a write means that it survives a power cut.
 
 mod batch;
 mod committer;
@@ -16,6 +18,8 @@ mod sled_engine;
 
 use std::io;
 use std::path::PathBuf;
+
+use crate::domain::codec::Decode;
 
 pub use batch::{
     Batch, BatchError, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPS_PER_BATCH, MAX_REQUIREMENTS_PER_BATCH, MAX_VALUE_BYTES,
@@ -199,6 +203,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Something stored that cannot be read.
+    fn decoding(error: Decode) -> Self {
+        match error {
+            Decode::NewerVersion { what, .. } => Self::NewerFormat { what },
+            Decode::Damaged { what } => Self::Damaged { what },
+        }
+    }
+
     /// Wraps an error of the system; a full disk gets its own variant.
     fn io(doing: &'static str, source: io::Error) -> Self {
         if is_full(&source) { Self::Full } else { Self::Io { doing, source } }

@@ -5,6 +5,9 @@ use rand::TryRng as _;
 use rand::rngs::SysRng;
 
 use super::{Database, StoreError, rows};
+use crate::domain::codec::{Reader, Writer};
+
+const VERSION: u8 = 1;
 
 /// A place in the history of a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +37,17 @@ impl Position {
     /// Where `db` stands.
     pub fn of(db: &dyn Database) -> Result<Self, StoreError> {
         let Some(row) = db.get(&rows::position())? else { return Ok(Self::BEGIN) };
-        let parts = row.split_first_chunk::<8>().and_then(|(sequence, rest)| Some((sequence, rest.try_into().ok()?)));
-        let (sequence, history) = parts.ok_or(StoreError::Damaged { what: "the number of the last group" })?;
-        Ok(Self { sequence: u64::from_be_bytes(*sequence), history })
+        let read = || {
+            let (mut reader, _) = Reader::versioned("the number of the last group", &row, VERSION)?;
+            let at = Self { sequence: reader.u64()?, history: reader.array()? };
+            reader.end()?;
+            Ok(at)
+        };
+        read().map_err(StoreError::decoding)
     }
 
     /// The value of its row.
     pub fn encode(self) -> Vec<u8> {
-        [&self.sequence.to_be_bytes()[..], &self.history].concat()
+        Writer::versioned(VERSION).u64(self.sequence).fixed(&self.history).finish().to_vec()
     }
 }

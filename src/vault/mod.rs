@@ -49,7 +49,9 @@ use std::time::Duration;
 
 pub use crate::root_key::ReplicaStatus;
 pub use crate::root_key::{MediumClass, Pkcs11Place};
-pub use crate::store::mirror::{MirrorPlace, MirrorStatus, Sort};
+pub use crate::store::mirror::{
+    MirrorContent, MirrorPlace, MirrorStatus, Sort, content as mirror_content, create as create_mirror,
+};
 pub use crate::store::{CommitError, StoreError};
 pub use compact::Compacted;
 pub use download::{Download, RequestedSpan};
@@ -61,7 +63,7 @@ pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
 pub use receipts::Receipt;
 pub use records::RequestKey;
-pub use restore::{RestoreFrom, RestoreStep, Restored, backup, create_mirror, mirror_content};
+pub use restore::{BackedUp, BackupStep, RestoreFrom, RestoreStep, Restored, backup};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
 pub use verify::Verified;

@@ -9,11 +9,13 @@ use std::sync::Arc;
 
 use tokio_stream::StreamExt as _;
 
-use super::start::{OBJECTS, StartError, database_folder};
+use super::format::Head;
+use super::start::{OBJECTS, StartError, database_folder, on_a_thread};
 use super::verify::Verified;
 use super::{Sort, Vault, VaultLimits, VaultPaths};
-use crate::domain::ids::Revision;
-use crate::store::{Database, Objects, SledEngine, StoreError, Write, mirror, rows};
+use crate::domain::ids::{Revision, TenantId};
+use crate::store::mirror::{self, Backup};
+use crate::store::{Database, Objects, SledEngine, StoreError, Write, rows};
 
 /// Rows taken over in one go.
 const AT_ONCE: usize = 1024;
@@ -51,35 +53,53 @@ pub struct Restored {
     pub verified: Verified,
 }
 
-/// Makes an empty mirror, where none is yet: a service mirrors only to what was made for it.
-pub fn create_mirror(directory: &Path) -> Result<(), StoreError> {
-    mirror::create(directory)
+/// What a backup does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupStep {
+    /// Objects are compared and copied; so many by now.
+    Objects(u64),
+    /// Of the rows so many bytes are there, of so many.
+    Rows {
+        /// Bytes that are there.
+        done: u64,
+        /// Bytes that there are to be.
+        all: u64,
+    },
 }
 
-/// How many groups a mirror has, and how many bytes its rows take; `None` where there is no whole copy.
-pub fn mirror_content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
-    mirror::content(directory)
+/// What a backup holds now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Objects.
+    pub objects: u64,
+    /// Bytes of rows.
+    pub row_bytes: u64,
 }
 
-/// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. `progress` gets the bytes of rows done and to do,
-/// and how many objects were looked at.
+/// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. Nothing is touched before both were looked at: a mirror
+/// whose disk is not mounted must not empty a backup.
 pub async fn backup(
     from: &Path,
     to: &Path,
-    progress: impl Fn(u64, u64, u64) + Clone + Send + 'static,
-) -> Result<(), StoreError> {
-    let (rows_from, rows_to, told) = (from.to_owned(), to.to_owned(), progress.clone());
+    progress: impl Fn(BackupStep) + Clone + Send + 'static,
+) -> Result<BackedUp, StoreError> {
+    let mut done = BackedUp::default();
+    let rows = Backup::begin(from, to)?;
     // Objects first: a record's row comes after its objects, so that what the rows name is there.
     let (from, to) = (Objects::open(&from.join(OBJECTS))?, Objects::open(&to.join(OBJECTS))?);
-    let mut count = 0;
     from.copy_all(&to, || {
-        count += 1;
-        progress(0, 0, count);
+        done.objects += 1;
+        progress(BackupStep::Objects(done.objects));
     })
     .await?;
-    let copy = move || mirror::copy_rows(&rows_from, &rows_to, |done, all| told(done, all, count));
-    let copied = tokio::task::spawn_blocking(copy).await;
-    copied.unwrap_or(Err(StoreError::Stopping))
+    let copy = move || {
+        rows.copy_rows(|bytes, all| {
+            done.row_bytes = bytes;
+            progress(BackupStep::Rows { done: bytes, all });
+        })?;
+        Ok(done)
+    };
+    tokio::task::spawn_blocking(copy).await.unwrap_or(Err(StoreError::Stopping))
 }
 
 impl Vault {
@@ -94,6 +114,7 @@ impl Vault {
         if std::fs::read_dir(&paths.data).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(StartError::Exists(paths.data.display().to_string()));
         }
+        refuse_to_lose_a_mirror(&paths, &from)?;
         let beside = beside(&paths.data);
         remove(&beside)?;
         let restored = restore_beside(&paths, &beside, limits, &from, &progress).await;
@@ -113,6 +134,22 @@ impl Vault {
     }
 }
 
+/// What is restored from keys, even with a backup, can have less content than a mirror of everything, which then would begin anew with it.
+fn refuse_to_lose_a_mirror(paths: &VaultPaths, from: &RestoreFrom) -> Result<(), StartError> {
+    let is_whole = |directory: &Path| {
+        let content = mirror::content(directory).ok().flatten();
+        content.is_some_and(|content| content.sort == Sort::Whole)
+    };
+    if from.backup.is_none() && is_whole(&from.mirror) {
+        return Ok(());
+    }
+    let mut others = paths.mirrors.iter().filter(|mirror| mirror.sort == Sort::Whole);
+    match others.find(|mirror| is_whole(&mirror.directory)) {
+        Some(other) => Err(StartError::MirrorHasMore(other.directory.display().to_string())),
+        None => Ok(()),
+    }
+}
+
 async fn restore_beside(
     paths: &VaultPaths,
     beside: &Path,
@@ -122,7 +159,7 @@ async fn restore_beside(
 ) -> Result<Restored, StartError> {
     let (folder, source, told) = (beside.to_owned(), from.clone(), progress.clone());
     let rows = move || restore_rows(&folder, &source, &told).map_err(StartError::from);
-    let rows_of_backup = super::start::on_a_thread(rows).await?;
+    let rows_of_backup = on_a_thread(rows).await?;
     restore_objects(beside, from, progress).await?;
     open_and_verify(paths, beside, limits, rows_of_backup, progress).await
 }
@@ -189,7 +226,7 @@ fn take_over(from: &dyn Database, to: &dyn Database, kind: rows::Kind) -> Result
 /// Whether the record that a row belongs to has a key still. Uploads that were not complete are not taken over.
 fn has_key(from: &dyn Database, to: &dyn Database, kind: rows::Kind, key: &[u8]) -> Result<bool, StoreError> {
     const DAMAGED: StoreError = StoreError::Damaged { what: "a row of the backup" };
-    let tenant = key.get(1..17).and_then(|id| id.try_into().ok()).map(crate::domain::ids::TenantId).ok_or(DAMAGED)?;
+    let tenant = key.get(1..17).and_then(|id| id.try_into().ok()).map(TenantId).ok_or(DAMAGED)?;
     let (record, revision) = match kind {
         rows::Kind::Record => {
             rows::parse_record_piece(key).map(|(record, revision, _)| (record, revision)).ok_or(DAMAGED)?
@@ -198,14 +235,14 @@ fn has_key(from: &dyn Database, to: &dyn Database, kind: rows::Kind, key: &[u8])
         _ => return Ok(false),
     };
     let Some(first) = from.get(&rows::record_piece(tenant, record, revision, 0))? else { return Ok(false) };
-    let (head, _) = super::format::Head::decode(&first).map_err(|_| DAMAGED)?;
+    let (head, _) = Head::decode(&first).map_err(|_| DAMAGED)?;
     Ok(to.get(&rows::secret(head.handle, record, revision))?.is_some())
 }
 
 /// The objects of records whose keys are there: from the mirror, and what it does not have from the backup.
 async fn restore_objects(folder: &Path, from: &RestoreFrom, progress: &impl Fn(RestoreStep)) -> Result<(), StartError> {
     let path = database_folder(folder);
-    let db = super::start::on_a_thread(move || Ok(Arc::new(SledEngine::open(&path)?))).await?;
+    let db = on_a_thread(move || Ok(Arc::new(SledEngine::open(&path)?))).await?;
     let to = Objects::open(&folder.join(OBJECTS))?;
     let mut count = 0;
     for source in std::iter::once(&from.mirror).chain(&from.backup) {

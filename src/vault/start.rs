@@ -77,6 +77,11 @@ pub enum StartError {
         "what decides in this database (who was erased, roles, tokens, tenants, the root of the keys) is not what its log knows of: a row was changed, added or taken out past the service; keep a copy for whoever examines it, and restore from a mirror (oubliette restore); nothing was changed"
     )]
     NotAsLogged,
+    /// A restore would make a mirror of everything begin anew.
+    #[error(
+        "the mirror {0} has everything that it has, content included, and would begin anew with less: restore from it alone (--from-mirror), or take it out of the configuration first (oubliette mirror remove); nothing was changed"
+    )]
+    MirrorHasMore(String),
     /// There is a vault already.
     #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
     Exists(String),

@@ -57,19 +57,18 @@ impl<'a> Group<'a> {
 
     /// Follows the rows that decide, and has the ledger commit to them if one of them changes.
     pub(super) fn commit_to(&mut self, deciding: &mut Deciding) -> Result<(), StoreError> {
+        let mut is_changed = false;
         for kind in rows::DECIDING {
             for (key, after) in self.overlay.range(vec![kind]..vec![kind + 1]) {
-                deciding.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
+                is_changed |= deciding.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
             }
         }
-        if deciding.is_changed() {
+        if is_changed {
             let position = self.frontier.size();
-            let (entry, row) = deciding.commit();
+            let (entry, row) = deciding.commit(position);
             self.grow(merkle::leaf(&entry));
             self.overlay.insert(rows::ledger(position), Some(entry));
-            if let Write::Put { key, value } = row(position) {
-                self.overlay.insert(key, Some(value));
-            }
+            self.overlay.insert(rows::deciding(), Some(row));
         }
         Ok(())
     }

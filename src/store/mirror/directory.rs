@@ -64,8 +64,8 @@ impl Directory {
 
     fn file(&mut self, name: &str) -> std::io::Result<&mut File> {
         if self.open.as_ref().is_none_or(|(open, _)| open != name) {
-            let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).clone();
-            let file = options.open(self.rows.join(name))?;
+            let path = self.rows.join(name);
+            let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
             sync_dir(&self.rows)?;
             self.open = Some((name.to_owned(), file));
         }

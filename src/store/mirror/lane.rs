@@ -60,9 +60,11 @@ struct Session<'a> {
 
 /// Until an error, or until nothing more comes.
 fn follow(mirrors: &Mirrors, lane: usize, place: &MirrorPlace, db: &dyn Database) -> Result<(), StoreError> {
-    let medium = Directory::to_write(&place.directory)?;
+    let mut medium = Directory::to_write(&place.directory)?;
     let stands_at = mirrors.state().newest;
     let newest = super::newest_of_ours(&medium, place, stands_at, db)?;
+    // What a copy that was interrupted left would fill the disk, one attempt after the other.
+    stream::keep_only(&mut medium, newest.as_ref().map(|(stream, _)| stream.generation))?;
     let (at, live) = {
         let mut state = mirrors.state();
         let (began, newest_of_db) = (state.began, state.newest);
@@ -207,7 +209,7 @@ impl Session<'_> {
         }
         let mut whole = self.building.take().expect("it was there above").stream;
         whole.complete(&mut self.medium, self.at, &super::vault_of(self.db)?)?;
-        stream::keep_only(&mut self.medium, whole.generation)?;
+        stream::keep_only(&mut self.medium, Some(whole.generation))?;
         tracing::info!(generation = whole.generation.number, bytes = whole.bytes, "a mirror has a whole copy");
         self.base_bytes = whole.bytes;
         self.live = Some(whole);

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use backup::copy_rows;
+pub use backup::Backup;
 
 use super::{Database, Position, StoreError, Write, rows};
 use crate::audit::merkle::{self, Frontier};
@@ -52,7 +52,7 @@ trait Medium: Send {
     fn remove(&mut self, name: &str) -> Result<(), StoreError>;
 }
 
-/// What a mirror holds.
+/// Which rows a mirror takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sort {
     /// Everything.
@@ -332,15 +332,16 @@ fn newest_of_ours(
     at: Position,
     db: &dyn Database,
 ) -> Result<Option<(Stream, Position)>, StoreError> {
-    let Some((newest, mirrored)) = stream::newest(medium)? else { return Ok(None) };
-    let (vault, path) = (vault_of(db)?, || place.directory.clone());
-    if medium.read(&newest.generation.mark(), 0, vault.len())? != vault {
+    let path = || place.directory.clone();
+    let Some(whole) = stream::whole(medium)? else { return Ok(None) };
+    if whole.vault != vault_of(db)? {
         return Err(StoreError::MirrorOfOther { path: path() });
     }
-    if mirrored.sequence > at.sequence {
+    let newest = stream::newest(medium)?;
+    if newest.as_ref().is_some_and(|(_, mirrored)| mirrored.sequence > at.sequence) {
         return Err(StoreError::MirrorIsNewer { path: path() });
     }
-    Ok(Some((newest, mirrored)))
+    Ok(newest)
 }
 
 /// Makes an empty mirror, where none is yet.
@@ -353,10 +354,26 @@ pub(super) fn is_made(directory: &Path) -> bool {
     Directory::is_made(directory)
 }
 
-/// How many groups a mirror has, and how many bytes its rows take; `None` where there is no whole copy.
-pub fn content(directory: &Path) -> Result<Option<(u64, u64)>, StoreError> {
+/// What a mirror holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MirrorContent {
+    /// Of which rows.
+    pub sort: Sort,
+    /// How many groups it has.
+    pub groups: u64,
+    /// Bytes that its rows take.
+    pub bytes: u64,
+}
+
+/// What a mirror holds; `None` where there is no whole copy.
+pub fn content(directory: &Path) -> Result<Option<MirrorContent>, StoreError> {
     let newest = stream::newest(&Directory::to_read(directory))?;
-    Ok(newest.map(|(stream, at)| (at.sequence, stream.bytes)))
+    let content = |(stream, at): (Stream, Position)| MirrorContent {
+        sort: stream.generation.sort,
+        groups: at.sequence,
+        bytes: stream.bytes,
+    };
+    Ok(newest.map(content))
 }
 
 /// Everything that was ever written into the files of a mirror that are there, whatever counts of it: for whoever attacks them.

@@ -3,6 +3,7 @@
 
 use super::frames::{self, Frame, MAX_BODY_BYTES, Next};
 use super::{Medium, Sort};
+use crate::domain::codec::{Reader, Writer};
 use crate::store::sequence::Position;
 use crate::store::{Database, StoreError, Write};
 
@@ -12,6 +13,10 @@ const FILE_BYTES: u64 = 64 * 1024 * 1024;
 const READ_BYTES: usize = MAX_BODY_BYTES + 64 * 1024;
 /// Rows written in one go when a mirror is read back.
 const SYNC_EVERY_BYTES: usize = 64 * 1024 * 1024;
+/// The version of the files, frames included. It stands in the file that says that a base is whole.
+const VERSION: u8 = 1;
+/// More than that file has.
+const MARK_BYTES: usize = 64;
 const DAMAGED: StoreError = StoreError::Damaged { what: "a mirror's row file" };
 
 /// The name of a generation.
@@ -69,7 +74,7 @@ impl Stream {
     /// Says that its base is whole; from now on it is the one that counts.
     pub fn complete(&mut self, medium: &mut dyn Medium, at: Position, vault: &[u8]) -> Result<(), StoreError> {
         self.append(medium, &frames::complete(at))?;
-        medium.append(&self.generation.mark(), 0, vault)
+        medium.append(&self.generation.mark(), 0, &Writer::versioned(VERSION).fixed(vault).finish())
     }
 }
 
@@ -89,10 +94,22 @@ fn generations(medium: &dyn Medium) -> Result<Vec<(Generation, bool, Vec<u32>)>,
     Ok(found)
 }
 
-/// The newest whole generation, and its files.
-pub(super) fn whole(medium: &dyn Medium) -> Result<Option<(Generation, Vec<u32>)>, StoreError> {
+/// A generation whose base is whole.
+pub(super) struct Whole {
+    pub generation: Generation,
+    /// Its files.
+    pub parts: Vec<u32>,
+    /// Whose it is.
+    pub vault: [u8; 32],
+}
+
+/// The newest whole generation.
+pub(super) fn whole(medium: &dyn Medium) -> Result<Option<Whole>, StoreError> {
     let newest = generations(medium)?.into_iter().rfind(|(_, complete, _)| *complete);
-    Ok(newest.map(|(generation, _, parts)| (generation, parts)))
+    let Some((generation, _, parts)) = newest else { return Ok(None) };
+    let mark = medium.read(&generation.mark(), 0, MARK_BYTES)?;
+    let read = || Reader::versioned("the files of a mirror", &mark, VERSION)?.0.array();
+    Ok(Some(Whole { generation, parts, vault: read().map_err(StoreError::decoding)? }))
 }
 
 /// The number that a new generation takes.
@@ -101,8 +118,8 @@ pub(super) fn next_number(medium: &dyn Medium) -> Result<u32, StoreError> {
 }
 
 /// Removes every generation but this one.
-pub(super) fn keep_only(medium: &mut dyn Medium, generation: Generation) -> Result<(), StoreError> {
-    for (old, complete, parts) in generations(medium)?.into_iter().filter(|(other, ..)| *other != generation) {
+pub(super) fn keep_only(medium: &mut dyn Medium, generation: Option<Generation>) -> Result<(), StoreError> {
+    for (old, complete, parts) in generations(medium)?.into_iter().filter(|(other, ..)| Some(*other) != generation) {
         // The mark first: what is half removed must not look whole.
         if complete {
             medium.remove(&old.mark())?;
@@ -114,7 +131,7 @@ pub(super) fn keep_only(medium: &mut dyn Medium, generation: Generation) -> Resu
 
 /// The newest whole generation, and where it ends. What a crash cut at its end is overwritten by what comes next.
 pub(super) fn newest(medium: &dyn Medium) -> Result<Option<(Stream, Position)>, StoreError> {
-    let Some((generation, parts)) = whole(medium)? else { return Ok(None) };
+    let Some(Whole { generation, parts, .. }) = whole(medium)? else { return Ok(None) };
     // The last file may be empty still: then what was written last stands in the one before.
     let mut end = None;
     for part in parts.into_iter().rev() {
@@ -181,7 +198,7 @@ pub(super) fn replay(
     db: &dyn Database,
     mut progress: impl FnMut(u64),
 ) -> Result<Option<(Sort, Position)>, StoreError> {
-    let Some((generation, parts)) = whole(medium)? else { return Ok(None) };
+    let Some(Whole { generation, parts, .. }) = whole(medium)? else { return Ok(None) };
     let (mut last, mut unsynced, mut done) = (None::<Position>, 0, 0);
     for (nth, part) in parts.iter().enumerate() {
         let name = generation.file(*part);

@@ -55,9 +55,9 @@ impl Objects {
         let (changes, queue) = mpsc::channel(QUEUE);
         let (missed, behind) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(1)));
         let source = Self { copies: Vec::new(), ..self.clone() };
-        let place = (mirror.to_owned(), mirror.join(folder));
-        tokio::spawn(follow(source, place, queue, Arc::clone(&missed), Arc::clone(&behind)));
-        self.copies.push(Copy { changes, missed, behind });
+        let (mirror, dir) = (mirror.to_owned(), mirror.join(folder));
+        self.copies.push(Copy { changes, missed: Arc::clone(&missed), behind: Arc::clone(&behind) });
+        tokio::spawn(Follower { source, mirror, dir, queue, missed, behind, compares: true }.follow());
     }
 
     /// How many changes the copies have still to follow.
@@ -112,66 +112,71 @@ impl Objects {
     }
 }
 
-async fn follow(
+/// A copy's side of the queue.
+struct Follower {
     source: Objects,
-    (mirror, dir): (PathBuf, PathBuf),
-    mut queue: mpsc::Receiver<Change>,
+    mirror: PathBuf,
+    dir: PathBuf,
+    queue: mpsc::Receiver<Change>,
     missed: Arc<AtomicBool>,
     behind: Arc<AtomicUsize>,
-) {
-    let mut compares = true;
-    loop {
-        match follow_once(&source, (&mirror, &dir), &mut queue, &missed, &behind, compares).await {
-            Ok(()) => return,
-            Err(error) => {
-                let directory = dir.display();
-                tracing::error!(%directory, %error, "a mirror does not get the objects; compared and tried again in 5 s");
-                if !compares {
-                    behind.fetch_add(1, Ordering::AcqRel);
-                }
-                compares = true;
-                tokio::time::sleep(RETRY).await;
+    /// Whether a comparison is due; it counts as one change.
+    compares: bool,
+}
+
+impl Follower {
+    async fn follow(mut self) {
+        while let Err(error) = self.until_an_error().await {
+            let directory = self.dir.display();
+            tracing::error!(%directory, %error, "a mirror does not get the objects; compared and tried again in 5 s");
+            self.compare_again();
+            tokio::time::sleep(RETRY).await;
+            if self.queue.is_closed() && self.queue.is_empty() {
+                return;
             }
         }
-        if queue.is_closed() && queue.is_empty() {
-            return;
+    }
+
+    fn compare_again(&mut self) {
+        if !self.compares {
+            self.behind.fetch_add(1, Ordering::AcqRel);
+            self.compares = true;
         }
     }
-}
 
-/// Nothing is written to the mount point of a disk that is not mounted.
-fn is_mirror(mirror: &Path) -> Result<(), StoreError> {
-    if is_made(mirror) { Ok(()) } else { Err(StoreError::NotAMirror { path: mirror.to_owned() }) }
-}
-
-async fn follow_once(
-    source: &Objects,
-    (mirror, dir): (&Path, &Path),
-    queue: &mut mpsc::Receiver<Change>,
-    missed: &AtomicBool,
-    behind: &AtomicUsize,
-    compares: bool,
-) -> Result<(), StoreError> {
-    is_mirror(mirror)?;
-    let path = dir.to_owned();
-    let to = super::blocking(move || Objects::open(&path)).await?;
-    if compares {
+    async fn until_an_error(&mut self) -> Result<(), StoreError> {
+        self.must_be_there()?;
+        let path = self.dir.clone();
+        let to = super::blocking(move || Objects::open(&path)).await?;
         to.sweep_staged().await?;
-        source.copy_all(&to, || {}).await?;
-        behind.fetch_sub(1, Ordering::AcqRel);
+        loop {
+            if self.compares {
+                self.must_be_there()?;
+                self.source.copy_all(&to, || {}).await?;
+                self.compares = false;
+                self.behind.fetch_sub(1, Ordering::AcqRel);
+            }
+            let Some(change) = self.queue.recv().await else { return Ok(()) };
+            let done = self.carry_over(&to, change).await;
+            self.behind.fetch_sub(1, Ordering::AcqRel);
+            done?;
+            if self.missed.swap(false, Ordering::AcqRel) {
+                self.compare_again();
+            }
+        }
     }
-    while let Some(change) = queue.recv().await {
-        let done = match change {
-            _ if !is_made(mirror) => is_mirror(mirror),
-            Change::Made(name) => source.copy(&to, name).await,
+
+    async fn carry_over(&self, to: &Objects, change: Change) -> Result<(), StoreError> {
+        self.must_be_there()?;
+        match change {
+            Change::Made(name) => self.source.copy(to, name).await,
             Change::Deleted(name) => to.delete(name).await,
             Change::DeletedAll(handle, record) => to.delete_prefix(handle, record).await.map(drop),
-        };
-        behind.fetch_sub(1, Ordering::AcqRel);
-        done?;
-        if missed.swap(false, Ordering::AcqRel) {
-            source.copy_all(&to, || {}).await?;
         }
     }
-    Ok(())
+
+    /// Nothing is written to the mount point of a disk that is not mounted.
+    fn must_be_there(&self) -> Result<(), StoreError> {
+        if is_made(&self.mirror) { Ok(()) } else { Err(StoreError::NotAMirror { path: self.mirror.clone() }) }
+    }
 }

@@ -1,7 +1,7 @@
 //! The disk is lost, and the data comes back from a mirror; or what decides from a mirror, and content from a backup.
 
 use super::*;
-use crate::vault::restore::{RestoreFrom, RestoreStep, Restored, backup, create_mirror};
+use crate::vault::{RestoreFrom, RestoreStep, Restored, backup, create_mirror};
 
 impl House {
     /// A house with a mirror of everything and one of the keys.
@@ -29,7 +29,7 @@ impl House {
 
     pub(super) async fn back_up(&self, name: &str) -> PathBuf {
         let to = self.folder.path().join(name);
-        backup(&self.mirror(Sort::Whole), &to, |_, _, _| {}).await.unwrap();
+        backup(&self.mirror(Sort::Whole), &to, |_| {}).await.unwrap();
         to
     }
 }
