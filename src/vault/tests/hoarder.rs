@@ -340,6 +340,11 @@ impl History {
         drop(vault);
         self.keep_copies(backup.as_ref());
         self.house.lose_the_disk();
+        if backup.is_some() {
+            // Nobody restores from less while the mirror of everything is there: it is lost too, and another disk takes its place.
+            std::fs::remove_dir_all(self.house.mirror(Sort::Whole)).unwrap();
+            create_mirror(&self.house.mirror(Sort::Whole)).unwrap();
+        }
         self.coverage.restores += 1;
         self.coverage.restores_from_backups += usize::from(backup.is_some());
         let from = if backup.is_some() { Sort::Keys } else { Sort::Whole };
