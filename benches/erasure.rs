@@ -195,7 +195,7 @@ async fn measure_readers() {
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..READERS {
         let door = house.supervisor(Action::DownloadRecording);
-        let facts = house.vault.facts(&door, record).await.unwrap().unwrap();
+        let facts = house.vault.facts(&door, record, None).await.unwrap().unwrap();
         let mut download = house.vault.open_recording(house.access.record(&door, facts).unwrap(), None).await.unwrap();
         readers.spawn(async move {
             while let Ok(Some(_)) = download.next().await {

@@ -81,6 +81,13 @@ impl RecordService for Played {
         std::future::pending().await
     }
 
+    async fn revise_transcript(
+        &self,
+        _: Request<v1::ReviseTranscriptRequest>,
+    ) -> Result<Response<v1::ReviseTranscriptResponse>, Status> {
+        std::future::pending().await
+    }
+
     async fn get_transcript(
         &self,
         _: Request<v1::GetTranscriptRequest>,

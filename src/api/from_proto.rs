@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 use super::v1;
 use crate::domain::clock::{CLOCK_SKEW_MS, Timestamp};
-use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, ReceiptId, RecordId, RequestId};
+use crate::domain::erasure::Part;
+use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, ReceiptId, RecordId, RequestId, Revision};
 use crate::domain::record::{
     ByteSpan, FindBy, NewRecording, NewTranscript, RecordFilter, Speaker, TranscriptLimits, Turn,
 };
@@ -87,6 +88,22 @@ pub fn create_transcript(
     let (customer, details) = details::details("details", message.details, now)?;
     let turns = turns(message.turns, now)?;
     Ok((request_id, NewTranscript { customer, details, turns }))
+}
+
+/// A new revision of a chat: of which record, behind which revision, and what it is.
+pub fn revise_transcript(
+    message: v1::ReviseTranscriptRequest,
+    now: Timestamp,
+) -> Result<(RequestId, (RecordId, Revision), NewTranscript), Invalid> {
+    let v1::ReviseTranscriptRequest { request_id, record_id, base_revision, details, turns } = message;
+    let (request_id, new) = create_transcript(v1::CreateTranscriptRequest { request_id, details, turns }, now)?;
+    let base = revision(base_revision).ok_or_else(|| Invalid::new("base_revision", Problem::Missing))?;
+    Ok((request_id, (RecordId::parse(&record_id)?, base), new))
+}
+
+/// Which revision is meant; `None` where it is not said.
+pub fn revision(number: u32) -> Option<Revision> {
+    (number > 0).then_some(Revision(number))
 }
 
 /// The metadata of an upload: what its first message must carry.
@@ -167,9 +184,11 @@ pub fn erase_customer(message: v1::EraseCustomerRequest) -> Result<(RequestId, C
     Ok((RequestId::parse(&message.request_id)?, CustomerId::parse(&customer_id)?))
 }
 
-/// The record to erase.
-pub fn erase_record(message: v1::EraseRecordRequest) -> Result<(RequestId, RecordId), Invalid> {
-    Ok((RequestId::parse(&message.request_id)?, RecordId::parse(&message.record_id)?))
+/// The record to erase, or the revision of it.
+pub fn erase_record(message: v1::EraseRecordRequest) -> Result<(RequestId, Part), Invalid> {
+    let (request, record) = (RequestId::parse(&message.request_id)?, RecordId::parse(&message.record_id)?);
+    let all = Part::Record(record);
+    Ok((request, revision(message.revision).map_or(all, |revision| Part::Revision(record, revision))))
 }
 
 /// The customers to erase.

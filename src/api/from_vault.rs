@@ -19,6 +19,9 @@ fn of_vault(error: &VaultError) -> ApiError {
         VaultError::NotFound => ApiError::NotFound,
         VaultError::CustomerErased => ApiError::CustomerErased,
         VaultError::RecordErased => ApiError::RecordErased,
+        VaultError::RevisionIsNewest => ApiError::RevisionIsNewest,
+        VaultError::RevisionOutdated { newest } => ApiError::RevisionOutdated { newest: *newest },
+        VaultError::TooManyRevisions { limit } => ApiError::TooManyRevisions { limit: *limit },
         VaultError::ErasureCeiling { limit } => ApiError::ErasureCeiling { limit: *limit },
         VaultError::SecondPerson => ApiError::SecondPerson,
         VaultError::TooEarly { not_before } => {

@@ -14,7 +14,7 @@ use crate::config::Limits;
 use crate::crypto::hash::sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{Purpose, RecordId, TenantName};
+use crate::domain::ids::{Purpose, RecordId, Revision, TenantName};
 use crate::domain::principal::Principal;
 use crate::domain::record::RecordFacts;
 use crate::telemetry::metrics::Metrics;
@@ -80,9 +80,14 @@ impl Gate {
         self.noted(caller, action, None, permit).await
     }
 
-    /// A record behind the door. One that is absent looks like one that may not be seen.
-    pub async fn record(&self, door: &Permit<TenantScope>, record: RecordId) -> Result<Permit<RecordFacts>, ApiError> {
-        let permit = match self.vault.facts(door, record).await? {
+    /// A record behind the door, by its newest revision or the one that is named. One that is absent looks like one that may not be seen.
+    pub async fn record(
+        &self,
+        door: &Permit<TenantScope>,
+        record: RecordId,
+        revision: Option<Revision>,
+    ) -> Result<Permit<RecordFacts>, ApiError> {
+        let permit = match self.vault.facts(door, record, revision).await? {
             None => Err(Refused::NotThisRecord),
             Some(facts) => self.access.record(door, facts),
         };

@@ -55,6 +55,7 @@ const fn stream(service: &'static str, name: &'static str) -> Method {
 /// All methods.
 pub const METHODS: &[Method] = &[
     unary(RECORDS, "CreateTranscript"),
+    unary(RECORDS, "ReviseTranscript"),
     stream(RECORDS, "UploadRecording"),
     unary(RECORDS, "GetTranscript"),
     stream(RECORDS, "DownloadRecording"),

@@ -42,8 +42,8 @@ impl Privacy {
 
     async fn erase_one(&self, request: Request<v1::EraseRecordRequest>) -> Result<v1::EraseRecordResponse, ApiError> {
         let (permit, message) = self.door(request, Action::EraseRecord).await?;
-        let (request, record) = from_proto::erase_record(message)?;
-        let (receipt, opening) = self.carry_out(permit, Target::Record(record), request).await?;
+        let (request, part) = from_proto::erase_record(message)?;
+        let (receipt, opening) = self.carry_out(permit, Target::Part(part), request).await?;
         Ok(v1::EraseRecordResponse { receipt, opening })
     }
 

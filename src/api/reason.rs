@@ -72,6 +72,12 @@ reasons! {
     CustomerErased = "CUSTOMER_ERASED",
     /// The record is erased.
     RecordErased = "RECORD_ERASED",
+    /// The newest revision cannot be erased alone.
+    RevisionIsNewest = "REVISION_IS_NEWEST",
+    /// The revision to replace is not the newest one.
+    RevisionOutdated = "REVISION_OUTDATED",
+    /// There are as many revisions as there may be.
+    TooManyRevisions = "TOO_MANY_REVISIONS",
     /// The tenant has asked for as many erasures as it may within an hour.
     ErasureCeiling = "ERASURE_CEILING",
     /// Whoever asked for it cannot approve it.

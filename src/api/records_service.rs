@@ -21,7 +21,7 @@ use super::{from_proto, to_proto, v1};
 use crate::crypto::hash::sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{Purpose, RecordId};
+use crate::domain::ids::{Purpose, RecordId, Revision};
 use crate::domain::record::{Record, RecordFacts};
 use crate::vault::{Begun, Download, Fenced, Page, RequestKey, RequestedSpan, Upload, VaultError};
 
@@ -51,6 +51,15 @@ impl Records {
         Ok(record)
     }
 
+    async fn revise(&self, request: Request<v1::ReviseTranscriptRequest>) -> Result<Fenced<Record>, ApiError> {
+        let caller = self.gate.caller(request.metadata()).await?;
+        let permit = self.gate.door(&caller, Action::ReviseTranscript, None, None).await?;
+        let message = request.into_inner();
+        let hash = hash_of(&message);
+        let (id, which, new) = from_proto::revise_transcript(message, Timestamp::now())?;
+        Ok(self.gate.vault.revise_transcript(permit, which, new, RequestKey { id, hash }).await?)
+    }
+
     async fn upload(&self, request: Request<Streaming<v1::UploadRecordingRequest>>) -> Result<Fenced<Record>, Status> {
         let (metadata, _, mut stream) = request.into_parts();
         let caller = self.gate.caller(&metadata).await?;
@@ -71,7 +80,7 @@ impl Records {
     async fn download(&self, request: Request<v1::DownloadRecordingRequest>) -> Result<Fenced<Chunks>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let (record, purpose, range) = from_proto::download(request.get_ref())?;
-        let permit = self.permit(&caller, Action::DownloadRecording, record, purpose).await?;
+        let permit = self.permit(&caller, Action::DownloadRecording, (record, None), purpose).await?;
         let room = self.gate.room_for_a_stream()?;
         let length = range.length.map_or(0, std::num::NonZeroU64::get);
         let is_whole = range.offset == 0 && length == 0;
@@ -88,7 +97,8 @@ impl Records {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
         let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
-        let permit = self.permit(&caller, Action::GetTranscript, record, purpose).await?;
+        let which = (record, from_proto::revision(message.revision));
+        let permit = self.permit(&caller, Action::GetTranscript, which, purpose).await?;
         let read = self.gate.vault.get_transcript(permit).await?;
         Ok(leaving(read, |(record, turns)| v1::GetTranscriptResponse {
             record: Some(to_proto::record(record)),
@@ -100,7 +110,7 @@ impl Records {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
         let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
-        let permit = self.permit(&caller, Action::GetRecord, record, purpose).await?;
+        let permit = self.permit(&caller, Action::GetRecord, (record, None), purpose).await?;
         Ok(self.gate.vault.get_record(permit).await?)
     }
 
@@ -128,11 +138,11 @@ impl Records {
         &self,
         caller: &crate::domain::principal::Principal,
         action: Action,
-        record: RecordId,
+        (record, revision): (RecordId, Option<Revision>),
         purpose: Purpose,
     ) -> Result<Permit, ApiError> {
         let door = self.gate.door(caller, action, None, Some(purpose)).await?;
-        self.gate.record(&door, record).await
+        self.gate.record(&door, record, revision).await
     }
 }
 
@@ -275,6 +285,14 @@ impl RecordService for Records {
     ) -> Result<Response<v1::CreateTranscriptResponse>, Status> {
         let record = self.create(request).await?;
         Ok(leaving_write(record, |record| v1::CreateTranscriptResponse { record: Some(to_proto::record(record)) }))
+    }
+
+    async fn revise_transcript(
+        &self,
+        request: Request<v1::ReviseTranscriptRequest>,
+    ) -> Result<Response<v1::ReviseTranscriptResponse>, Status> {
+        let record = self.revise(request).await?;
+        Ok(leaving_write(record, |record| v1::ReviseTranscriptResponse { record: Some(to_proto::record(record)) }))
     }
 
     async fn upload_recording(

@@ -100,6 +100,27 @@ pub enum ApiError {
         "the record is erased; nothing of it can be read, and a repeat of the request that stored it stores nothing"
     )]
     RecordErased,
+    /// The newest revision goes only with its record.
+    #[error(
+        "this is the newest revision, and a record is never left without one; erase the whole record, or store another revision first"
+    )]
+    RevisionIsNewest,
+    /// Another revision came in between.
+    #[error(
+        "base_revision is not the newest one; the record has revision {newest} by now: read it, and revise that one"
+    )]
+    RevisionOutdated {
+        /// The newest one.
+        newest: u32,
+    },
+    /// There is no room for one more revision.
+    #[error(
+        "{limit} records and revisions of this customer stand around this record, which is the limit; erase revisions that are not needed any more"
+    )]
+    TooManyRevisions {
+        /// How many there may be.
+        limit: u64,
+    },
     /// Too many erasures within an hour.
     #[error(
         "the tenant has asked for {limit} erasures within an hour, which is the ceiling; go on later, or have the operator of the vault raise limits.erasures_per_hour"
@@ -263,6 +284,9 @@ impl ApiError {
             Self::RequestInProgress => (Code::Aborted, Reason::RequestInProgress),
             Self::CustomerErased => (Code::FailedPrecondition, Reason::CustomerErased),
             Self::RecordErased => (Code::FailedPrecondition, Reason::RecordErased),
+            Self::RevisionIsNewest => (Code::FailedPrecondition, Reason::RevisionIsNewest),
+            Self::RevisionOutdated { .. } => (Code::FailedPrecondition, Reason::RevisionOutdated),
+            Self::TooManyRevisions { .. } => (Code::ResourceExhausted, Reason::TooManyRevisions),
             Self::ErasureCeiling { .. } => (Code::ResourceExhausted, Reason::ErasureCeiling),
             Self::SecondPerson => (Code::PermissionDenied, Reason::SecondPerson),
             Self::TooEarly { .. } => (Code::FailedPrecondition, Reason::TooEarly),
@@ -298,6 +322,8 @@ impl ApiError {
             Self::HashMismatch => Some("metadata.content_sha256"),
             Self::RangeNotSatisfiable { .. } => Some("range"),
             Self::RequestIdReused => Some("request_id"),
+            Self::RevisionOutdated { .. } => Some("base_revision"),
+            Self::RevisionIsNewest => Some("revision"),
             Self::QuotasNotYours => Some("settings.quotas"),
             _ => None,
         }
@@ -313,9 +339,9 @@ impl ApiError {
             },
             Self::MessageTooLarge { limit_bytes } => Some(*limit_bytes),
             Self::RangeNotSatisfiable { size_bytes } => Some(*size_bytes),
-            Self::QuotaExceeded { limit, .. } | Self::Overloaded { limit, .. } | Self::ErasureCeiling { limit } => {
-                Some(*limit)
-            }
+            Self::QuotaExceeded { limit, .. } | Self::Overloaded { limit, .. } => Some(*limit),
+            Self::ErasureCeiling { limit } | Self::TooManyRevisions { limit } => Some(*limit),
+            Self::RevisionOutdated { newest } => Some(u64::from(*newest)),
             Self::RateLimited { limit_per_second, .. } => Some(u64::from(*limit_per_second)),
             Self::StreamIdle { limit_ms } | Self::Deadline { limit_ms } => Some(*limit_ms),
             _ => None,

@@ -112,6 +112,7 @@ pub fn receipt(receipt: Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
             Subject::Customer => v1::ErasureSubject::Customer,
             Subject::Record => v1::ErasureSubject::Record,
             Subject::Tenant => v1::ErasureSubject::Tenant,
+            Subject::Revision => v1::ErasureSubject::Revision,
         }
         .into(),
         provider: erased.provider,

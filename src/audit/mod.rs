@@ -21,7 +21,7 @@ use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::erasure::{Erased, Ground, MediumClass, Subject};
-use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, TenantId, TokenId};
+use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
 const VERSION: u8 = 1;
 const WHAT: &str = "an entry of the ledger";
@@ -59,6 +59,8 @@ pub enum Event {
         handle: Handle,
         /// The record.
         record: RecordId,
+        /// Its revision.
+        revision: Revision,
     },
     /// A record is about to be read.
     Read {
@@ -68,6 +70,8 @@ pub enum Event {
         handle: Handle,
         /// The record.
         record: RecordId,
+        /// Its revision.
+        revision: Revision,
         /// The place of the purpose in the tenant's list.
         purpose: u8,
     },
@@ -167,11 +171,17 @@ impl Entry {
 impl Event {
     fn encode(&self, w: Writer) -> Writer {
         match self {
-            Self::Stored { action, handle, record } => {
+            Self::Stored { action, handle, record, revision: Revision::FIRST } => {
                 w.u8(1).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes())
             }
-            Self::Read { action, handle, record, purpose } => {
+            Self::Stored { action, handle, record, revision } => {
+                w.u8(13).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes()).u32(revision.0)
+            }
+            Self::Read { action, handle, record, revision: Revision::FIRST, purpose } => {
                 w.u8(2).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes()).u8(*purpose)
+            }
+            Self::Read { action, handle, record, revision, purpose } => {
+                w.u8(14).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes()).u32(revision.0).u8(*purpose)
             }
             Self::Listed { handle, count, purpose } => {
                 w.u8(3).option(*handle, |w, handle| w.fixed(&handle.0)).u32(*count).u8(*purpose)
@@ -201,8 +211,19 @@ impl Event {
 
     fn decode(r: &mut Reader<'_>) -> Result<Self, Decode> {
         Ok(match r.u8()? {
-            1 => Self::Stored { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
-            2 => Self::Read { action: action(r)?, handle: Handle(r.array()?), record: record(r)?, purpose: r.u8()? },
+            code @ (1 | 13) => Self::Stored {
+                action: action(r)?,
+                handle: Handle(r.array()?),
+                record: record(r)?,
+                revision: if code == 1 { Revision::FIRST } else { Revision(r.u32()?) },
+            },
+            code @ (2 | 14) => Self::Read {
+                action: action(r)?,
+                handle: Handle(r.array()?),
+                record: record(r)?,
+                revision: if code == 2 { Revision::FIRST } else { Revision(r.u32()?) },
+                purpose: r.u8()?,
+            },
             3 => Self::Listed { handle: r.option(|r| Ok(Handle(r.array()?)))?, count: r.u32()?, purpose: r.u8()? },
             4 => Self::Refused { action: action(r)?, record: r.option(record)? },
             5 => Self::ErasureAsked { receipt: ReceiptId(r.array()?) },

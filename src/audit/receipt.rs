@@ -5,8 +5,8 @@ use super::proof::{self, ProofError, Proven};
 use super::{Entry, Event};
 use crate::crypto::hash::{Sha256, same};
 use crate::domain::codec::Decode;
-use crate::domain::erasure::Erased;
-use crate::domain::ids::{RecordId, TenantId};
+use crate::domain::erasure::{Erased, Part};
+use crate::domain::ids::TenantId;
 
 /// What a commitment begins with.
 const COMMITMENT: &[u8] = b"oubliette erasure commitment v1\n";
@@ -47,21 +47,25 @@ pub fn check(receipt: &str, keys: &[VerifierKey]) -> Result<Checked, NotAReceipt
 }
 
 /// Commits to who or what was erased: SHA-256 over a fixed text, the opening, the length of the customer id (four bytes, big-endian), the
-/// customer id, and the bytes of the record's id where it was one record. Nobody without the opening can tell whom it is about, or try out
+/// customer id, the bytes of the record's id where it was one record or a revision of one, and the number of the revision (four bytes) where
+/// it was one. Nobody without the opening can tell whom it is about, or try out
 /// whom; who has it cannot show it for anybody else.
-pub fn commitment(opening: &[u8; 32], customer: &str, record: Option<RecordId>) -> [u8; 32] {
+pub fn commitment(opening: &[u8; 32], customer: &str, part: Option<Part>) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(COMMITMENT);
     hash.update(opening);
     hash.update(&u32::try_from(customer.len()).unwrap_or(u32::MAX).to_be_bytes());
     hash.update(customer.as_bytes());
-    if let Some(record) = record {
-        hash.update(record.as_bytes());
+    if let Some(part) = part {
+        hash.update(part.record().as_bytes());
+    }
+    if let Some(revision) = part.and_then(Part::revision) {
+        hash.update(&revision.0.to_be_bytes());
     }
     hash.finish()
 }
 
-/// Whether an erasure is that of this customer, and of this record where one is named.
-pub fn is_of(erased: &Erased, opening: &[u8; 32], customer: &str, record: Option<RecordId>) -> bool {
-    same(&erased.commitment, &commitment(opening, customer, record))
+/// Whether an erasure is that of this customer, and of this record or revision where one is named.
+pub fn is_of(erased: &Erased, opening: &[u8; 32], customer: &str, part: Option<Part>) -> bool {
+    same(&erased.commitment, &commitment(opening, customer, part))
 }

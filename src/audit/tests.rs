@@ -5,6 +5,7 @@ use super::note::{Checkpoint, Origin, VerifierKey};
 use super::*;
 use crate::crypto::secret::Key;
 use crate::crypto::sign::SigningKey;
+use crate::domain::erasure::Part;
 
 struct Log {
     entries: Vec<Vec<u8>>,
@@ -101,7 +102,7 @@ fn a_receipt_checks_under_its_key_and_every_edited_byte_is_refused() {
         assert!(receipt::is_of(&checked.erased, &[9; 32], "C-1001-anna", None));
         assert!(!receipt::is_of(&checked.erased, &[9; 32], "C-1001-bob", None));
         assert!(!receipt::is_of(&checked.erased, &[8; 32], "C-1001-anna", None));
-        assert!(!receipt::is_of(&checked.erased, &[9; 32], "C-1001-anna", Some(RecordId::PROFILE)));
+        assert!(!receipt::is_of(&checked.erased, &[9; 32], "C-1001-anna", Some(Part::Record(RecordId::PROFILE))));
         let refused = |bytes: &[u8], place: usize| {
             let Ok(text) = std::str::from_utf8(bytes) else { return };
             let outcome = receipt::check(text, std::slice::from_ref(&public));

@@ -27,6 +27,13 @@ Examples:
   oubliette chat put chat.json --customer c-1001 --started 2026-11-23T14:05:00Z --purpose support --legal-basis contract
   export-chat 77 | oubliette chat put - --request-id chat-00000077 --json"#;
 
+const REVISE_EXAMPLES: &str =
+    "The file is that of `chat put`, whole. What was wrong stays as an earlier revision, and can be erased alone:
+
+Example:
+  oubliette chat revise 01939c5e-7a1c-7b40-8f3e-0242ac120002 --base 1 chat.json
+  oubliette record erase 01939c5e-7a1c-7b40-8f3e-0242ac120002 --revision 1";
+
 const GET_EXAMPLES: &str = "Examples:
   oubliette chat get 01939c5e-7a1c-7b40-8f3e-0242ac120002 --purpose support
   oubliette chat get 01939c5e-7a1c-7b40-8f3e-0242ac120002 --purpose support --json --output chat.json";
@@ -37,6 +44,9 @@ pub enum ChatCommand {
     /// Store a chat
     #[command(after_help = PUT_EXAMPLES)]
     Put(PutArgs),
+    /// Store a chat in the place of one that was wrong, as its next revision
+    #[command(after_help = REVISE_EXAMPLES)]
+    Revise(ReviseArgs),
     /// Read a chat
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
@@ -55,6 +65,19 @@ pub struct PutArgs {
     pub details: DetailsArgs,
 }
 
+/// What to store instead of what.
+#[derive(clap::Args)]
+pub struct ReviseArgs {
+    /// The record's id
+    pub record: String,
+    /// The revision that is replaced: the newest one
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub base: u32,
+    /// What to store.
+    #[command(flatten)]
+    pub put: PutArgs,
+}
+
 /// What to read.
 #[derive(clap::Args)]
 pub struct GetArgs {
@@ -63,6 +86,9 @@ pub struct GetArgs {
     /// Why it is read
     #[arg(long)]
     pub purpose: String,
+    /// Which revision [default: the newest]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub revision: Option<u32>,
     /// Where to write it; - for standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
@@ -72,24 +98,40 @@ pub struct GetArgs {
 pub async fn run(client: &Client, command: ChatCommand, output: &mut Output) -> Result<(), CliError> {
     match command {
         ChatCommand::Put(args) => put(client, &args, output).await,
+        ChatCommand::Revise(args) => revise(client, &args, output).await,
         ChatCommand::Get(args) => get(client, args, output).await,
     }
 }
 
-async fn put(client: &Client, args: &PutArgs, output: &mut Output) -> Result<(), CliError> {
+/// The request that flags and file make.
+async fn request_of(args: &PutArgs) -> Result<v1::CreateTranscriptRequest, CliError> {
     let chat = parse(&args.file, &files::read(&args.file, MAX_FILE_BYTES).await?)?;
-    let request_id = files::request_id(args.request_id.as_deref())?;
-    let request = v1::CreateTranscriptRequest {
-        request_id: request_id.clone(),
+    Ok(v1::CreateTranscriptRequest {
+        request_id: files::request_id(args.request_id.as_deref())?,
         details: Some(args.details.over(chat.details, v1::Channel::Chat)?),
         turns: chat.turns.into_iter().map(v1::Turn::from).collect(),
-    };
+    })
+}
+
+async fn revise(client: &Client, args: &ReviseArgs, output: &mut Output) -> Result<(), CliError> {
+    let v1::CreateTranscriptRequest { request_id, details, turns } = request_of(&args.put).await?;
+    let (record_id, base_revision) = (args.record.clone(), args.base);
+    let request =
+        v1::ReviseTranscriptRequest { request_id: request_id.clone(), record_id, base_revision, details, turns };
+    let stored = client.revise_transcript(request).await.map_err(|error| error.of_request(&request_id))?;
+    output.result(&StoredView { request_id, record: stored.into() }, StoredView::text)
+}
+
+async fn put(client: &Client, args: &PutArgs, output: &mut Output) -> Result<(), CliError> {
+    let request = request_of(args).await?;
+    let request_id = request.request_id.clone();
     let stored = client.create_transcript(request).await.map_err(|error| error.of_request(&request_id))?;
     output.result(&StoredView { request_id, record: stored.into() }, StoredView::text)
 }
 
 async fn get(client: &Client, args: GetArgs, output: &mut Output) -> Result<(), CliError> {
-    let request = v1::GetTranscriptRequest { record_id: args.record, purpose: args.purpose };
+    let revision = args.revision.unwrap_or_default();
+    let request = v1::GetTranscriptRequest { record_id: args.record, purpose: args.purpose, revision };
     let answer = client.get_transcript(request).await?;
     let record = answer.record.ok_or(CliError::Protocol { what: "no `record` in it" })?;
     let chat = ChatView::new(record, answer.turns);

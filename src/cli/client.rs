@@ -144,6 +144,8 @@ macro_rules! calls {
 calls! {
     /// Stores a chat.
     create_transcript(records, CreateTranscriptRequest) -> Record.record;
+    /// Stores a chat in the place of one that was wrong.
+    revise_transcript(records, ReviseTranscriptRequest) -> Record.record;
     /// Reads what is known about a record.
     get_record(records, GetRecordRequest) -> Record.record;
     /// Gets a receipt.
@@ -167,7 +169,7 @@ calls! {
 calls! { whole:
     /// Erases a customer for good. The answer holds the opening of the receipt, and no other does.
     erase_customer(privacy, EraseCustomerRequest) -> EraseCustomerResponse;
-    /// Erases a record for good. The answer holds the opening of the receipt, and no other does.
+    /// Erases a record or a revision for good. The answer holds the opening of the receipt, and no other does.
     erase_record(privacy, EraseRecordRequest) -> EraseRecordResponse;
     /// Erases a list of customers for good.
     erase_customers(privacy, EraseCustomersRequest) -> EraseCustomersResponse;

@@ -46,6 +46,6 @@ named!(LegalBasis: Consent = "consent", Contract = "contract", LegalObligation =
 named!(Role: Ingest = "ingest", Agent = "agent", Supervisor = "supervisor", PrivacyOfficer = "privacy_officer",
     Auditor = "auditor", Admin = "admin");
 named!(MediumClass: File = "file", Hsm = "hsm");
-named!(ErasureSubject: Customer = "customer", Record = "record", Tenant = "tenant");
+named!(ErasureSubject: Customer = "customer", Record = "record", Tenant = "tenant", Revision = "revision");
 named!(Ground: Expression = "expression", LegalObligation = "legal_obligation", PublicHealth = "public_health",
     Archiving = "archiving", LegalClaims = "legal_claims");

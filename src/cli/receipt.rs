@@ -16,8 +16,8 @@ use crate::audit::note::VerifierKey;
 use crate::audit::proof::MAX_PROOF_BYTES;
 use crate::audit::receipt::{self, Checked, NotAReceipt};
 use crate::domain::codec::{hex, unhex};
-use crate::domain::erasure::Ground;
-use crate::domain::ids::RecordId;
+use crate::domain::erasure::{Ground, Part};
+use crate::domain::ids::{RecordId, Revision};
 
 const GET_EXAMPLES: &str = "Example:
   oubliette receipt get 01980f4e7a7b7c3e8a2f1b0d9c8e7f6a --output anna.tlog-proof";
@@ -81,9 +81,12 @@ pub struct VerifyArgs {
     /// What shows whom the receipt is about, as it came with the erasure
     #[arg(long, value_name = "HEX", requires = "customer")]
     opening: Option<String>,
-    /// The record, where the receipt is about one
+    /// The record, where the receipt is about one or about a revision of one
     #[arg(long, value_name = "ID", requires = "customer")]
     record: Option<String>,
+    /// The revision of the record, where the receipt is about one
+    #[arg(long, value_name = "N", requires = "record")]
+    revision: Option<u32>,
 }
 
 /// Why a receipt is not accepted.
@@ -227,7 +230,10 @@ pub fn verify(args: &VerifyArgs, output: &mut Output) -> Result<(), CliError> {
             let opening = unhex(opening).ok_or_else(|| malformed("opening", "64 digits of lower-case hexadecimal"))?;
             let record = args.record.as_deref().map(RecordId::parse).transpose();
             let record = record.map_err(|_| malformed("record", "the id of a record"))?;
-            if !receipt::is_of(&checked.erased, &opening, customer, record) {
+            let part = record.map(|record| {
+                args.revision.map_or(Part::Record(record), |revision| Part::Revision(record, Revision(revision)))
+            });
+            if !receipt::is_of(&checked.erased, &opening, customer, part) {
                 return Err(NotVerified::OtherCustomer.into());
             }
             Some(true)

@@ -19,10 +19,11 @@ const SHOW_EXAMPLES: &str = "Example:
   oubliette record show 01939c5e-7a1c-7b40-8f3e-0242ac120002 --purpose support";
 
 const ERASE_EXAMPLES: &str =
-    "The record's secret is destroyed, and its customer's other records stay. It cannot be taken back.
+    "The secret of the record or revision is destroyed, and all else of its customer stays. It cannot be taken back.
 
 Examples:
   oubliette record erase 01939c5e-7a1c-7b40-8f3e-0242ac120002
+  oubliette record erase 01939c5e-7a1c-7b40-8f3e-0242ac120002 --revision 1
   oubliette record erase 01939c5e-7a1c-7b40-8f3e-0242ac120002 --yes --receipt call.tlog-proof --json";
 
 /// What to do with records.
@@ -40,7 +41,7 @@ pub enum RecordCommand {
         #[arg(long)]
         purpose: String,
     },
-    /// Erase one record for good
+    /// Erase one record for good, or one of its revisions
     #[command(after_help = ERASE_EXAMPLES)]
     Erase(EraseRecordArgs),
 }
@@ -50,6 +51,9 @@ pub enum RecordCommand {
 pub struct EraseRecordArgs {
     /// The record's id
     pub record: String,
+    /// Only this revision, which must not be the newest
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub revision: Option<u32>,
     /// How.
     #[command(flatten)]
     pub how: ErasureArgs,
@@ -98,7 +102,8 @@ pub async fn run(client: &Client, command: RecordCommand, output: &mut Output) -
         }
         RecordCommand::Erase(args) => {
             let (request_id, file) = args.how.prepare()?;
-            let request = v1::EraseRecordRequest { request_id: request_id.clone(), record_id: args.record };
+            let revision = args.revision.unwrap_or_default();
+            let request = v1::EraseRecordRequest { request_id: request_id.clone(), record_id: args.record, revision };
             let answer = client.erase_record(request).await.map_err(|error| error.of_request(&request_id))?;
             customer::show_receipt(answer.receipt, answer.opening, file, output).await
         }

@@ -132,6 +132,7 @@ impl StoredView {
     pub fn text(&self) -> String {
         output::fields(&[
             ("stored", Some(self.record.record_id.clone())),
+            ("revision", (self.record.revision > 1).then(|| self.record.revision.to_string())),
             ("bytes", Some(self.record.content_bytes.to_string())),
             ("sha256", self.record.content_sha256.clone()),
         ])

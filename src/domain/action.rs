@@ -81,6 +81,8 @@ actions! {
     CancelTenantErasure = 26,
     /// Approves it, and has it carried out.
     ApproveTenantErasure = 27,
+    /// Stores a new revision of a chat.
+    ReviseTranscript = 28,
 }
 
 impl Action {
@@ -110,6 +112,7 @@ impl Action {
             || matches!(
                 self,
                 Self::CreateTranscript
+                    | Self::ReviseTranscript
                     | Self::UploadRecording
                     | Self::EraseCustomer
                     | Self::EraseCustomers
@@ -129,6 +132,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(28), None);
+        assert_eq!(Action::from_code(29), None);
     }
 }

@@ -1,7 +1,7 @@
 //! What a receipt of an erasure states.
 
 use super::clock::Timestamp;
-use super::ids::{BlindIndex, ReceiptId};
+use super::ids::{BlindIndex, ReceiptId, RecordId, Revision};
 
 /// Of which kind the medium is that holds the root key: it bounds what destruction can mean. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,39 @@ pub enum Subject {
     Record = 2,
     /// A tenant, with all customers.
     Tenant = 3,
+    /// One revision of a record.
+    Revision = 4,
+}
+
+/// What of a customer was erased, where it was not everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// A record, with all its revisions.
+    Record(RecordId),
+    /// One revision of a record.
+    Revision(RecordId, Revision),
+}
+
+impl Part {
+    /// The record that it is, or is one of.
+    pub fn record(self) -> RecordId {
+        match self {
+            Self::Record(record) | Self::Revision(record, _) => record,
+        }
+    }
+
+    /// Which revision it is; `None` if it is all of them.
+    pub fn revision(self) -> Option<Revision> {
+        match self {
+            Self::Record(_) => None,
+            Self::Revision(_, revision) => Some(revision),
+        }
+    }
+
+    /// Whether this revision of this record is in it.
+    pub fn holds(self, record: RecordId, revision: Revision) -> bool {
+        self.record() == record && self.revision().is_none_or(|one| one == revision)
+    }
 }
 
 /// Why something was kept: the grounds of GDPR Article 17(3). The number is what is stored.
@@ -57,7 +90,7 @@ macro_rules! from_code {
 
 from_code! {
     MediumClass: File, Hsm;
-    Subject: Customer, Record, Tenant;
+    Subject: Customer, Record, Tenant, Revision;
     Ground: Expression, LegalObligation, PublicHealth, Archiving, LegalClaims;
 }
 
@@ -78,6 +111,7 @@ impl Subject {
             Self::Customer => "a customer",
             Self::Record => "one record of a customer",
             Self::Tenant => "a whole tenant",
+            Self::Revision => "one revision of a record of a customer",
         }
     }
 }

@@ -205,6 +205,11 @@ pub struct Revision(pub u32);
 impl Revision {
     /// The first one.
     pub const FIRST: Self = Self(1);
+
+    /// The one behind this.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
 }
 
 /// A caller's name for a request, by which a repeat is known.

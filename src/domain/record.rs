@@ -201,7 +201,7 @@ pub struct RecordFacts {
     pub tenant: TenantId,
     /// Its id.
     pub id: RecordId,
-    /// Its newest revision.
+    /// The revision that it is about.
     pub revision: Revision,
     /// What it is.
     pub kind: RecordKind,

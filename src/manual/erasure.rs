@@ -10,7 +10,8 @@
 //! |---|---|---|
 //! | a customer, with all records | privacy officer | a ceiling an hour for each tenant (`limits.erasures_per_hour`) |
 //! | a list of customers, up to 1,000 | privacy officer | each counts towards the ceiling, and succeeds or fails for itself |
-//! | one record, with its revisions | privacy officer | counts towards the ceiling |
+//! | one record, with all its revisions | privacy officer | counts towards the ceiling |
+//! | one revision of a record that is not the newest | privacy officer | counts towards the ceiling |
 //! | a whole tenant | an admin of `system` asks, another approves | a delay between the two (`limits.tenant_erasure_delay_minutes`), in which it can be taken back |
 //!
 //! All take the same path, and cost what a path in the key tree costs, whatever lies under it.
@@ -46,8 +47,9 @@
 //!        content, metadata, manifest, index entries, what is pending    each under a key derived from the secret
 //! ```
 //!
-//! Erasing a record replaces the customer key and wraps anew what was wrapped beside the record's secret: the keys of the segments, and the
-//! secrets of one segment. What finds a record (by case, by agent) is sealed under the record's own secret, so that it ends with it.
+//! Erasing a record or a revision replaces the customer key and wraps anew what was wrapped beside its secret: the keys of the segments, and the
+//! secrets of one segment. An epoch takes secrets out of three segments at most, so that it fits one batch; what is more waits for the next one,
+//! and customers go behind what is left of them. What finds a record (by case, by agent) is sealed under the record's own secret, so that it ends with it.
 //!
 //! ## Why it holds
 //!

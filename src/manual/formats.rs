@@ -102,13 +102,13 @@
 //! A receipt is a file of [c2sp.org/tlog-proof](https://c2sp.org/tlog-proof); its checkpoint is one of
 //! [c2sp.org/tlog-checkpoint](https://c2sp.org/tlog-checkpoint), signed with Ed25519. `extra` is the ledger's entry, whose leaf
 //! (`SHA-256(0x00 || entry)`) the proof includes. The entry of an erasure that is final: version (1), entered in ms (8), tenant (16), option
-//! of a caller (never there: 0), kind (1, always 6), receipt (16), what was erased (1: 1 customer, 2 record, 3 tenant), commitment (32),
+//! of a caller (never there: 0), kind (1, always 6), receipt (16), what was erased (1: 1 customer, 2 record, 3 tenant, 4 revision), commitment (32),
 //! epoch (8), who asked (16), option of who approved (16), text of the provider, medium (1: 1 file, 2 HSM), whether the root key stood on
 //! the device of the data (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
 //! something was kept (1 each: 1 expression, 2 legal obligation, 3 public health, 4 archiving, 5 legal claims).
 //!
 //! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id, and where one
-//! record was erased its id (16). `tests/interop/verify_receipt.py` checks all that from this text alone.
+//! record or a revision of one was erased the record's id (16), and of a revision its number (4). `tests/interop/verify_receipt.py` checks all that from this text alone.
 //!
 //! ## The signing key's file
 //!

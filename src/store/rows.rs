@@ -18,7 +18,7 @@
 //! | tombstone | tenant, pseudonym | the fence that keeps an erased customer erased |
 //! | erasing | random id | an erasure that is asked for and not yet carried out |
 //! | reclaim | handle | rows and objects to remove |
-//! | reclaim record | record | rows and objects of one record to remove |
+//! | reclaim record | record, or record and revision | rows and objects of one record, or of one revision, to remove |
 //! | erasures | tenant, five minutes | how many were asked for in these |
 //! | reclaim pages | tenant, number | pages of an erased tenant to remove |
 //! | tenant erasure | tenant | that the erasure of a tenant was asked for, or that it is erased |
@@ -306,9 +306,21 @@ pub fn reclaim(handle: Handle) -> Vec<u8> {
     key(Kind::Reclaim, &[&handle.0])
 }
 
-/// Rows and objects of one record to remove.
-pub fn reclaim_record(record: RecordId) -> Vec<u8> {
-    key(Kind::ReclaimRecord, &[record.as_bytes()])
+/// Rows and objects of one record to remove, or of one revision of it.
+pub fn reclaim_record(record: RecordId, revision: Option<Revision>) -> Vec<u8> {
+    match revision {
+        None => key(Kind::ReclaimRecord, &[record.as_bytes()]),
+        Some(revision) => key(Kind::ReclaimRecord, &[record.as_bytes(), &revision.0.to_be_bytes()]),
+    }
+}
+
+/// The record and the revision in the key of such a job.
+pub fn parse_reclaim_record(key: &[u8]) -> Option<(RecordId, Option<Revision>)> {
+    let record = RecordId::from_bytes(key.get(1..17)?.try_into().ok()?);
+    match key.get(17..)? {
+        [] => Some((record, None)),
+        revision => Some((record, Some(Revision(u32::from_be_bytes(revision.try_into().ok()?))))),
+    }
 }
 
 /// How many erasures a tenant asked for in five minutes, which are counted from 1970 on.

@@ -19,9 +19,13 @@ use crate::crypto::content;
 use crate::crypto::key_wrap;
 use crate::crypto::secret::Key;
 use crate::domain::codec::{Reader, Writer};
+use crate::domain::erasure::Part;
 use crate::domain::ids::{CustomerId, Handle, RecordId, Revision, TenantId};
 use crate::store::{Batch, Row, rows};
 
+/// The most secrets of one segment, and of those under the customer key itself: so many are wrapped anew at once. Revisions fill what records
+/// left.
+pub(super) const MAX_SEGMENT: usize = 2048;
 const SECRET_VERSION: u8 = 1;
 const WHAT: &str = "a record's secret";
 /// Rows read in one go.
@@ -95,6 +99,9 @@ impl Core {
     /// key that it is wrapped under. Who was known a moment ago and is not there any more was erased. For a blocking thread of the runtime.
     pub fn add_secret(&self, batch: &mut Batch, place: &Place) -> Result<Key, VaultError> {
         let wrapping = self.wrapping_or_new_segment(place)?;
+        if place.revision > Revision::FIRST {
+            self.refuse_too_many_revisions(place)?;
+        }
         let customer = self.customer(place.tenant, place.handle).map_err(|error| match error {
             VaultError::NotFound => VaultError::CustomerErased,
             other => other,
@@ -148,12 +155,39 @@ impl Core {
         Ok(self.db.range(&from, &to, most)?.len() >= most)
     }
 
-    /// The key of the segment of a record: the last one that does not begin behind it. `None` where the secret is wrapped under the
-    /// customer key.
-    fn segment(&self, customer: &Customer, record: RecordId) -> Result<Option<Key>, VaultError> {
-        let (from, to) = (rows::segments(customer.handle).0, rows::behind(rows::segment(customer.handle, record)));
+    /// A revision stands beside its record's others, in whatever segment they are: there must be room.
+    fn refuse_too_many_revisions(&self, place: &Place) -> Result<(), VaultError> {
+        let (from, to) = match self.segment_of(place.handle, place.record)? {
+            None => rows::customer_secrets(place.handle),
+            Some(first) => rows::customer_secrets_from(place.handle, first),
+        };
+        let (next, end) = (rows::behind(rows::segment(place.handle, place.record)), rows::segments(place.handle).1);
+        let next = self.db.range(&next, &end, 1)?.first().and_then(|(key, _)| rows::parse_segment(key));
+        let to = next.map_or(to, |next| rows::customer_secrets_from(place.handle, next).0);
+        // Some more may be on their way.
+        let most = MAX_SEGMENT - MAX_SEGMENT / 8;
+        match self.db.range(&from, &to, most)?.len() < most {
+            true => Ok(()),
+            false => Err(VaultError::TooManyRevisions { limit: most as u64 }),
+        }
+    }
+
+    /// Where the segment of a record begins: the last one that does not begin behind it. `None` where the secret is wrapped under the customer
+    /// key.
+    pub fn segment_of(&self, handle: Handle, record: RecordId) -> Result<Option<RecordId>, VaultError> {
+        Ok(self.segment_row(handle, record)?.map(|(first, _)| first))
+    }
+
+    fn segment_row(&self, handle: Handle, record: RecordId) -> Result<Option<(RecordId, Vec<u8>)>, VaultError> {
+        let (from, to) = (rows::segments(handle).0, rows::behind(rows::segment(handle, record)));
         let Some((key, row)) = self.db.last(&from, &to)? else { return Ok(None) };
         let first = rows::parse_segment(&key).ok_or(VaultError::damaged("a segment of a customer's secrets"))?;
+        Ok(Some((first, row)))
+    }
+
+    /// The key of the segment of a record.
+    fn segment(&self, customer: &Customer, record: RecordId) -> Result<Option<Key>, VaultError> {
+        let Some((first, row)) = self.segment_row(customer.handle, record)? else { return Ok(None) };
         unwrap_segment((customer.tenant, customer.handle, &customer.key), first, &row).map(Some)
     }
 
@@ -180,7 +214,7 @@ impl Core {
         batch: &mut Batch,
         (tenant, handle): (TenantId, Handle),
         (old, fresh): (&Key, &Key),
-        erased: &[RecordId],
+        erased: &[Part],
     ) -> Result<(), VaultError> {
         let (from, to) = rows::segments(handle);
         let (old, fresh) =
@@ -207,7 +241,7 @@ impl Core {
         (old, fresh): (&Customer, &Customer),
         begin: Option<&Row>,
         end: Option<&Vec<u8>>,
-        erased: &[RecordId],
+        erased: &[Part],
     ) -> Result<(), VaultError> {
         let (tenant, handle) = (old.tenant, old.handle);
         let first_of =
@@ -218,7 +252,7 @@ impl Core {
         let (mut under_old, mut under_fresh) = (old.key.duplicate(), fresh.key.duplicate());
         if let (Some(first), Some((_, row))) = (first, begin) {
             under_old = unwrap_segment((tenant, handle, &old.key), first, row)?;
-            let loses_some = erased.iter().any(|record| holds(*record));
+            let loses_some = erased.iter().any(|part| holds(part.record()));
             under_fresh = if loses_some { Key::random() } else { under_old.duplicate() };
             let context = segment_context(tenant, handle, first);
             batch.put(rows::segment(handle, first), key_wrap::wrap(&fresh.key, &context, &under_fresh));
@@ -237,7 +271,7 @@ impl Core {
             from = rows::behind(last.clone());
             for (key, row) in some {
                 let (_, record, revision) = rows::parse_secret(&key).ok_or(VaultError::damaged(WHAT))?;
-                if erased.contains(&record) {
+                if erased.iter().any(|part| part.holds(record, revision)) {
                     batch.delete(key);
                     continue;
                 }

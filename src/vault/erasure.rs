@@ -9,8 +9,8 @@
 //! | 5 | the provider destroys the old root key; probed | start goes on with 5 |
 //! | 6 | ledger entry "final", receipt | repeated; one entry, one receipt |
 //!
-//! One record, one customer, a list of them, a whole tenant: all go this way. Erasing a record gives its customer a fresh key, and wraps anew what was
-//! wrapped beside the record's secret.
+//! One revision, one record, one customer, a list of them, a whole tenant: all go this way. Erasing a record or a revision gives its customer a
+//! fresh key, and wraps anew what was wrapped beside the secret.
 //!
 //! Answered only after 6. [`settle`] is steps 5 and 6: it looks at what the database names and what the provider holds, and never at
 //! what this process remembers. So it is the same for the live path and at start.
@@ -34,6 +34,7 @@ pub(super) use round::Round;
 
 use self::ask::reopen;
 use super::core::{Core, entry};
+use super::customer::MAX_SEGMENT;
 use super::format::{
     DutyRow, ErasureAnswer, Opening, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow, TenantErasureState,
 };
@@ -47,12 +48,12 @@ use crate::audit::{Caller, Entry, Event};
 use crate::crypto::key_wrap;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::erasure::Erased;
+use crate::domain::erasure::{Erased, Part};
 use crate::domain::ids::{CustomerId, Handle, ReceiptId, RecordId, RequestId, TenantId, TenantName};
 use crate::domain::principal::Principal;
 use crate::keys::{Draft, EpochPlan, SystemKeys};
 use crate::root_key::{RootKeyError, RootKeyId};
-use crate::store::{Batch, CommitError, StoreError, rows};
+use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, StoreError, rows};
 
 /// How long a round of erasures waits for those who read the customers' records to stop. They are told at once, and look at it with every
 /// message.
@@ -63,8 +64,10 @@ const START_PATIENCE: Duration = Duration::from_secs(2);
 const DUTIES_AT_ONCE: usize = 256;
 /// The most erasures of one epoch: with their rows and pages they fit one batch.
 pub(super) const MAX_ERASURES: usize = 1024;
-/// The most customers who lose single records in one epoch: each may have two segments of secrets wrapped anew.
-const MAX_REWRAPPED: usize = 4;
+/// The most segments that lose secrets in one epoch. For each, up to twice [`MAX_SEGMENT`] secrets are wrapped anew, its own and those under the
+/// customer key; with all else that fits one batch.
+const MAX_REWRAPPED: usize = 3;
+const _: () = assert!(MAX_REWRAPPED * 2 * MAX_SEGMENT < MAX_OPS_PER_BATCH - MAX_ERASURES * 3);
 
 /// An erasure that is final.
 pub struct Erasure {
@@ -198,10 +201,15 @@ fn resume(core: &Core, mut known: HashMap<Vec<u8>, Asked>) -> Result<(), VaultEr
     }
 }
 
-/// Steps 2 to 6, in as many epochs as it takes.
+/// Steps 2 to 6, in as many epochs as it takes. Parts of customers first: none of them may lose its customer to an earlier epoch.
 fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
+    asked.sort_by_key(|one| match one.what {
+        What::Part(_) => 0,
+        What::Customer(_) => 1,
+        What::Tenant(_) => 2,
+    });
     loop {
-        let later = split_off(&mut asked);
+        let later = split_off(core, &mut asked)?;
         run_epoch(core, asked)?;
         if later.is_empty() {
             return Ok(());
@@ -211,15 +219,19 @@ fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
 }
 
 /// What does not fit one batch any more.
-fn split_off(asked: &mut Vec<Asked>) -> Vec<Asked> {
+fn split_off(core: &Core, asked: &mut Vec<Asked>) -> Result<Vec<Asked>, VaultError> {
     let mut rewrapped = BTreeSet::new();
-    let too_many = asked.iter().position(|one| {
-        if let What::Record(_) = one.what {
-            rewrapped.insert(one.handle);
+    let mut fit = 0;
+    for one in asked.iter().take(MAX_ERASURES) {
+        if let What::Part(part) = one.what {
+            rewrapped.insert((one.handle, core.segment_of(one.handle, part.record())?));
+            if rewrapped.len() > MAX_REWRAPPED {
+                break;
+            }
         }
-        rewrapped.len() > MAX_REWRAPPED
-    });
-    asked.split_off(too_many.unwrap_or(asked.len()).min(MAX_ERASURES))
+        fit += 1;
+    }
+    Ok(asked.split_off(fit))
 }
 
 /// One epoch, with all that was asked for.
@@ -254,7 +266,7 @@ fn run_epoch(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
 /// Step 3: plans the epoch, and writes it in one batch. No lookup runs between the old pages and the new top key, and where a customer's key
 /// is replaced, no secret is wrapped under it meanwhile.
 fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> Result<(), VaultError> {
-    let lost = lost_records(asked);
+    let lost = lost_parts(asked);
     let _alone = (!lost.is_empty()).then(|| core.wrapping.blocking_write());
     let mut top = core.tree.top_to_replace();
     let mut draft = Draft::open(core.tree.pages(), &top.key, core.limits.leaf_entries)?;
@@ -265,9 +277,9 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
         }
         add_duties(&mut batch, one, epoch, &top.system);
     }
-    for ((tenant, handle), records) in &lost {
+    for ((tenant, handle), parts) in &lost {
         let (old, fresh) = draft.rekey_customer(*tenant, *handle)?;
-        core.rewrap(&mut batch, (*tenant, *handle), (&old, &fresh), records)?;
+        core.rewrap(&mut batch, (*tenant, *handle), (&old, &fresh), parts)?;
     }
     // Last: below an erased tenant nothing can be found any more.
     for one in asked {
@@ -286,14 +298,14 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
     Ok(())
 }
 
-/// The single records to erase, by customer; not those whose customer goes as a whole.
-fn lost_records(asked: &[Asked]) -> BTreeMap<(TenantId, Handle), Vec<RecordId>> {
+/// The single records and revisions to erase, by customer; not those whose customer goes as a whole.
+fn lost_parts(asked: &[Asked]) -> BTreeMap<(TenantId, Handle), Vec<Part>> {
     let gone: BTreeSet<Handle> =
         asked.iter().filter(|one| matches!(one.what, What::Customer(_))).map(|one| one.handle).collect();
-    let mut lost: BTreeMap<_, Vec<RecordId>> = BTreeMap::new();
+    let mut lost: BTreeMap<_, Vec<Part>> = BTreeMap::new();
     for one in asked.iter().filter(|one| !gone.contains(&one.handle)) {
-        if let What::Record(record) = one.what {
-            lost.entry((one.tenant, one.handle)).or_default().push(record);
+        if let What::Part(part) = one.what {
+            lost.entry((one.tenant, one.handle)).or_default().push(part);
         }
     }
     lost
@@ -305,21 +317,21 @@ fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
     let duty = DutyRow {
         tenant: one.tenant,
         subject: one.what.subject(),
-        commitment: commitment(&pending.opening, pending.customer.as_str(), one.what.record()),
+        commitment: commitment(&pending.opening, pending.customer.as_str(), one.what.part()),
         caller: pending.requested_by.unwrap_or(pending.caller),
         approved_by: pending.requested_by.map(|_| pending.caller),
         epoch,
     };
-    let customer = one.what.record().map(|_| pending.customer.as_str().to_owned()).unwrap_or_default().into();
+    let customer = one.what.part().map(|_| pending.customer.as_str().to_owned()).unwrap_or_default().into();
     let answer = ErasureAnswer { receipt: pending.receipt, opening: pending.opening.clone(), customer };
     batch.delete(rows::erasing(one.id));
     batch.put(rows::duty(pending.receipt), duty.encode());
     batch.put(one.slot.row.clone(), one.slot.seal(&answer));
     match one.what {
         What::Customer(_) => batch.put(rows::reclaim(one.handle), ReclaimRow { tenant: one.tenant }.encode()),
-        What::Record(record) => {
+        What::Part(part) => {
             let row = ReclaimRecordRow { tenant: one.tenant, handle: one.handle };
-            batch.put(rows::reclaim_record(record), row.encode());
+            batch.put(rows::reclaim_record(part.record(), part.revision()), row.encode());
         }
         What::Tenant(subject) => {
             let (key, row) = erased_tenant(system, subject, pending);

@@ -24,6 +24,21 @@ pub enum VaultError {
     /// The record is erased, or is being erased; with its customer, or alone.
     #[error("the record is erased")]
     RecordErased,
+    /// The revision to erase is the newest one.
+    #[error("this is the newest revision: erase the record, or store another revision first")]
+    RevisionIsNewest,
+    /// The revision that was to be replaced is not the newest one.
+    #[error("the record has revision {newest} by now")]
+    RevisionOutdated {
+        /// The newest one.
+        newest: u32,
+    },
+    /// There is no room for one more revision.
+    #[error("{limit} secrets stand where this record's does: erase revisions that are not needed any more")]
+    TooManyRevisions {
+        /// How many there may be.
+        limit: u64,
+    },
     /// More erasures were asked for in an hour than the ceiling allows.
     #[error("the tenant has asked for {limit} erasures within an hour, which is the ceiling")]
     ErasureCeiling {

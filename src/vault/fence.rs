@@ -1,7 +1,7 @@
 //! Fences around customers and records: whoever reads or writes stands inside, and an erasure closes the fence and waits until nobody is
 //! left. What was read inside and is on its way out carries a [`Watch`]: an erasure does not wait for it, and nothing of it leaves any more
-//! once the fence is closed. A record's fence stands inside that of its customer, and that inside the one of the tenant: closing an outer one
-//! closes the inner ones too.
+//! once the fence is closed. The fence of a record's revision stands inside that of the record, it inside that of the customer, and that inside
+//! the one of the tenant: closing an outer one closes the inner ones too.
 //!
 //! A fence lives in memory only. What outlives the process is the tombstone, and what is pending in the database; see `erasure`.
 
@@ -12,9 +12,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::VaultError;
-use crate::domain::ids::{Handle, RecordId, TenantId};
+use crate::crypto::hash::sha256;
+use crate::domain::erasure::Part;
+use crate::domain::ids::{Handle, TenantId};
+use crate::domain::record::RecordFacts;
 
-/// Around whom or what a fence stands. Each is random or a keyed hash, so that one never is the other.
+/// Around whom or what a fence stands. Each is random or a hash, so that one never is the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Ground([u8; 16]);
 
@@ -30,9 +33,15 @@ impl From<TenantId> for Ground {
     }
 }
 
-impl From<RecordId> for Ground {
-    fn from(record: RecordId) -> Self {
-        Self(*record.as_bytes())
+impl From<Part> for Ground {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Record(record) => Self(*record.as_bytes()),
+            Part::Revision(record, revision) => {
+                let name = sha256(&[&record.as_bytes()[..], &revision.0.to_be_bytes()].concat());
+                Self(*name.first_chunk().expect("a hash of SHA-256 has 32 bytes"))
+            }
+        }
     }
 }
 
@@ -72,8 +81,8 @@ pub struct Watch {
     closed: CancellationToken,
 }
 
-/// The tenant, the customer, and the record where it is one.
-type Grounds = [Option<Ground>; 3];
+/// The tenant, the customer, and the record and its revision where it is one.
+type Grounds = [Option<Ground>; 4];
 
 impl Watch {
     /// Whether what was read is being erased, or is erased.
@@ -120,23 +129,19 @@ impl Drop for Inside {
 impl Fences {
     /// Goes inside the fences of a tenant and a customer; refused once one of them is closed.
     pub fn enter(self: &Arc<Self>, tenant: TenantId, handle: Handle) -> Result<Inside, VaultError> {
-        self.go_inside([Some(tenant.into()), Some(handle.into()), None])
+        self.go_inside([Some(tenant.into()), Some(handle.into()), None, None])
     }
 
-    /// Goes inside the fences of a tenant, a customer and a record; refused once one of them is closed.
-    pub fn enter_record(
-        self: &Arc<Self>,
-        tenant: TenantId,
-        handle: Handle,
-        record: RecordId,
-    ) -> Result<Inside, VaultError> {
-        self.go_inside([Some(tenant.into()), Some(handle.into()), Some(record.into())])
+    /// Goes inside the fences of a tenant, a customer, a record and the revision that is meant; refused once one of them is closed.
+    pub fn enter_record(self: &Arc<Self>, facts: &RecordFacts) -> Result<Inside, VaultError> {
+        let (record, revision) = (Part::Record(facts.id), Part::Revision(facts.id, facts.revision));
+        self.go_inside([facts.tenant.into(), facts.handle.into(), record.into(), revision.into()].map(Some))
     }
 
     fn go_inside(self: &Arc<Self>, grounds: Grounds) -> Result<Inside, VaultError> {
         let mut fences = self.lock();
         let mut closed = CancellationToken::new();
-        let mut entered = [None; 3];
+        let mut entered = [None; 4];
         for (depth, ground) in grounds.into_iter().enumerate().filter_map(|(depth, ground)| Some((depth, ground?))) {
             let outer = closed.clone();
             let fence = fences.entry(ground);
@@ -148,10 +153,11 @@ impl Fences {
                 drop(fences);
                 // Dropped here, it leaves all that it entered.
                 drop(Inside { fences: Arc::clone(self), grounds: entered, closed });
-                return Err([VaultError::NotFound, VaultError::CustomerErased, VaultError::RecordErased]
-                    .into_iter()
-                    .nth(depth)
-                    .unwrap_or(VaultError::NotFound));
+                return Err(match depth {
+                    0 => VaultError::NotFound,
+                    1 => VaultError::CustomerErased,
+                    _ => VaultError::RecordErased,
+                });
             }
         }
         Ok(Inside { fences: Arc::clone(self), grounds: entered, closed })

@@ -94,7 +94,7 @@ impl Vault {
                 for permit in &permits {
                     let facts = permit.resource();
                     // Erased since it was found: left out.
-                    let Ok(inside) = core.fences.enter_record(tenant, facts.handle, facts.id) else { continue };
+                    let Ok(inside) = core.fences.enter_record(facts) else { continue };
                     let record = match core.open_record(facts) {
                         Ok(opened) => opened.record,
                         Err(VaultError::NotFound) => continue,
@@ -177,9 +177,12 @@ impl Core {
             let is_last = step.len() < ROWS_AT_ONCE;
             for id in step {
                 looked_at += 1;
-                cursor = Some(id);
+                // Revisions of one record stand together.
+                if cursor.replace(id) == Some(id) {
+                    continue;
+                }
                 // A customer's own secrets and uploads that are not finished have no record.
-                permits.extend(self.facts(asked.principal, tenant, id)?.and_then(visible));
+                permits.extend(self.facts(asked.principal, tenant, id, None)?.and_then(visible));
                 if permits.len() == asked.size {
                     return Ok((permits, of, cursor));
                 }

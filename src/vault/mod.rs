@@ -34,6 +34,7 @@ mod record_rows;
 mod records;
 mod replicas;
 mod restore;
+mod revisions;
 mod start;
 #[cfg(test)]
 mod tests;

@@ -20,11 +20,12 @@ pub(super) struct Reservations(Mutex<HashMap<TenantId, Usage>>);
 #[derive(Default)]
 pub(super) struct Rates(Mutex<HashMap<TenantId, (NonZeroU32, Arc<DefaultDirectRateLimiter>)>>);
 
-/// Room for one record that is being written. Given back when dropped: by then the counters have it, or it was not written.
+/// Room for a record or a revision that is being written. Given back when dropped: by then the counters have it, or it was not written.
 pub(super) struct Reservation {
     core: Arc<Core>,
     tenant: TenantId,
     bytes: u64,
+    records: u64,
 }
 
 impl Reservation {
@@ -41,8 +42,8 @@ impl Drop for Reservation {
         let mut pending = self.core.reservations.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(usage) = pending.get_mut(&self.tenant) {
             usage.content_bytes -= self.bytes;
-            usage.records -= 1;
-            if usage.records == 0 {
+            usage.records -= self.records;
+            if *usage == Usage::default() {
                 pending.remove(&self.tenant);
             }
         }
@@ -52,7 +53,7 @@ impl Drop for Reservation {
 impl Vault {
     /// Takes room for one record of so many sealed bytes.
     pub(super) async fn reserve(&self, tenant: TenantId, bytes: u64) -> Result<Reservation, VaultError> {
-        self.core.blocking(move |core| core.reserve(tenant, bytes)).await
+        self.core.blocking(move |core| core.reserve(tenant, bytes, 1)).await
     }
 
     /// Counts one call of a tenant that may make `allowed` calls a second; refused when it makes more.
@@ -83,10 +84,10 @@ impl Core {
         Ok(Usage { content_bytes: counter(rows::Counter::ContentBytes)?, records: counter(rows::Counter::Records)? })
     }
 
-    /// Takes room for one record of so many sealed bytes. Blocks.
-    pub fn reserve(self: &Arc<Self>, tenant: TenantId, bytes: u64) -> Result<Reservation, VaultError> {
-        self.reserve_bytes(tenant, bytes, 1)?;
-        Ok(Reservation { core: Arc::clone(self), tenant, bytes })
+    /// Takes room for so many sealed bytes, of one record or of a revision, which is none. Blocks.
+    pub fn reserve(self: &Arc<Self>, tenant: TenantId, bytes: u64, records: u64) -> Result<Reservation, VaultError> {
+        self.reserve_bytes(tenant, bytes, records)?;
+        Ok(Reservation { core: Arc::clone(self), tenant, bytes, records })
     }
 
     fn reserve_bytes(&self, tenant: TenantId, bytes: u64, records: u64) -> Result<(), VaultError> {
@@ -110,7 +111,7 @@ impl Core {
         let refused = over(QuotaKind::ContentBytes, bytes, wanted.content_bytes, quotas.content_bytes)
             .or_else(|| over(QuotaKind::Records, records, wanted.records, quotas.records));
         if let Some(refused) = refused {
-            if mine.records == 0 {
+            if *mine == Usage::default() {
                 pending.remove(&tenant);
             }
             return Err(refused);

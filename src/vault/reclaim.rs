@@ -7,7 +7,7 @@ use super::format::{
 };
 use super::{Vault, VaultError};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
+use crate::domain::ids::{BlindIndex, Handle, RecordId, Revision, TenantId};
 use crate::store::{Batch, rows};
 
 /// Jobs or secrets looked at in one go.
@@ -85,11 +85,13 @@ impl Vault {
                 return Ok(());
             }
             for (key, row) in jobs {
-                let record = key.get(1..).and_then(|record| record.try_into().ok()).map(RecordId::from_bytes);
-                let record = record.ok_or(VaultError::damaged("a reclaim job"))?;
+                let parsed = rows::parse_reclaim_record(&key);
+                let (record, revision) = parsed.ok_or(VaultError::damaged("a reclaim job"))?;
                 let ReclaimRecordRow { tenant, handle } = ReclaimRecordRow::decode(&row)?;
-                self.core.objects.delete_prefix(handle, Some(record)).await?;
-                self.core.blocking(move |core| core.reclaim_revisions(tenant, record, key)).await?;
+                if revision.is_none_or(|revision| revision == Revision::FIRST) {
+                    self.core.objects.delete_prefix(handle, Some(record)).await?;
+                }
+                self.core.blocking(move |core| core.reclaim_revisions(tenant, record, revision, key)).await?;
             }
         }
     }
@@ -198,9 +200,16 @@ impl Core {
         }
     }
 
-    /// Removes the rows of one record; the job itself goes last.
-    fn reclaim_revisions(&self, tenant: TenantId, record: RecordId, job: Vec<u8>) -> Result<(), VaultError> {
-        let (from, to) = rows::record_span(tenant, record);
+    /// Removes the rows of one record, or of one revision; the job itself goes last.
+    fn reclaim_revisions(
+        &self,
+        tenant: TenantId,
+        record: RecordId,
+        revision: Option<Revision>,
+        job: Vec<u8>,
+    ) -> Result<(), VaultError> {
+        let all = || rows::record_span(tenant, record);
+        let (from, to) = revision.map_or_else(all, |revision| rows::revision_span(tenant, record, revision));
         while let Some((key, _)) = self.db.last(&from, &to)? {
             let (_, revision, _) = rows::parse_record_piece(&key).ok_or(VaultError::damaged("a record's key"))?;
             self.reclaim_record(tenant, record, revision, None)?;
@@ -223,12 +232,17 @@ impl Core {
         let mut batch = Batch::new();
         if let Some((_, first)) = pieces.first() {
             let (head, _) = Head::decode(first)?;
-            for by in [head.case, head.agent].into_iter().flatten() {
+            let left = self.newest_but(tenant, record, revision)?.map(|(_, head)| head);
+            let finds_it =
+                |by: &BlindIndex| left.as_ref().is_some_and(|left| left.found_by().any(|other| other == *by));
+            for by in head.found_by().filter(|by| !finds_it(by)) {
                 batch.delete(rows::index(tenant, by, record));
             }
             let counted = i64::try_from(head.stored_bytes).unwrap_or(i64::MAX);
             batch.add(rows::usage(tenant, rows::Counter::ContentBytes), -counted);
-            batch.add(rows::usage(tenant, rows::Counter::Records), -1);
+            if left.is_none() {
+                batch.add(rows::usage(tenant, rows::Counter::Records), -1);
+            }
         }
         pieces.into_iter().for_each(|(key, _)| batch.delete(key));
         batch.delete(rows::upload(tenant, record));

@@ -57,22 +57,60 @@ pub(super) struct Opened {
 }
 
 impl Core {
-    /// What can be known of a record without opening keys, seen by `principal`.
+    /// What can be known of a record without opening keys, seen by `principal`: of the newest revision, or of the one that is named.
     pub fn facts(
         &self,
         principal: &Principal,
         tenant: TenantId,
         record: RecordId,
+        revision: Option<Revision>,
     ) -> Result<Option<RecordFacts>, VaultError> {
-        let (from, to) = rows::record_span(tenant, record);
+        let found = match revision {
+            None => self.newest(tenant, record)?,
+            Some(revision) => self.head(tenant, record, revision)?.map(|head| (revision, head)),
+        };
+        let Some((revision, head)) = found else { return Ok(None) };
+        self.facts_of(principal, tenant, record, revision, &head).map(Some)
+    }
+
+    /// The newest revision of a record, and its head.
+    pub fn newest(&self, tenant: TenantId, record: RecordId) -> Result<Option<(Revision, Head)>, VaultError> {
+        self.last_in(tenant, record, rows::record_span(tenant, record))
+    }
+
+    /// The newest revision of a record but for this one, and its head.
+    pub fn newest_but(
+        &self,
+        tenant: TenantId,
+        record: RecordId,
+        revision: Revision,
+    ) -> Result<Option<(Revision, Head)>, VaultError> {
+        let ((from, to), (begin, end)) =
+            (rows::record_span(tenant, record), rows::revision_span(tenant, record, revision));
+        match self.last_in(tenant, record, (end, to))? {
+            None => self.last_in(tenant, record, (from, begin)),
+            newer => Ok(newer),
+        }
+    }
+
+    fn last_in(
+        &self,
+        tenant: TenantId,
+        record: RecordId,
+        (from, to): (Vec<u8>, Vec<u8>),
+    ) -> Result<Option<(Revision, Head)>, VaultError> {
         let Some((key, value)) = self.db.last(&from, &to)? else { return Ok(None) };
         let (_, revision, piece) = rows::parse_record_piece(&key).ok_or(VaultError::damaged("a record's key"))?;
-        let first = match piece {
-            0 => Some(value),
-            _ => self.db.get(&rows::record_piece(tenant, record, revision, 0))?,
+        let head = match piece {
+            0 => Some(Head::decode(&value)?.0),
+            _ => self.head(tenant, record, revision)?,
         };
-        let (head, _) = Head::decode(&first.ok_or(VaultError::damaged("a record"))?)?;
-        self.facts_of(principal, tenant, record, revision, &head).map(Some)
+        Ok(Some((revision, head.ok_or(VaultError::damaged("a record"))?)))
+    }
+
+    fn head(&self, tenant: TenantId, record: RecordId, revision: Revision) -> Result<Option<Head>, VaultError> {
+        let first = self.db.get(&rows::record_piece(tenant, record, revision, 0))?;
+        first.map(|first| Ok(Head::decode(&first)?.0)).transpose()
     }
 
     /// The facts that a head tells `principal`.
@@ -188,15 +226,25 @@ impl Core {
         for (piece, value) in (0u16..).zip(bytes.chunks(PIECE)) {
             batch.put(rows::record_piece(place.tenant, place.record, place.revision, piece), value);
         }
+        if place.revision > Revision::FIRST {
+            batch.require_absent(rows::record_piece(place.tenant, place.record, place.revision, 0));
+            // What finds the record finds its newest revision.
+            if let Some((_, before)) = self.newest(place.tenant, place.record)? {
+                before.found_by().for_each(|by| batch.delete(rows::index(place.tenant, by, place.record)));
+            }
+        }
         add_index_rows(batch, secret, &head, draft);
         let pseudonym = super::tree::pseudonym(keys, customer);
         batch.require_absent(rows::tombstone(place.tenant, pseudonym));
         batch.require_absent(admitted.row.clone());
-        let request = RequestRow { record: place.record, created: draft.created, fingerprint: admitted.fingerprint };
+        let Place { record, revision, .. } = place;
+        let request = RequestRow { record, revision, created: draft.created, fingerprint: admitted.fingerprint };
         batch.put(admitted.row.clone(), request.encode());
         let counted = i64::try_from(stored_bytes).unwrap_or(i64::MAX);
         batch.add(rows::usage(place.tenant, rows::Counter::ContentBytes), counted);
-        batch.add(rows::usage(place.tenant, rows::Counter::Records), 1);
+        if revision == Revision::FIRST {
+            batch.add(rows::usage(place.tenant, rows::Counter::Records), 1);
+        }
         Ok(())
     }
 }
@@ -206,7 +254,7 @@ fn add_index_rows(batch: &mut Batch, secret: &Key, head: &Head, draft: &Draft) {
     let place = &draft.place;
     let key = use_key(secret, Use::Index, place);
     let entry = IndexEntry { kind: draft.kind, revision: place.revision, started: draft.details.started }.encode();
-    for by in [head.case, head.agent].into_iter().flatten() {
+    for by in head.found_by() {
         let row = rows::index(place.tenant, by, place.record);
         let mut value = place.handle.0.to_vec();
         value.extend_from_slice(&key_wrap::seal(&key, &row, &entry));

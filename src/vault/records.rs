@@ -120,18 +120,24 @@ impl Vault {
             let sealed_bytes = content::sealed_len(packed.len() as u64);
             let is_inline = sealed_bytes <= core.limits.inline_content_bytes;
             // What goes to objects takes its room as it goes.
-            let reservation = core.reserve(tenant, if is_inline { sealed_bytes } else { 0 })?;
+            let reservation = core.reserve(tenant, if is_inline { sealed_bytes } else { 0 }, 1)?;
             let handle = core.known_customer(tenant, &new.customer)?;
             Ok(Ok(BegunTranscript { admitted, new, packed, is_inline, reservation, handle }))
         };
         self.core.blocking(begin).await
     }
 
-    /// What can be known of a record without opening keys, seen by the caller of `door`. `None` if there is none.
-    pub async fn facts(&self, door: &Permit<TenantScope>, record: RecordId) -> Result<Option<RecordFacts>, VaultError> {
+    /// What can be known of a record without opening keys, seen by the caller of `door`: of its newest revision, or of the one that is named.
+    /// `None` if there is none.
+    pub async fn facts(
+        &self,
+        door: &Permit<TenantScope>,
+        record: RecordId,
+        revision: Option<Revision>,
+    ) -> Result<Option<RecordFacts>, VaultError> {
         let tenant = door.resource().tenant;
         let principal = door.principal().clone();
-        self.core.blocking(move |core| core.facts(&principal, tenant, record)).await
+        self.core.blocking(move |core| core.facts(&principal, tenant, record, revision)).await
     }
 
     /// What is known about a record, without its content.
@@ -164,12 +170,12 @@ impl Vault {
     pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
         // Erased since the facts were read: it looks like any record that is not there.
-        let inside =
-            self.core.fences.enter_record(facts.tenant, facts.handle, facts.id).map_err(|_| VaultError::NotFound)?;
+        let inside = self.core.fences.enter_record(facts).map_err(|_| VaultError::NotFound)?;
         let tenant = facts.tenant;
         let purpose = permit.purpose().cloned();
         let place = self.core.blocking(move |core| core.purpose_place(tenant, purpose.as_ref())).await?;
-        let event = Event::Read { action: permit.action(), handle: facts.handle, record: facts.id, purpose: place };
+        let RecordFacts { handle, id: record, revision, .. } = *facts;
+        let event = Event::Read { action: permit.action(), handle, record, revision, purpose: place };
         self.core.record(entry(permit.principal(), tenant, event)).await?;
         Ok(inside)
     }
@@ -211,8 +217,9 @@ impl Vault {
             if stored.fingerprint != fingerprint {
                 return Err(VaultError::RequestIdReused);
             }
-            let facts = core.facts(&principal, tenant, stored.record)?.ok_or(VaultError::RecordErased)?;
-            let inside = core.fences.enter_record(tenant, facts.handle, facts.id)?;
+            let facts = core.facts(&principal, tenant, stored.record, Some(stored.revision))?;
+            let facts = facts.ok_or(VaultError::RecordErased)?;
+            let inside = core.fences.enter_record(&facts)?;
             // Durable before the answer is made; and so is, by then, what was seen here, which might not have been yet.
             let event = Event::Repeated { action, handle: facts.handle, record: facts.id };
             let mut batch = Batch::new();
@@ -239,14 +246,14 @@ impl Vault {
         self.commit(batch, storing).await
     }
 
-    async fn commit(&self, batch: Batch, storing: Storing) -> Result<Record, VaultError> {
+    pub(super) async fn commit(&self, batch: Batch, storing: Storing) -> Result<Record, VaultError> {
         match self.core.committer.commit(batch).await {
             Ok(_) => {}
             Err(CommitError::Conflict { .. }) => {
-                // Between the look and the batch the customer was erased, or a forgotten twin of this request was stored.
+                // Between the look and the batch the customer was erased, another revision came, or a forgotten twin of this request.
                 let (tenant, customer) = (storing.draft.place.tenant, storing.customer.clone());
-                let is_erased = self.core.blocking(move |core| core.is_erased(tenant, &customer)).await?;
-                return Err(if is_erased { VaultError::CustomerErased } else { VaultError::RequestInProgress });
+                let place = storing.draft.place;
+                return Err(self.core.blocking(move |core| core.why_conflict(tenant, &customer, &place)).await?);
             }
             Err(error) => return Err(error.into()),
         }
@@ -258,7 +265,7 @@ impl Vault {
 
 impl Core {
     /// The one batch of a record: its ledger entry, what goes with it, its rows.
-    fn build(&self, entry: Entry, mut storing: Storing) -> Result<(Batch, Storing), VaultError> {
+    pub(super) fn build(&self, entry: Entry, mut storing: Storing) -> Result<(Batch, Storing), VaultError> {
         let mut batch = std::mem::take(&mut storing.batch);
         batch.append(entry.encode().to_vec());
         self.add_record(&mut batch, &mut storing)?;
@@ -277,21 +284,33 @@ impl Core {
         }
     }
 
+    fn why_conflict(&self, tenant: TenantId, customer: &CustomerId, place: &Place) -> Result<VaultError, VaultError> {
+        if self.is_erased(tenant, customer)? {
+            return Ok(VaultError::CustomerErased);
+        }
+        let newest = self.newest(tenant, place.record)?.map(|(revision, _)| revision);
+        Ok(match newest.filter(|newest| *newest >= place.revision) {
+            Some(newest) => VaultError::RevisionOutdated { newest: newest.0 },
+            None => VaultError::RequestInProgress,
+        })
+    }
+
     fn is_erased(&self, tenant: TenantId, customer: &CustomerId) -> Result<bool, VaultError> {
         let pseudonym = super::tree::pseudonym(&*self.tenant_keys(tenant)?, customer);
         Ok(self.db.get(&rows::tombstone(tenant, pseudonym))?.is_some())
     }
 
     /// The handle of a customer who is known.
-    fn known_customer(&self, tenant: TenantId, customer: &CustomerId) -> Result<Option<Handle>, VaultError> {
+    pub(super) fn known_customer(&self, tenant: TenantId, customer: &CustomerId) -> Result<Option<Handle>, VaultError> {
         let pseudonym = super::tree::pseudonym(&*self.tenant_keys(tenant)?, customer);
         self.tree.handle(tenant, pseudonym)
     }
 }
 
 /// The ledger's entry about a record that `permit` stores.
-fn stored(permit: &Permit<TenantScope>, place: &Place) -> Entry {
-    let event = Event::Stored { action: permit.action(), handle: place.handle, record: place.record };
+pub(super) fn stored(permit: &Permit<TenantScope>, place: &Place) -> Entry {
+    let Place { handle, record, revision, .. } = *place;
+    let event = Event::Stored { action: permit.action(), handle, record, revision };
     entry(permit.principal(), place.tenant, event)
 }
 

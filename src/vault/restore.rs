@@ -13,7 +13,7 @@ use super::format::Head;
 use super::start::{OBJECTS, StartError, database_folder, on_a_thread};
 use super::verify::Verified;
 use super::{Sort, Vault, VaultLimits, VaultPaths};
-use crate::domain::ids::{Revision, TenantId};
+use crate::domain::ids::{Handle, TenantId};
 use crate::store::mirror::{self, Backup};
 use crate::store::{Database, Objects, SledEngine, StoreError, Write, rows};
 
@@ -223,20 +223,27 @@ fn take_over(from: &dyn Database, to: &dyn Database, kind: rows::Kind) -> Result
     }
 }
 
-/// Whether the record that a row belongs to has a key still. Uploads that were not complete are not taken over.
+/// Whether the revision that a row belongs to has a key still, or any of the record that it finds. Uploads that were not complete are not taken over.
 fn has_key(from: &dyn Database, to: &dyn Database, kind: rows::Kind, key: &[u8]) -> Result<bool, StoreError> {
     const DAMAGED: StoreError = StoreError::Damaged { what: "a row of the backup" };
     let tenant = key.get(1..17).and_then(|id| id.try_into().ok()).map(TenantId).ok_or(DAMAGED)?;
-    let (record, revision) = match kind {
+    match kind {
         rows::Kind::Record => {
-            rows::parse_record_piece(key).map(|(record, revision, _)| (record, revision)).ok_or(DAMAGED)?
+            let (record, revision, _) = rows::parse_record_piece(key).ok_or(DAMAGED)?;
+            let first = from.get(&rows::record_piece(tenant, record, revision, 0))?;
+            let Some(first) = first else { return Ok(false) };
+            let (head, _) = Head::decode(&first).map_err(|_| DAMAGED)?;
+            Ok(to.get(&rows::secret(head.handle, record, revision))?.is_some())
         }
-        rows::Kind::Index => (rows::parse_index(key).ok_or(DAMAGED)?, Revision::FIRST),
-        _ => return Ok(false),
-    };
-    let Some(first) = from.get(&rows::record_piece(tenant, record, revision, 0))? else { return Ok(false) };
-    let (head, _) = Head::decode(&first).map_err(|_| DAMAGED)?;
-    Ok(to.get(&rows::secret(head.handle, record, revision))?.is_some())
+        // Behind its key stands the handle.
+        rows::Kind::Index => {
+            let record = rows::parse_index(key).ok_or(DAMAGED)?;
+            let handle = from.get(key)?.and_then(|row| row.first_chunk().copied()).map(Handle).ok_or(DAMAGED)?;
+            let (begin, end) = rows::record_secrets(handle, record);
+            Ok(!to.range(&begin, &end, 1)?.is_empty())
+        }
+        _ => Ok(false),
+    }
 }
 
 /// The objects of records whose keys are there: from the mirror, and what it does not have from the backup.

@@ -7,6 +7,7 @@ mod faulty;
 mod hoarder;
 mod linking;
 mod restore_drill;
+mod revisions;
 mod softhsm;
 mod tenants;
 
@@ -25,7 +26,10 @@ use crate::audit::note::Origin;
 use crate::audit::{Entry, Event};
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{CustomerId, PrincipalName, Purpose, RecordId, RequestId, TenantId, TenantName, TokenId};
+use crate::domain::erasure::Part;
+use crate::domain::ids::{
+    CustomerId, PrincipalName, Purpose, RecordId, RequestId, Revision, TenantId, TenantName, TokenId,
+};
 use crate::domain::principal::{Principal, Role};
 use crate::domain::record::{
     Channel, Details, FindBy, LegalBasis, NewRecording, NewTranscript, RecordFilter, Speaker, Turn,
@@ -121,6 +125,25 @@ impl House {
         stored.map(|stored| stored.content.id)
     }
 
+    /// Stores the revision behind `base`, with a text of this length.
+    async fn revise(
+        &self,
+        vault: &Arc<Vault>,
+        (id, base): (RecordId, Revision),
+        of: &str,
+        length: usize,
+    ) -> Result<Revision, VaultError> {
+        let (permit, new) = (self.permit(Action::ReviseTranscript), chat(of, length));
+        let revised = vault.revise_transcript(permit, (id, base), new, request(&format!("{id}.{}", base.0))).await;
+        revised.map(|revised| revised.content.revision)
+    }
+
+    async fn erase_part(&self, vault: &Vault, part: Part) -> Result<Receipt, VaultError> {
+        let name = format!("{}.{}", part.record(), part.revision().map_or(0, |revision| revision.0));
+        let erased = vault.erase(self.permit(Action::EraseRecord), Target::Part(part), erasure_of(&name)).await;
+        erased.map(|erasure| erasure.receipt)
+    }
+
     async fn erase(&self, vault: &Vault, of: &str) -> Result<Receipt, VaultError> {
         let erased =
             vault.erase(self.permit(Action::EraseCustomer), Target::Customer(customer(of)), erasure_of(of)).await;
@@ -129,8 +152,12 @@ impl House {
 
     /// The text of a chat; `None` where a caller sees no such record.
     async fn read(&self, vault: &Vault, id: RecordId) -> Option<String> {
+        self.read_revision(vault, id, None).await
+    }
+
+    async fn read_revision(&self, vault: &Vault, id: RecordId, revision: Option<u32>) -> Option<String> {
         let door = self.permit(Action::GetTranscript);
-        let facts = vault.facts(&door, id).await.unwrap()?;
+        let facts = vault.facts(&door, id, revision.map(Revision)).await.unwrap()?;
         match vault.get_transcript(self.access.record(&door, facts).unwrap()).await {
             Ok(read) => Some(read.content.1[0].text.to_string()),
             Err(VaultError::NotFound) => None,

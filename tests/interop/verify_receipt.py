@@ -2,9 +2,9 @@
 """Checks a receipt of an erasure, from the published texts alone: c2sp.org/tlog-proof, c2sp.org/tlog-checkpoint,
 c2sp.org/signed-note, RFC 6962, and the layout of the entry in Oubliette's manual. It shares no code with Oubliette.
 
-usage: verify_receipt.py RECEIPT KEY [CUSTOMER OPENING]
+usage: verify_receipt.py RECEIPT KEY [CUSTOMER OPENING [RECORD [REVISION]]]
 
-KEY is a verifier's key, `name+id+key`. Prints the statement as JSON; exits with 1 and a reason on standard error if anything is wrong.
+KEY is a verifier's key, `name+id+key`. RECORD is the id of the record that was erased, REVISION the number of its revision. Prints the statement as JSON; exits with 1 and a reason on standard error if anything is wrong.
 """
 
 import base64
@@ -13,6 +13,7 @@ import hashlib
 import json
 import struct
 import sys
+import uuid
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -121,7 +122,7 @@ def statement(entry):
     if r.option(lambda: r.take(32)) is not None or r.number(1) != 6:
         raise Refused("not the entry of an erasure")
     stated["receipt"] = r.take(16).hex()
-    stated["subject"] = {1: "customer", 2: "record", 3: "tenant"}[r.number(1)]
+    stated["subject"] = {1: "customer", 2: "record", 3: "tenant", 4: "revision"}[r.number(1)]
     stated["commitment"] = r.take(32).hex()
     stated["epoch"] = r.number(8)
     stated["requested_by"] = r.take(16).hex()
@@ -137,13 +138,17 @@ def statement(entry):
     return stated
 
 
-def commitment(customer, opening):
+def commitment(customer, opening, record=None, revision=None):
     customer = customer.encode()
-    framed = struct.pack(">I", len(customer)) + customer
-    return hashlib.sha256(b"oubliette erasure commitment v1\n" + bytes.fromhex(opening) + framed).hexdigest()
+    committed = struct.pack(">I", len(customer)) + customer
+    if record is not None:
+        committed += uuid.UUID(record).bytes
+    if revision is not None:
+        committed += struct.pack(">I", decimal(revision))
+    return hashlib.sha256(b"oubliette erasure commitment v1\n" + bytes.fromhex(opening) + committed).hexdigest()
 
 
-def verify(receipt, key, customer=None, opening=None):
+def verify(receipt, key, customer=None, opening=None, record=None, revision=None):
     head, separator, note = receipt.partition("\n\n")
     lines = head.split("\n")
     if not separator or len(lines) < 3 or lines[0] != "c2sp.org/tlog-proof@v1":
@@ -156,7 +161,7 @@ def verify(receipt, key, customer=None, opening=None):
     if root_of(leaf, index, size, [unbase64(line) for line in lines[3:]]) != root:
         raise Refused("the entry is not in the log")
     stated = statement(entry)
-    if customer is not None and commitment(customer, opening) != stated["commitment"]:
+    if customer is not None and commitment(customer, opening, record, revision) != stated["commitment"]:
         raise Refused("about somebody else")
     return {**stated, "log_index": index, "log_size": size}
 

@@ -183,6 +183,13 @@ impl RecordService for Stub {
         Ok(Response::new(v1::UploadRecordingResponse::default()))
     }
 
+    async fn revise_transcript(
+        &self,
+        _: Request<v1::ReviseTranscriptRequest>,
+    ) -> Result<Response<v1::ReviseTranscriptResponse>, Status> {
+        std::future::pending().await
+    }
+
     async fn get_transcript(
         &self,
         _: Request<v1::GetTranscriptRequest>,

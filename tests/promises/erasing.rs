@@ -24,16 +24,16 @@ async fn one_record_is_erased_and_its_customers_other_records_stay() {
     let kept_objects = objects(&server).len();
     let call = ingest.store_call(metadata("call-0002", "ada"), &content).await.unwrap().record_id;
 
-    let (receipt, opening) = officer.erase_record("erase-0001", &chats[1]).await.unwrap();
+    let (receipt, opening) = officer.erase_record("erase-0001", &chats[1], 0).await.unwrap();
     assert_eq!(receipt.subject, i32::from(oubliette::api::v1::ErasureSubject::Record));
-    let (second, _) = officer.erase_record("erase-0002", &call).await.unwrap();
+    let (second, _) = officer.erase_record("erase-0002", &call, 0).await.unwrap();
     assert!(second.epoch > receipt.epoch);
-    assert!(officer.erase_record("erase-0001", &chats[1]).await.unwrap().0 == receipt, "a repeat of the request");
-    let again = officer.erase_record("erase-0003", &chats[1]).await;
+    assert!(officer.erase_record("erase-0001", &chats[1], 0).await.unwrap().0 == receipt, "a repeat of the request");
+    let again = officer.erase_record("erase-0003", &chats[1], 0).await;
     assert!(matches!(again.as_ref().map_err(|status| status.code()), Err(Code::FailedPrecondition | Code::NotFound)));
-    let absent = officer.erase_record("erase-0004", "01939c5e-7a1c-7b40-8f3e-0242ac120002").await;
+    let absent = officer.erase_record("erase-0004", "01939c5e-7a1c-7b40-8f3e-0242ac120002", 0).await;
     assert_refused(absent, Code::NotFound, "NOT_FOUND");
-    let reused = officer.erase_record("erase-0001", &chats[0]).await;
+    let reused = officer.erase_record("erase-0001", &chats[0], 0).await;
     assert_refused(reused, Code::AlreadyExists, "REQUEST_ID_REUSED");
 
     let folder = tempfile::tempdir().unwrap();
@@ -73,6 +73,50 @@ async fn one_record_is_erased_and_its_customers_other_records_stay() {
     }
 }
 
+#[tokio::test]
+async fn a_wrong_chat_is_replaced_and_its_first_revision_erased_with_a_receipt_that_says_so() {
+    let server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let (ingest, officer, supervisor) = callers(&server, &people).await;
+    let id = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap().record_id;
+    let mut right = chat("chat-0002", "ada");
+    right.turns[0].text = "My card was charged three times.".to_owned();
+    let revised = ingest.revise(&id, 1, right.clone()).await.unwrap();
+    assert_eq!((revised.revision, revised.record_id.as_str()), (2, id.as_str()));
+    let outdated = ingest.revise(&id, 1, chat("chat-0003", "ada")).await;
+    let status = assert_refused(outdated, Code::FailedPrecondition, "REVISION_OUTDATED");
+    assert_eq!(info(&status, "limit").as_deref(), Some("2"));
+    for refused in [
+        ingest.revise(&id, 2, chat("chat-0004", "eve")).await,
+        ingest.revise("01939c5e-7a1c-7b40-8f3e-0242ac120002", 1, chat("chat-0005", "ada")).await,
+    ] {
+        assert_refused(refused, Code::NotFound, "NOT_FOUND");
+    }
+    assert_refused(ingest.revise(&id, 0, chat("chat-0006", "ada")).await, Code::InvalidArgument, "MISSING");
+    assert_eq!(supervisor.chat(&id, PURPOSE).await.unwrap().turns[0].text, right.turns[0].text);
+
+    let newest = officer.erase_record("erase-0001", &id, 2).await;
+    assert_refused(newest, Code::FailedPrecondition, "REVISION_IS_NEWEST");
+    let (receipt, opening) = officer.erase_record("erase-0002", &id, 1).await.unwrap();
+    assert_eq!(receipt.subject, i32::from(oubliette::api::v1::ErasureSubject::Revision));
+    assert_eq!(supervisor.chat(&id, PURPOSE).await.unwrap().turns[0].text, right.turns[0].text);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("receipt");
+    fs::write(&file, &receipt.proof).unwrap();
+    let (file, key) = (file.to_str().unwrap(), officer.log_keys().await.unwrap().remove(0));
+    let about = ["--customer", "ada", "--opening", &opening, "--record", &id];
+    for (revision, code) in [(Some("1"), Some(0)), (Some("2"), Some(6)), (None, Some(6))] {
+        let which: Vec<&str> = revision.into_iter().flat_map(|number| ["--revision", number]).collect();
+        let output = oubliette(&["receipt", "verify", file, "--key", &key]).args(about).args(which).output().unwrap();
+        assert_eq!(output.status.code(), code, "{revision:?}: {}", words(&output));
+    }
+    for (revision, code) in [("1", Some(0)), ("2", Some(1))] {
+        if let Some(output) = crate::receipts::elsewhere(&[file, &key, "ada", &opening, &id, revision]) {
+            assert_eq!(output.status.code(), code, "revision {revision}: {}", words(&output));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_are_stored_while_others_of_the_customer_are_erased_are_not_lost() {
     let mut server = Server::start().await;
@@ -96,7 +140,7 @@ async fn records_that_are_stored_while_others_of_the_customer_are_erased_are_not
         });
     }
     for (number, record) in to_erase.iter().enumerate() {
-        officer.erase_record(&format!("erase-{number:04}"), record).await.unwrap();
+        officer.erase_record(&format!("erase-{number:04}"), record, 0).await.unwrap();
     }
     let stored: Vec<String> = writers.join_all().await.into_iter().flatten().collect();
     assert_eq!(stored.len(), 160);
@@ -164,7 +208,7 @@ async fn erasures_within_an_hour_have_a_ceiling_which_single_ones_and_lists_shar
         records.push(stored.unwrap().record_id);
     }
     officer.erase("erase-0000", "customer-0").await.unwrap();
-    officer.erase_record("erase-0001", &records[1]).await.unwrap();
+    officer.erase_record("erase-0001", &records[1], 0).await.unwrap();
     let list = ["customer-2", "customer-3", "customer-4", "customer-5"];
     let erasures = officer.erase_list("erase-list", &list).await.unwrap();
     let refused: Vec<_> = erasures.iter().filter(|one| one.reason == "ERASURE_CEILING").collect();

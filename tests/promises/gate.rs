@@ -39,6 +39,8 @@ async fn passes(caller: &Caller, action: Action, tenant: &str, record: &v1::Reco
     };
     let outcome: Result<(), Status> = match action {
         Action::CreateTranscript => caller.store_chat(chat(&request, "eve")).await.map(drop),
+        // Behind the gate: refused by the vault, as the record has no such revision.
+        Action::ReviseTranscript => caller.revise(&id, 9, chat(&request, "ada")).await.map(drop),
         Action::UploadRecording => caller.store_call(metadata(&request, "eve"), b"a call").await.map(drop),
         Action::GetTranscript => caller.chat(&id, PURPOSE).await.map(drop),
         Action::DownloadRecording => caller.call(&id, PURPOSE, None).await.map(drop),
@@ -46,7 +48,7 @@ async fn passes(caller: &Caller, action: Action, tenant: &str, record: &v1::Reco
         Action::ListRecords => caller.list(asked()).await.map(drop),
         Action::EraseCustomer => caller.erase(&request, "nobody").await.map(drop),
         Action::EraseCustomers => caller.erase_list(&request, &["nobody"]).await.map(drop),
-        Action::EraseRecord => caller.erase_record(&request, ABSENT).await.map(drop),
+        Action::EraseRecord => caller.erase_record(&request, ABSENT, 0).await.map(drop),
         Action::ReadmitCustomer => caller.readmit("nobody").await.map(drop),
         Action::GetReceipt => caller.receipt(&"0".repeat(32)).await.map(drop),
         Action::ListReceipts => caller.receipts(50).await.map(drop),

@@ -41,13 +41,14 @@ async fn any_order_of_puts_reads_erasures_and_restarts_agrees_with_a_plain_map()
         model[at].check_all(&model[1 - at]).await;
     }
     tell(&format!("model: {counts:?}"));
-    assert!(["erase", "restart", "kill"].iter().all(|step| counts.contains_key(step)), "{counts:?}");
+    assert!(["erase", "revise", "restart", "kill"].iter().all(|step| counts.contains_key(step)), "{counts:?}");
 }
 
 async fn step(server: &mut Server, model: &mut [Tenant], chance: &mut Chance) -> &'static str {
     let at = chance.below(model.len());
     match chance.below(100) {
-        0..35 => model[at].put(Paper::some_chat(chance, MOST_CHAT), chance).await,
+        0..6 => model[at].revise(chance).await,
+        6..35 => model[at].put(Paper::some_chat(chance, MOST_CHAT), chance).await,
         35..50 => model[at].put(Paper::some_recording(chance, MOST_RECORDING), chance).await,
         50..70 => model[at].read(chance).await,
         70..80 => model[at].read_range(chance).await,
@@ -91,7 +92,8 @@ impl Clients {
     }
 }
 
-type Records = Vec<(String, Paper)>;
+/// Each by its newest revision, behind those that it replaced.
+type Records = Vec<(String, Paper, Vec<Paper>)>;
 
 /// A tenant as it must be.
 struct Tenant {
@@ -110,18 +112,44 @@ impl Tenant {
             let again = paper.put(&self.clients.ingest, &customer, request).await.unwrap();
             assert_eq!(again, record_id, "a repeat stored it twice");
         }
-        self.live.entry(customer).or_default().push((record_id, paper));
+        self.live.entry(customer).or_default().push((record_id, paper, Vec::new()));
         "put"
     }
 
+    async fn revise(&mut self, chance: &mut Chance) -> &'static str {
+        let Some((customer, (record_id, paper, older))) = self.some_record(chance) else { return "revise nothing" };
+        let (customer, record_id, base) = (customer.clone(), record_id.clone(), older.len() as u32 + 1);
+        let (is_chat, request) = (matches!(paper, Paper::Chat(_)), self.request());
+        let new = Paper::some_chat(chance, MOST_CHAT);
+        let revised = new.revise(&self.clients.ingest, &customer, (&record_id, base), request.clone()).await;
+        if !is_chat {
+            assert_eq!(code(revised), Code::NotFound, "a recording was revised as a chat");
+            return "revise a recording";
+        }
+        assert_eq!(revised.unwrap(), base + 1);
+        let again = new.revise(&self.clients.ingest, &customer, (&record_id, base), request).await;
+        assert_eq!(again.unwrap(), base + 1, "a repeat stored it twice");
+        let records = self.live.get_mut(&customer).unwrap();
+        let (_, paper, older) = records.iter_mut().find(|(id, ..)| *id == record_id).unwrap();
+        older.push(std::mem::replace(paper, new));
+        "revise"
+    }
+
     async fn read(&self, chance: &mut Chance) -> &'static str {
-        let Some((customer, (record_id, paper))) = self.some_record(chance) else { return "read of nothing" };
+        let Some((customer, (record_id, paper, older))) = self.some_record(chance) else { return "read of nothing" };
         paper.assert_there(&self.clients.supervisor, customer, record_id).await;
+        for (revision, paper) in (1..).zip(older) {
+            let (purpose, record_id) = (PURPOSES[0].to_owned(), record_id.clone());
+            let request = v1::GetTranscriptRequest { record_id, purpose, revision };
+            let read = self.clients.supervisor.get_transcript(request).await.unwrap();
+            let texts = read.turns.into_iter().map(|turn| turn.text).collect();
+            assert!(*paper == Paper::Chat(texts), "revision {revision}");
+        }
         "read"
     }
 
     async fn read_range(&self, chance: &mut Chance) -> &'static str {
-        let Some((_, (record_id, Paper::Recording(bytes)))) = self.some_record(chance) else {
+        let Some((_, (record_id, Paper::Recording(bytes), _))) = self.some_record(chance) else {
             return "read of no range";
         };
         let offset = chance.below(bytes.len());
@@ -147,7 +175,7 @@ impl Tenant {
     async fn check_list(&self, customer: &str) {
         let listed = list(&self.clients.supervisor, customer).await.unwrap();
         let mut listed: Vec<String> = listed.into_iter().map(|record| record.record_id).collect();
-        let mut expected: Vec<String> = self.live[customer].iter().map(|(id, _)| id.clone()).collect();
+        let mut expected: Vec<String> = self.live[customer].iter().map(|(id, ..)| id.clone()).collect();
         listed.sort();
         expected.sort();
         assert_eq!(listed, expected, "the list of {customer}");
@@ -188,7 +216,7 @@ impl Tenant {
     /// Nothing of an erased customer opens, and nothing is shown.
     async fn check_erased(&self, customer: &str, records: &Records) {
         let reader = &self.clients.supervisor;
-        for (record_id, paper) in records {
+        for (record_id, paper, _) in records {
             assert_eq!(code(paper.get(reader, record_id).await), Code::NotFound, "{record_id} of {customer}");
             let request = v1::GetRecordRequest { record_id: record_id.clone(), purpose: PURPOSES[0].to_owned() };
             assert_eq!(code(reader.get_record(request).await), Code::NotFound, "{record_id} of {customer}");
@@ -199,7 +227,7 @@ impl Tenant {
 
     /// No record of this tenant opens for `stranger`.
     async fn assert_closed_to(&self, stranger: &Self, chance: &mut Chance) {
-        if let Some((_, (record_id, paper))) = self.some_record(chance) {
+        if let Some((_, (record_id, paper, _))) = self.some_record(chance) {
             assert_eq!(code(paper.get(&stranger.clients.supervisor, record_id).await), Code::NotFound);
         }
     }
@@ -207,7 +235,7 @@ impl Tenant {
     async fn check_all(&self, stranger: &Self) {
         for (customer, records) in &self.live {
             self.check_list(customer).await;
-            for (record_id, paper) in records {
+            for (record_id, paper, _) in records {
                 paper.assert_there(&self.clients.supervisor, customer, record_id).await;
                 assert_eq!(code(paper.get(&stranger.clients.supervisor, record_id).await), Code::NotFound);
             }
@@ -223,7 +251,7 @@ impl Tenant {
         ids.nth(chance.below(CUSTOMERS)).unwrap()
     }
 
-    fn some_record<'a>(&'a self, chance: &mut Chance) -> Option<(&'a String, &'a (String, Paper))> {
+    fn some_record<'a>(&'a self, chance: &mut Chance) -> Option<(&'a String, &'a (String, Paper, Vec<Paper>))> {
         let all: Vec<_> = self.live.iter().flat_map(|(id, records)| records.iter().map(move |r| (id, r))).collect();
         if all.is_empty() { None } else { Some(*chance.one_of(&all)) }
     }

@@ -38,6 +38,21 @@ impl Paper {
         Self::Recording(chance.bytes(length))
     }
 
+    /// Stores it in the place of a chat, as the revision behind `base`.
+    pub async fn revise(
+        &self,
+        client: &Client,
+        customer: &str,
+        (record_id, base_revision): (&str, u32),
+        request_id: String,
+    ) -> Result<u32, CliError> {
+        let Self::Chat(texts) = self else { panic!("only chats are revised") };
+        let (record_id, details) = (record_id.to_owned(), Some(details(customer)));
+        let request =
+            v1::ReviseTranscriptRequest { request_id, record_id, base_revision, details, turns: turns(texts) };
+        client.revise_transcript(request).await.map(|record| record.revision)
+    }
+
     /// Stores it, and gives the record's id back once the service has said that it is durable.
     pub async fn put(&self, client: &Client, customer: &str, request_id: String) -> Result<String, CliError> {
         let details = Some(details(customer));
@@ -61,7 +76,7 @@ impl Paper {
         let (record_id, purpose) = (record_id.to_owned(), PURPOSES[0].to_owned());
         match self {
             Self::Chat(_) => {
-                let got = client.get_transcript(v1::GetTranscriptRequest { record_id, purpose }).await?;
+                let got = client.get_transcript(v1::GetTranscriptRequest { record_id, purpose, revision: 0 }).await?;
                 let texts = got.turns.into_iter().map(|turn| turn.text).collect();
                 Ok((customer_of(got.record), Self::Chat(texts)))
             }

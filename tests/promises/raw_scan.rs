@@ -177,7 +177,15 @@ impl Planted {
             details: Some(self.details()),
             turns: crate::paper::turns(texts),
         };
-        client.create_transcript(request).await.unwrap();
+        let stored = client.create_transcript(request).await.unwrap().record_id;
+        let request = v1::ReviseTranscriptRequest {
+            request_id: format!("revised-{}", self.case),
+            record_id: stored,
+            base_revision: 1,
+            details: Some(self.details()),
+            turns: crate::paper::turns(texts),
+        };
+        client.revise_transcript(request).await.unwrap();
         let about = v1::RecordingMetadata {
             request_id: format!("call-{}", self.case),
             details: Some(self.details()),

@@ -27,7 +27,7 @@ fn verified(arguments: &[&str]) -> Value {
 }
 
 /// Runs the checker that is written in Python; `None` where there is no Python with `cryptography`.
-fn elsewhere(arguments: &[&str]) -> Option<Output> {
+pub fn elsewhere(arguments: &[&str]) -> Option<Output> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify_receipt.py");
     let python = std::env::var("OUBLIETTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_it = Command::new(&python).args(["-c", "import cryptography"]).output();

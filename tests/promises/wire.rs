@@ -92,10 +92,23 @@ impl Caller {
         Ok(self.records.clone().create_transcript(chat).await?.into_inner().record.unwrap())
     }
 
+    /// Stores a chat as the revision behind `base`.
+    pub async fn revise(
+        &self,
+        record_id: &str,
+        base: u32,
+        chat: v1::CreateTranscriptRequest,
+    ) -> Result<v1::Record, Status> {
+        let v1::CreateTranscriptRequest { request_id, details, turns } = chat;
+        let (record_id, base_revision) = (record_id.to_owned(), base);
+        let request = v1::ReviseTranscriptRequest { request_id, record_id, base_revision, details, turns };
+        Ok(self.records.clone().revise_transcript(request).await?.into_inner().record.unwrap())
+    }
+
     /// Reads a chat.
     pub async fn chat(&self, record_id: &str, purpose: &str) -> Result<v1::GetTranscriptResponse, Status> {
         let (record_id, purpose) = (record_id.to_owned(), purpose.to_owned());
-        let request = v1::GetTranscriptRequest { record_id, purpose };
+        let request = v1::GetTranscriptRequest { record_id, purpose, revision: 0 };
         Ok(self.records.clone().get_transcript(request).await?.into_inner())
     }
 
@@ -105,7 +118,8 @@ impl Caller {
         record_id: &str,
         purpose: &str,
     ) -> Result<tonic::Streaming<v1::GetTranscriptResponse>, Status> {
-        let request = v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: purpose.to_owned() };
+        let request =
+            v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: purpose.to_owned(), revision: 0 };
         let mut client = tonic::client::Grpc::new(self.service.clone());
         client.ready().await.unwrap();
         let path = PathAndQuery::from_static("/oubliette.v1.RecordService/GetTranscript");
@@ -169,9 +183,10 @@ impl Caller {
         &self,
         request_id: &str,
         record_id: &str,
+        revision: u32,
     ) -> Result<(v1::ErasureReceipt, String), Status> {
         let (request_id, record_id) = (request_id.to_owned(), record_id.to_owned());
-        let request = v1::EraseRecordRequest { request_id, record_id };
+        let request = v1::EraseRecordRequest { request_id, record_id, revision };
         let answer = self.privacy.clone().erase_record(request).await?.into_inner();
         Ok((answer.receipt.unwrap(), answer.opening))
     }

@@ -294,7 +294,7 @@ fn what_comes_in_goes_out_unchanged() {
     let (_, chat) = create_transcript(transcript(), now()).unwrap();
     let record = Record {
         id: RecordId::new(now(), [1; 10]),
-        revision: crate::domain::ids::Revision::FIRST,
+        revision: Revision::FIRST,
         kind: RecordKind::Transcript,
         customer: chat.customer,
         details: chat.details,

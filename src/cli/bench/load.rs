@@ -80,7 +80,7 @@ impl Load {
         let (seed, made) = (self.seed, self.chats.clone());
         let read = move |client: Client, at: u64| {
             let (made, Stored { number, record_id, .. }) = (made.clone(), chosen[place(at)].clone());
-            let request = v1::GetTranscriptRequest { record_id, purpose: PURPOSE.to_owned() };
+            let request = v1::GetTranscriptRequest { record_id, purpose: PURPOSE.to_owned(), revision: 0 };
             async move {
                 let (took, chat) = timed(client.get_transcript(request)).await?;
                 if chat.turns == made.turns(number) {

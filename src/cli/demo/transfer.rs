@@ -113,7 +113,7 @@ pub(super) fn details(customer: &str, channel: v1::Channel) -> v1::RecordDetails
 
 /// Asks for a chat.
 pub(super) fn read_request(record_id: &str) -> v1::GetTranscriptRequest {
-    v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: PURPOSE.to_owned() }
+    v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: PURPOSE.to_owned(), revision: 0 }
 }
 
 /// Asks for a call, or a span of it.

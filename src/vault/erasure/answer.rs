@@ -60,7 +60,7 @@ pub(super) fn answer_of(core: &Core, receipts: &Receipts<'_>, job: &ErasureJob) 
         Target::Customer(customer) => is_of(&receipt.erased, &opening, customer.as_str(), None),
         Target::Tenant(name) => is_of(&receipt.erased, &opening, name.as_str(), None),
         // The record is gone, and with it whose it was.
-        Target::Record(record) => is_of(&receipt.erased, &opening, &customer, Some(*record)),
+        Target::Part(part) => is_of(&receipt.erased, &opening, &customer, Some(*part)),
     };
     if !is_same {
         return Err(VaultError::RequestIdReused);

@@ -1,5 +1,6 @@
 //! Step 1: what is asked for becomes durable, and whom it concerns is fenced off.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use tokio::sync::oneshot;
@@ -11,10 +12,8 @@ use crate::audit::{Caller, Entry, Event};
 use crate::crypto::secret::{Key, random_bytes};
 use crate::crypto::{kdf, key_wrap};
 use crate::domain::clock::Timestamp;
-use crate::domain::erasure::Subject;
-use crate::domain::ids::{
-    CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, Revision, TenantId, TenantName,
-};
+use crate::domain::erasure::{Part, Subject};
+use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RequestId, TenantId, TenantName};
 use crate::keys::TenantKeys;
 use crate::store::{Batch, rows};
 use crate::vault::VaultError;
@@ -33,8 +32,8 @@ const COUNT_MS: u64 = 5 * 60 * 1000;
 pub enum Target {
     /// A customer, with all records.
     Customer(CustomerId),
-    /// One record.
-    Record(RecordId),
+    /// One record, or one revision of it that is not the newest.
+    Part(Part),
     /// A whole tenant, whose erasure another admin has asked for.
     Tenant(TenantName),
 }
@@ -65,7 +64,7 @@ impl ErasureJob {
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) enum What {
     Customer(Pseudonym),
-    Record(RecordId),
+    Part(Part),
     Tenant(TenantId),
 }
 
@@ -73,15 +72,16 @@ impl What {
     pub fn subject(self) -> Subject {
         match self {
             Self::Customer(_) => Subject::Customer,
-            Self::Record(_) => Subject::Record,
+            Self::Part(Part::Record(_)) => Subject::Record,
+            Self::Part(Part::Revision(..)) => Subject::Revision,
             Self::Tenant(_) => Subject::Tenant,
         }
     }
 
-    pub fn record(self) -> Option<RecordId> {
+    pub fn part(self) -> Option<Part> {
         match self {
             Self::Customer(_) | Self::Tenant(_) => None,
-            Self::Record(record) => Some(record),
+            Self::Part(part) => Some(part),
         }
     }
 }
@@ -109,7 +109,7 @@ impl Asked {
 fn ground(what: What, handle: Handle) -> Ground {
     match what {
         What::Customer(_) => handle.into(),
-        What::Record(record) => record.into(),
+        What::Part(part) => part.into(),
         What::Tenant(tenant) => tenant.into(),
     }
 }
@@ -157,7 +157,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
     let mut requested_by = None;
     let found = match &job.target {
         Target::Customer(customer) => find_customer(core, (&tenant, job.tenant), customer)?,
-        Target::Record(record) => find_record(core, job.tenant, *record)?,
+        Target::Part(part) => find_part(core, job.tenant, *part)?,
         Target::Tenant(name) => {
             let (subject, by) = core.approved_tenant(name, job.caller.alias)?;
             requested_by = Some(by);
@@ -195,7 +195,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
     }
     let what = match what {
         What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
-        What::Record(record) => ErasingWhat::Record(handle, record),
+        What::Part(part) => ErasingWhat::Part(handle, part),
         What::Tenant(subject) => ErasingWhat::Tenant(subject),
     };
     let event = Event::ErasureAsked { receipt: asked.pending.receipt };
@@ -227,19 +227,25 @@ fn find_customer(
     Ok(Some((handle, What::Customer(pseudonym), customer.clone())))
 }
 
-fn find_record(core: &Core, tenant: TenantId, record: RecordId) -> Result<Whom, VaultError> {
-    let first = core.db.get(&rows::record_piece(tenant, record, Revision::FIRST, 0))?;
-    let Some(first) = first else { return Err(VaultError::NotFound) };
-    let (Head { handle, .. }, _) = Head::decode(&first)?;
-    if core.fences.is_closed(record) || core.fences.is_closed(handle) {
+fn find_part(core: &Core, tenant: TenantId, part: Part) -> Result<Whom, VaultError> {
+    let (newest, Head { handle, .. }) = core.newest(tenant, part.record())?.ok_or(VaultError::NotFound)?;
+    if let Some(revision) = part.revision() {
+        match revision.cmp(&newest) {
+            Ordering::Less => {}
+            Ordering::Equal => return Err(VaultError::RevisionIsNewest),
+            Ordering::Greater => return Err(VaultError::NotFound),
+        }
+    }
+    let around = [part.into(), Part::Record(part.record()).into(), Ground::from(handle)];
+    if around.into_iter().any(|ground| core.fences.is_closed(ground)) {
         return Ok(None);
     }
     let customer = core.customer(tenant, handle).map_err(gone)?;
-    core.secret(&customer, &customer.place(record, Revision::FIRST)).map_err(gone)?;
-    Ok(Some((handle, What::Record(record), core.customer_id(&customer)?)))
+    core.secret(&customer, &customer.place(part.record(), part.revision().unwrap_or(newest))).map_err(gone)?;
+    Ok(Some((handle, What::Part(part), core.customer_id(&customer)?)))
 }
 
-/// A record whose rows are still there, and whose key is not.
+/// A record or revision whose rows are still there, and whose key is not.
 fn gone(error: VaultError) -> VaultError {
     match error {
         VaultError::NotFound => VaultError::RecordErased,
@@ -255,9 +261,11 @@ fn pending_key(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Res
             let keys = core.tenant_keys(subject)?;
             Ok(kdf::derive(&keys.settings, Use::Pending.label(), &[&subject.0]))
         }
-        What::Record(record) => {
+        What::Part(part) => {
             let customer = core.customer(tenant, handle)?;
-            let place = customer.place(record, Revision::FIRST);
+            // The newest of a record whose fence is closed stays the newest.
+            let newest = || Ok::<_, VaultError>(core.newest(tenant, part.record())?.ok_or(VaultError::NotFound)?.0);
+            let place = customer.place(part.record(), part.revision().map_or_else(newest, Ok)?);
             Ok(use_key(&core.secret(&customer, &place)?, Use::Pending, &place))
         }
     }
@@ -298,7 +306,7 @@ pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, Vault
             core.tenant_keys(tenant)?;
             (core.tree.handle(tenant, pseudonym)?.ok_or_else(damaged)?, What::Customer(pseudonym))
         }
-        ErasingWhat::Record(handle, record) => (handle, What::Record(record)),
+        ErasingWhat::Part(handle, part) => (handle, What::Part(part)),
         ErasingWhat::Tenant(subject) => (Handle(subject.0), What::Tenant(subject)),
     };
     core.fences.close(ground(what, handle));

@@ -69,7 +69,7 @@ impl Round {
             // Whose request it was not is told what a later request would be told.
             let erased = match job.target {
                 Target::Customer(_) => VaultError::CustomerErased,
-                Target::Record(_) => VaultError::RecordErased,
+                Target::Part(_) => VaultError::RecordErased,
                 Target::Tenant(_) => VaultError::NotFound,
             };
             let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(erased));

@@ -40,6 +40,11 @@ pub(in super::super) struct Head {
 }
 
 impl Head {
+    /// By what it is found.
+    pub fn found_by(&self) -> impl Iterator<Item = BlindIndex> {
+        [self.case, self.agent].into_iter().flatten()
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let blind = |w: Writer, index: BlindIndex| w.fixed(&index.0);
         Writer::versioned(VERSION)

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
-use crate::domain::erasure::Subject;
+use crate::domain::erasure::{Part, Subject};
 use crate::domain::ids::{
     BlindIndex, CustomerId, Handle, Pseudonym, ReceiptId, RecordId, RequestId, Revision, TenantId,
 };
@@ -61,10 +61,14 @@ impl IndexEntry {
     }
 }
 
+/// Since this version, a request's row names the revision.
+const REQUEST_VERSION: u8 = 2;
+
 /// The record that a request stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct RequestRow {
     pub record: RecordId,
+    pub revision: Revision,
     pub created: Timestamp,
     /// A keyed hash of all that was asked.
     pub fingerprint: [u8; 16],
@@ -72,13 +76,18 @@ pub(in super::super) struct RequestRow {
 
 impl RequestRow {
     pub fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(VERSION).fixed(self.record.as_bytes()).u64(self.created.as_ms());
-        row.fixed(&self.fingerprint).finish().to_vec()
+        let row = Writer::versioned(REQUEST_VERSION).fixed(self.record.as_bytes()).u32(self.revision.0);
+        row.u64(self.created.as_ms()).fixed(&self.fingerprint).finish().to_vec()
     }
 
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("a request", stored)?;
-        let row = Self { record: RecordId::from_bytes(r.array()?), created: instant(&mut r)?, fingerprint: r.array()? };
+        let (mut r, version) = Reader::versioned("a request", stored, REQUEST_VERSION)?;
+        let row = Self {
+            record: RecordId::from_bytes(r.array()?),
+            revision: if version < REQUEST_VERSION { Revision::FIRST } else { Revision(r.u32()?) },
+            created: instant(&mut r)?,
+            fingerprint: r.array()?,
+        };
         r.end()?;
         Ok(row)
     }
@@ -115,8 +124,8 @@ pub(in super::super) fn encode_tombstone() -> Zeroizing<Vec<u8>> {
 pub(in super::super) enum ErasingWhat {
     /// The pseudonym, as in the tombstone; no handle.
     Customer(Pseudonym),
-    /// A record, and the handle that its own rows show.
-    Record(Handle, RecordId),
+    /// A record or a revision of one, and the handle that its own rows show.
+    Part(Handle, Part),
     /// A whole tenant.
     Tenant(TenantId),
 }
@@ -135,8 +144,11 @@ impl ErasingRow {
         let row = Writer::versioned(VERSION).fixed(&self.tenant.0);
         let row = match &self.what {
             ErasingWhat::Customer(pseudonym) => row.u8(Subject::Customer as u8).fixed(&pseudonym.0),
-            ErasingWhat::Record(handle, record) => {
+            ErasingWhat::Part(handle, Part::Record(record)) => {
                 row.u8(Subject::Record as u8).fixed(&handle.0).fixed(record.as_bytes())
+            }
+            ErasingWhat::Part(handle, Part::Revision(record, revision)) => {
+                row.u8(Subject::Revision as u8).fixed(&handle.0).fixed(record.as_bytes()).u32(revision.0)
             }
             ErasingWhat::Tenant(tenant) => row.u8(Subject::Tenant as u8).fixed(&tenant.0),
         };
@@ -149,7 +161,13 @@ impl ErasingRow {
             tenant: TenantId(r.array()?),
             what: match Subject::from_code(r.u8()?) {
                 Some(Subject::Customer) => ErasingWhat::Customer(Pseudonym(r.array()?)),
-                Some(Subject::Record) => ErasingWhat::Record(Handle(r.array()?), RecordId::from_bytes(r.array()?)),
+                Some(Subject::Record) => {
+                    ErasingWhat::Part(Handle(r.array()?), Part::Record(RecordId::from_bytes(r.array()?)))
+                }
+                Some(Subject::Revision) => ErasingWhat::Part(
+                    Handle(r.array()?),
+                    Part::Revision(RecordId::from_bytes(r.array()?), Revision(r.u32()?)),
+                ),
                 Some(Subject::Tenant) => ErasingWhat::Tenant(TenantId(r.array()?)),
                 None => return Err(r.damaged()),
             },
@@ -160,7 +178,7 @@ impl ErasingRow {
     }
 }
 
-/// Rows and objects of one record that are to be removed.
+/// Rows and objects of one record, or of one revision, that are to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct ReclaimRecordRow {
     pub tenant: TenantId,
@@ -303,7 +321,7 @@ impl ErasureRequestRow {
 pub(in super::super) struct ErasureAnswer {
     pub receipt: ReceiptId,
     pub opening: Opening,
-    /// Whose record it was, where it was one: after it nothing else tells.
+    /// Whose record it was, where it was one or a revision of one: after it nothing else tells.
     pub customer: Zeroizing<String>,
 }
 

@@ -72,7 +72,7 @@ async fn whatever_fails_when_a_record_is_erased_it_goes_alone_or_not_at_all() {
                 records.push(new.await.unwrap().content.id);
             }
             let erase = async |vault: &Vault| {
-                let target = Target::Record(records[4]);
+                let target = Target::Part(Part::Record(records[4]));
                 let erased = vault.erase(house.permit(Action::EraseRecord), target, erasure_of("record")).await;
                 erased.map(|erasure| erasure.receipt)
             };
@@ -101,6 +101,51 @@ async fn whatever_fails_when_a_record_is_erased_it_goes_alone_or_not_at_all() {
         }
     }
     assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_fails_when_a_chat_is_revised_or_a_revision_erased_its_repeat_does_it_once() {
+    for erases in [false, true] {
+        let mut met = 0;
+        'operations: for after in 0..MANY {
+            for behind in [false, true] {
+                let house = House::build().await;
+                let vault = house.open().await;
+                let ada = house.store(&vault, "ada", 100).await.unwrap();
+                if erases {
+                    house.revise(&vault, (ada, Revision::FIRST), "ada", 80).await.unwrap();
+                }
+                let act = async |vault: &Arc<Vault>| match erases {
+                    false => house.revise(vault, (ada, Revision::FIRST), "ada", 80).await.map(drop),
+                    true => house.erase_part(vault, Part::Revision(ada, Revision::FIRST)).await.map(drop),
+                };
+                house.fault.arm(after, behind);
+                let answer = act(&vault).await;
+                if house.fault.was_missed() {
+                    answer.unwrap();
+                    break 'operations;
+                }
+                met += 1;
+                let place = format!("erases: {erases}, operation {after}, behind: {behind}");
+                assert!(answer.is_err(), "{place}: acknowledged although something failed");
+                vault.close().await;
+                drop(vault);
+                let vault = house.open().await;
+                let first = house.read_revision(&vault, ada, Some(1)).await.is_some();
+                assert_eq!(house.final_erasures(&vault), usize::from(!first), "{place}");
+                act(&vault).await.unwrap();
+                act(&vault).await.unwrap();
+                let lengths = [1, 2, 3]
+                    .map(async |number| house.read_revision(&vault, ada, Some(number)).await.map(|text| text.len()));
+                let [one, two, three] = lengths;
+                let found = (one.await, two.await, three.await);
+                assert_eq!(found, ((!erases).then_some(100), Some(80), None), "{place}");
+                assert_eq!(house.final_erasures(&vault), usize::from(erases), "{place}");
+                vault.close().await;
+            }
+        }
+        assert!((4..MANY * 2).contains(&met), "{met} faults were met");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

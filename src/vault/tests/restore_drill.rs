@@ -92,44 +92,83 @@ async fn restore_drill_the_disk_is_lost_at_every_step_of_an_epoch_and_all_that_w
     assert!((14..MANY * 2).contains(&met), "{met} faults were met");
 }
 
+/// What a house holds over many epochs, and what it held.
+#[derive(Default)]
+struct Held {
+    living: Vec<(String, RecordId)>,
+    /// Other records that stay, with the lengths of their texts.
+    kept: Vec<(RecordId, usize)>,
+    /// The only one of its customer's records that goes.
+    lost_alone: Option<RecordId>,
+    /// A chat whose first revision goes.
+    revised: Option<RecordId>,
+    erased: Vec<(String, RecordId)>,
+}
+
+impl Held {
+    async fn fill(house: &House, vault: &Arc<Vault>, customers: usize) -> Self {
+        let mut held = Self::default();
+        for number in 0..customers {
+            let of = format!("customer-{number}");
+            let id = house.store(vault, &of, 60).await.unwrap();
+            held.living.push((of, id));
+        }
+        held.kept.push((house.store(vault, "long", 150_000).await.unwrap(), 150_000));
+        for name in ["first", "second", "third"] {
+            let (permit, new) = (house.permit(Action::CreateTranscript), chat("three records", 60));
+            held.kept.push((vault.create_transcript(permit, new, request(name)).await.unwrap().content.id, 60));
+        }
+        held.lost_alone = Some(held.kept.remove(2).0);
+        let revised = house.store(vault, "revised", 60).await.unwrap();
+        house.revise(vault, (revised, Revision::FIRST), "revised", 70).await.unwrap();
+        held.kept.push((revised, 70));
+        held.revised = Some(revised);
+        held
+    }
+
+    /// One more epoch; some lose more than a customer.
+    async fn go_on(&mut self, house: &House, vault: &Arc<Vault>, epoch: usize) {
+        let part = match epoch {
+            20 => self.revised.map(|id| Part::Revision(id, Revision::FIRST)),
+            30 => self.lost_alone.map(Part::Record),
+            _ => None,
+        };
+        if let Some(part) = part {
+            house.erase_part(vault, part).await.unwrap();
+        }
+        let (of, record) = self.living.remove(0);
+        house.erase(vault, &of).await.unwrap();
+        self.erased.push((of, record));
+    }
+
+    async fn assert_there(&self, house: &House, vault: &Arc<Vault>, place: &str) {
+        let living = self.living.iter().map(|(_, id)| (*id, 60));
+        for (record, length) in living.chain(self.kept.iter().copied()) {
+            assert_eq!(house.read(vault, record).await, Some(text(length)), "{place}");
+        }
+        assert_eq!(house.read(vault, self.lost_alone.unwrap()).await, None, "{place}");
+        assert_eq!(house.read_revision(vault, self.revised.unwrap(), Some(1)).await, None, "{place}");
+        for (of, record) in &self.erased {
+            assert_eq!(house.read(vault, *record).await, None, "{place}: {of} is back");
+            let stored = house.store(vault, of, 60).await;
+            assert!(matches!(stored, Err(VaultError::CustomerErased)), "{place}: {of}: {stored:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restore_drill_backups_of_every_age_give_content_and_the_newest_keys_decide() {
     const EPOCHS: usize = 50;
     let house = House::mirrored(VaultLimits { leaf_entries: 2, segment_secrets: 2, ..limits() }).await;
     let mut vault = house.open().await;
-    let mut living = Vec::new();
-    let mut erased = Vec::new();
-    for number in 0..EPOCHS + 10 {
-        living.push((
-            format!("customer-{number}"),
-            house.store(&vault, &format!("customer-{number}"), 60).await.unwrap(),
-        ));
-    }
-    let long = house.store(&vault, "long", 150_000).await.unwrap();
-    let (kept, lost_alone) = {
-        let of = |name: &str| (request(name), chat("two records", 60));
-        let mut ids = Vec::new();
-        for (request, chat) in [of("first"), of("second"), of("third")] {
-            let permit = house.permit(Action::CreateTranscript);
-            ids.push(vault.create_transcript(permit, chat, request).await.unwrap().content.id);
-        }
-        (vec![ids[0], ids[2]], ids[1])
-    };
+    let mut held = Held::fill(&house, &vault, EPOCHS + 10).await;
     let mut backups = Vec::new();
     for epoch in 0..EPOCHS {
         if [0, 1, 25, 49].contains(&epoch) {
             mirrored(&vault).await;
             backups.push((epoch, house.back_up(&format!("backup-{epoch}")).await));
         }
-        if epoch == 30 {
-            vault
-                .erase(house.permit(Action::EraseRecord), Target::Record(lost_alone), erasure_of("one"))
-                .await
-                .unwrap();
-        }
-        let (of, record) = living.remove(0);
-        house.erase(&vault, &of).await.unwrap();
-        erased.push((of, record));
+        held.go_on(&house, &vault, epoch).await;
     }
     vault.reclaim().await.unwrap();
     mirrored(&vault).await;
@@ -138,26 +177,15 @@ async fn restore_drill_backups_of_every_age_give_content_and_the_newest_keys_dec
     drop(vault);
     // Only the keys are left, and one of the backups. Each time the mirrors begin anew, of what was restored.
     for (epoch, backup) in backups {
+        let place = format!("backup of epoch {epoch}");
         house.lose_the_disk();
         std::fs::remove_dir_all(house.mirror(Sort::Whole)).unwrap();
         create_mirror(&house.mirror(Sort::Whole)).unwrap();
-        let restored = house.restore(Sort::Keys, Some(backup)).await.unwrap_or_else(|error| panic!("{epoch}: {error}"));
-        assert!(restored.verified.is_whole(), "backup of epoch {epoch}: {:?}", restored.verified);
-        assert_eq!(restored.verified.opened as usize, living.len() + 3, "backup of epoch {epoch}");
+        let restored = house.restore(Sort::Keys, Some(backup)).await.unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert!(restored.verified.is_whole(), "{place}: {:?}", restored.verified);
+        assert_eq!(restored.verified.opened as usize, held.living.len() + held.kept.len(), "{place}");
         vault = house.open().await;
-        for (_, record) in &living {
-            assert_eq!(house.read(&vault, *record).await, Some(text(60)), "backup of epoch {epoch}");
-        }
-        for record in &kept {
-            assert_eq!(house.read(&vault, *record).await, Some(text(60)), "backup of epoch {epoch}");
-        }
-        assert_eq!(house.read(&vault, long).await, Some(text(150_000)), "backup of epoch {epoch}");
-        assert_eq!(house.read(&vault, lost_alone).await, None, "backup of epoch {epoch}");
-        for (of, record) in &erased {
-            assert_eq!(house.read(&vault, *record).await, None, "backup of epoch {epoch}: {of} is back");
-            let stored = house.store(&vault, of, 60).await;
-            assert!(matches!(stored, Err(VaultError::CustomerErased)), "backup of epoch {epoch}: {of}: {stored:?}");
-        }
+        held.assert_there(&house, &vault, &place).await;
         mirrored(&vault).await;
         vault.close().await;
         drop(vault);

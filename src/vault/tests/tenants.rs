@@ -81,7 +81,7 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
         let creation = house.admin(system, 1, Action::CreateTenant, system);
         let again = vault.create_tenant(creation, acme(), settings()).await;
         assert!(matches!(again, Err(VaultError::TenantExists)), "the name was given again");
-        let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
+        let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
         assert!(facts.is_some(), "the other tenant's record is gone");
     }
     vault.reclaim().await.unwrap();
@@ -144,7 +144,7 @@ async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_
             let receipt = approve(&vault).await.unwrap();
             assert_eq!(approve(&vault).await.unwrap(), receipt, "{place}");
             assert!(vault.core.tree.tenant(house.tenant).unwrap().is_none(), "{place}");
-            let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
+            let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
             assert!(facts.is_some(), "{place}: the other tenant's record is gone");
             vault.reclaim().await.unwrap();
             vault.close().await;
@@ -161,7 +161,7 @@ async fn an_erasure_that_waits_when_its_tenant_is_erased_does_not_stop_the_next_
     let (other, of_other) = neighbour(&house, &vault, system).await;
     let ada = house.store(&vault, "ada", 60).await.unwrap();
     house.store(&vault, "bert", 60).await.unwrap();
-    let erase_ada = Target::Record(ada);
+    let erase_ada = Target::Part(Part::Record(ada));
     vault.erase(house.permit(Action::EraseRecord), erase_ada, erasure_of("a-record")).await.unwrap();
     house.erase(&vault, "bert").await.unwrap();
     let asked = |action, by| house.admin(system, by, action, house.tenant);
@@ -183,7 +183,7 @@ async fn an_erasure_that_waits_when_its_tenant_is_erased_does_not_stop_the_next_
     drop(db);
     let vault = house.open().await;
     assert_eq!(count(vault.core.db.as_ref(), rows::Kind::Erasing), 0, "they wait still");
-    let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other).await.unwrap();
+    let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
     assert!(facts.is_some(), "the other tenant's record is gone");
     vault.close().await;
 }

@@ -1,0 +1,331 @@
+//! A random history of everything that can happen to a vault, with a hoarder beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attack::{Attack, Hoard, Kept, attack};
+use super::*;
+use crate::vault::tree::pseudonym;
+
+/// What a history has had in it. A zero is a failure: then the attack proves less than it says.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    pub living: usize,
+    pub erased: usize,
+    pub single_records: usize,
+    pub revisions: usize,
+    pub revisions_erased_alone: usize,
+    pub segments: usize,
+    pub tenants: usize,
+    pub shared_epochs: usize,
+    pub aborted_epochs: usize,
+    pub restarts: usize,
+    pub restores: usize,
+    pub restores_from_backups: usize,
+    pub compactions: usize,
+    pub rows_of_mirrors: usize,
+    pub pages_that_came_and_went: usize,
+}
+
+/// A history, and the hoard of it.
+pub struct History {
+    pub house: House,
+    vault: Option<Arc<Vault>>,
+    pub hoard: Arc<Hoard>,
+    /// What stood in the files of mirrors and backups, alone.
+    copies: Hoard,
+    pub chance: Chance,
+    pub living: BTreeMap<String, Vec<Kept>>,
+    pub erased: BTreeMap<String, Vec<Kept>>,
+    pub coverage: Coverage,
+    pub next: usize,
+}
+
+/// Numbers from a seed (splitmix64).
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).unwrap()
+    }
+}
+
+impl History {
+    pub async fn begin(seed: u64, leaf_entries: usize) -> Self {
+        let house = House::mirrored(VaultLimits {
+            leaf_entries,
+            segment_secrets: 3,
+            tenant_erasure_delay: Duration::ZERO,
+            ..limits()
+        })
+        .await;
+        let hoard = Arc::clone(&house.hoard);
+        let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
+        hoard.keep_all(&db);
+        drop(db);
+        let vault = Some(house.open().await);
+        let copies = Hoard::default();
+        let (chance, coverage) = (Chance(seed), Coverage::default());
+        let (living, erased) = (BTreeMap::new(), BTreeMap::new());
+        Self { house, vault, hoard, copies, chance, living, erased, coverage, next: 0 }
+    }
+
+    /// Two hundred steps of it.
+    pub async fn go_on(&mut self) {
+        for step in 0..200 {
+            // Once at least, whatever chance says.
+            match step {
+                60 => self.compact().await,
+                80 => self.lose_the_disk(None).await,
+                100 => self.erase_a_tenant().await,
+                70 | 140 => {
+                    self.revise().await;
+                    self.erase_a_revision().await;
+                }
+                120 => self.lose_all_but_a_backup().await,
+                _ => {}
+            }
+            match self.chance.below(32) {
+                _ if step < 20 => self.put().await,
+                0 => self.erase(1).await,
+                1 => self.erase(3).await,
+                2 => self.erase_with_a_fault().await,
+                3 => self.restart(true).await,
+                4 | 5 => self.erase_records().await,
+                6 if step % 2 == 0 => self.lose_the_disk(None).await,
+                6 => self.compact().await,
+                7 => self.lose_all_but_a_backup().await,
+                8..12 => self.revise().await,
+                12 => self.erase_a_revision().await,
+                _ => self.put().await,
+            }
+        }
+    }
+
+    pub fn vault(&self) -> &Arc<Vault> {
+        self.vault.as_ref().unwrap()
+    }
+
+    pub async fn put(&mut self) {
+        let known: Vec<_> = self.living.keys().cloned().collect();
+        let of = match self.chance.below(3) {
+            0 | 1 if !known.is_empty() => known[self.chance.below(known.len())].clone(),
+            _ => format!("customer-{:04}", self.next),
+        };
+        self.next += 1;
+        let request = request(&format!("{}", self.next));
+        let stored =
+            self.vault().create_transcript(self.house.permit(Action::CreateTranscript), chat(&of, 40), request);
+        let id = stored.await.unwrap().content.id;
+        self.living.entry(of).or_default().push((id, Revision::FIRST));
+    }
+
+    /// A customer, and a record of hers that `fits`, by its newest revision.
+    pub fn some_record(&mut self, fits: impl Fn(&[Kept], Kept) -> bool) -> Option<(String, Kept)> {
+        let newest =
+            |all: &[Kept], (id, one): Kept| all.iter().all(|(other, revision)| *other != id || *revision <= one);
+        let all = self.living.iter().flat_map(|(of, kept)| kept.iter().map(move |one| (of, kept, *one)));
+        let fit = all.filter(|(_, kept, one)| newest(kept, *one) && fits(kept, *one));
+        let fit: Vec<_> = fit.map(|(of, _, one)| (of.clone(), one)).collect();
+        if fit.is_empty() { None } else { Some(fit[self.chance.below(fit.len())].clone()) }
+    }
+
+    pub async fn revise(&mut self) {
+        let Some((of, (id, base))) = self.some_record(|_, _| true) else { return };
+        let revision = self.house.revise(self.vault(), (id, base), &of, 50).await.unwrap();
+        self.living.get_mut(&of).unwrap().push((id, revision));
+        self.coverage.revisions += 1;
+    }
+
+    /// Erases a revision that is not the newest of its record.
+    pub async fn erase_a_revision(&mut self) {
+        let has_older = |kept: &[Kept], (id, newest): Kept| kept.iter().any(|one| one.0 == id && one.1 < newest);
+        let Some((of, (id, newest))) = self.some_record(has_older) else { return };
+        let kept = self.living.get_mut(&of).unwrap();
+        let at = kept.iter().position(|one| one.0 == id && one.1 < newest).unwrap();
+        let (id, revision) = kept.swap_remove(at);
+        self.house.erase_part(self.vault(), Part::Revision(id, revision)).await.unwrap();
+        self.erased.entry(format!("{of} in part")).or_default().push((id, revision));
+        self.coverage.revisions_erased_alone += 1;
+    }
+
+    /// Erases up to `count` customers at once: one of them may go first, the others share an epoch.
+    pub async fn erase(&mut self, count: usize) {
+        let mut chosen = Vec::new();
+        for _ in 0..count.min(self.living.len().saturating_sub(1)) {
+            let at = self.chance.below(self.living.len());
+            let of = self.living.keys().nth(at).unwrap().clone();
+            let records = self.living.remove(&of).unwrap();
+            chosen.push((of, records));
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (of, _) in &chosen {
+            let (vault, permit, of) =
+                (Arc::clone(self.vault()), self.house.permit(Action::EraseCustomer), customer(of));
+            let request = erasure_of(of.as_str());
+            tasks.spawn(async move {
+                vault.erase(permit, Target::Customer(of), request).await.unwrap().receipt.erased.epoch
+            });
+        }
+        let epochs = tasks.join_all().await;
+        let distinct: BTreeSet<_> = epochs.iter().collect();
+        self.coverage.shared_epochs += epochs.len() - distinct.len();
+        self.erased.extend(chosen);
+    }
+
+    /// Erases up to two records of customers who stay, at once.
+    pub async fn erase_records(&mut self) {
+        let mut chosen = Vec::new();
+        for _ in 0..2 {
+            let has_others = |kept: &[Kept], (id, _): Kept| kept.iter().any(|(other, _)| *other != id);
+            let Some((of, (id, _))) = self.some_record(has_others) else { break };
+            let kept = self.living.get_mut(&of).unwrap();
+            let revisions: Vec<Kept> = kept.extract_if(.., |(other, _)| *other == id).collect();
+            chosen.push((of, id, revisions));
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (_, record, _) in &chosen {
+            let (vault, permit, record) = (Arc::clone(self.vault()), self.house.permit(Action::EraseRecord), *record);
+            let request = erasure_of(&record.to_string());
+            tasks.spawn(async move {
+                vault.erase(permit, Target::Part(Part::Record(record)), request).await.map(drop).unwrap()
+            });
+        }
+        tasks.join_all().await;
+        self.coverage.single_records += chosen.len();
+        for (of, _, revisions) in chosen {
+            self.erased.entry(format!("{of} in part")).or_default().extend(revisions);
+        }
+    }
+
+    /// Makes a second tenant with a record, and erases it as a whole.
+    pub async fn erase_a_tenant(&mut self) {
+        let vault = Arc::clone(self.vault());
+        let system = vault.tenant_id(TenantName::system()).await.unwrap();
+        let (tenant, record) = tenants::neighbour(&self.house, &vault, system).await;
+        let admin = |of, action| self.house.admin(system, of, action, tenant);
+        vault.request_tenant_erasure(admin(1, Action::RequestTenantErasure)).await.unwrap();
+        let (name, request) = (TenantName::parse("globex").unwrap(), erasure_of("globex"));
+        vault.erase_tenant(admin(2, Action::ApproveTenantErasure), name, request).await.unwrap();
+        drop(vault);
+        self.coverage.tenants += 1;
+        self.erased.insert("nora in part".to_owned(), vec![(record, Revision::FIRST)]);
+    }
+
+    /// An erasure that fails somewhere, a restart, and the erasure again.
+    pub async fn erase_with_a_fault(&mut self) {
+        if self.living.len() < 2 {
+            return;
+        }
+        let at = self.chance.below(self.living.len());
+        let of = self.living.keys().nth(at).unwrap().clone();
+        let (after, behind) = (self.chance.below(12), self.chance.below(2) == 0);
+        self.house.fault.arm(after, behind);
+        let answer = self.house.erase(self.vault(), &of).await;
+        self.coverage.aborted_epochs += usize::from(!self.house.fault.was_missed() && answer.is_err());
+        match self.chance.below(2) {
+            0 => self.restart(false).await,
+            _ => self.lose_the_disk(None).await,
+        }
+        self.house.erase(self.vault(), &of).await.unwrap();
+        let records = self.living.remove(&of).unwrap();
+        self.erased.insert(of, records);
+    }
+
+    pub async fn restart(&mut self, in_order: bool) {
+        let vault = self.vault.take().unwrap();
+        if in_order {
+            vault.reclaim().await.unwrap();
+        }
+        vault.close().await;
+        drop(vault);
+        self.vault = Some(self.house.open().await);
+        self.coverage.restarts += 1;
+    }
+
+    /// Keeps what stands in the files of the mirrors and of a backup.
+    pub fn keep_copies(&mut self, backup: Option<&PathBuf>) {
+        let mirrors = [Sort::Whole, Sort::Keys].map(|sort| self.house.mirror(sort));
+        for directory in mirrors.iter().chain(backup) {
+            let writes = crate::store::mirror::every_write(directory).unwrap();
+            self.coverage.rows_of_mirrors += writes.len();
+            self.copies.keep(&writes);
+            self.hoard.keep(&writes);
+        }
+    }
+
+    /// The disk is lost, and the data restored: from the mirror of everything, or from that of the keys and a backup.
+    pub async fn lose_the_disk(&mut self, backup: Option<PathBuf>) {
+        let vault = self.vault.take().unwrap();
+        vault.close().await;
+        drop(vault);
+        self.keep_copies(backup.as_ref());
+        self.house.lose_the_disk();
+        if backup.is_some() {
+            // Nobody restores from less while the mirror of everything is there: it is lost too, and another disk takes its place.
+            std::fs::remove_dir_all(self.house.mirror(Sort::Whole)).unwrap();
+            create_mirror(&self.house.mirror(Sort::Whole)).unwrap();
+        }
+        self.coverage.restores += 1;
+        self.coverage.restores_from_backups += usize::from(backup.is_some());
+        let from = if backup.is_some() { Sort::Keys } else { Sort::Whole };
+        let restored = self.house.restore(from, backup).await.unwrap();
+        assert_eq!((restored.verified.damaged, restored.verified.missing), (0, 0));
+        self.open().await;
+    }
+
+    /// A backup, an erasure after it, and the loss of all but the backup and the keys.
+    pub async fn lose_all_but_a_backup(&mut self) {
+        restore_drill::mirrored(self.vault()).await;
+        let backup = self.house.back_up(&format!("backup-{}", self.coverage.restores)).await;
+        self.erase(1).await;
+        self.lose_the_disk(Some(backup)).await;
+    }
+
+    /// The database is written anew.
+    pub async fn compact(&mut self) {
+        let vault = self.vault.take().unwrap();
+        vault.close().await;
+        drop(vault);
+        Vault::compact(self.house.paths(), |_| {}).await.unwrap();
+        self.coverage.compactions += 1;
+        self.open().await;
+    }
+
+    /// Opens the vault on a database that something else than the service has written.
+    pub async fn open(&mut self) {
+        let db = SledEngine::open(&start::database_folder(&self.house.paths().data)).unwrap();
+        self.hoard.keep_all(&db);
+        drop(db);
+        self.vault = Some(self.house.open().await);
+    }
+
+    /// The attack, after everything else; it needs the provider of now, and no service.
+    pub async fn attack(mut self) -> (Attack, BTreeSet<Kept>, BTreeSet<Kept>, Coverage) {
+        let vault = self.vault.take().unwrap();
+        let keys = vault.core.tenant_keys(self.house.tenant).unwrap();
+        let whole = self.erased.keys().filter(|of| !of.ends_with("in part"));
+        let erased_people: Vec<_> = whole.map(|of| pseudonym(&keys, &customer(of))).collect();
+        vault.close().await;
+        drop(vault);
+        self.keep_copies(None);
+        let provider = self.house.provider();
+        assert_eq!(provider.held().unwrap().len(), 1);
+        let with_copies = attack(&self.copies, &*provider).opened;
+        let attack = attack(&self.hoard, &*provider);
+        assert_eq!(with_copies, attack.opened, "the mirrors do not hold what the disks held");
+        for person in &erased_people {
+            assert!(!attack.links.contains(person), "a page that opens links an erased person to a handle");
+        }
+        let ids = |of: &BTreeMap<String, Vec<Kept>>| of.values().flatten().copied().collect::<BTreeSet<_>>();
+        let (living, erased) = (ids(&self.living), ids(&self.erased));
+        self.coverage.living = living.len();
+        self.coverage.erased = erased.len();
+        self.coverage.pages_that_came_and_went = attack.pages_closed;
+        self.coverage.segments = attack.segment_keys;
+        (attack, living, erased, self.coverage)
+    }
+}
