@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::deciding::Deciding;
+use super::deciding::{Deciding, Tie};
 use super::mirror::{Mirrors, NotMirrored};
 use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, Position, StoreError, Write, rows};
 use crate::audit::merkle::Frontier;
@@ -99,15 +99,16 @@ struct Job {
 
 impl Committer {
     /// Starts the thread. The ledger goes on behind its last row, the groups behind the last one.
-    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors) -> Result<Self, StoreError> {
-        let frontier = Frontier::of(&LogTree::new(&*db), group::next_ledger_position(&*db)?)?;
+    /// The rows that decide are tied to it by `tie`.
+    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors, tie: Tie) -> Result<Self, StoreError> {
+        let frontier = Frontier::of(&LogTree::new(&*db), super::log::ledger_size(&*db)?)?;
         let at = Position::of(&*db)?.in_new_run();
         mirrors.begin(frontier.clone());
         let log = Arc::new(Mutex::new(frontier.clone()));
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
         let (stops, follow) = (stopping.clone(), mirrors.clone());
-        let deciding = Deciding::of(&*db)?;
+        let deciding = Deciding::of(&*db, tie)?;
         let writer =
             Writer { db, frontier, at, deciding, log: log.clone(), messages, mirrors: follow, stopping: stops };
         let thread = thread::Builder::new()

@@ -1,27 +1,39 @@
-//! The rows that decide (tombstones, tokens, principals, tenants, which key signs the log, the root of the key tree) are tied to the ledger:
-//! with each change of them goes an entry with a commitment to all of them as they are then. So a row that is taken out, slipped in, or put
-//! back as it was is noticed at the next start, even with every key at hand: the ledger is the pinned one, and its newest
-//! commitment opens to the rows that must be there.
+//! What ties the rows that decide to the ledger: with each change of one of them, an entry commits to all of them as they are then.
 //!
-//! The commitment is salted, and only the newest salt is kept: from the entries of the past nobody can tell which row came when.
+//! So a start notices when somebody wrote past the service: a tombstone taken out, a role or a token slipped in, an older row put back. The
+//! commitment is made under a key that stands in the key tree, and for its position in the ledger: who can write to the disk and has no key
+//! makes none, and none of an older time passes for that of another position. What of the ledger stands behind the newest commitment is hashed
+//! anew, up to the root that the pin remembers.
+//!
+//! A commitment is salted, and the salt stands only in the row that is replaced each time: the entries of the past tell nothing about which
+//! rows there were, so no time is tied to a tombstone.
+
+use std::sync::Arc;
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
 
-use super::{Database, MAX_RANGE_ROWS, StoreError, rows};
-use crate::audit::multiset::{MULTISET_BYTES, Multiset};
-use crate::audit::{Entry, Event, merkle};
+use super::{Database, LogTree, MAX_RANGE_ROWS, StoreError, rows};
+use crate::audit::merkle::{self, Frontier, Hash};
+use crate::audit::multiset::Multiset;
+use crate::audit::{Entry, Event};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::ids::TenantId;
 
 const SALT_BYTES: usize = 32;
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const WHAT: &str = "the row that ties what decides to the ledger";
+
+/// A keyed hash of framed parts, in a field of its own. The key stays with who made it: this room sees none.
+pub type Tie = Arc<dyn Fn(&str, &[&[u8]]) -> [u8; 32] + Send + Sync>;
 
 /// All rows that decide, as they stand.
 #[derive(Clone)]
-pub(super) struct Deciding(Multiset);
+pub(super) struct Deciding {
+    rows: Multiset,
+    tie: Tie,
+}
 
 /// Rows that decide are not those that the ledger knows of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,18 +41,16 @@ pub struct NotAsLogged;
 
 impl Deciding {
     /// As the database says.
-    pub fn of(db: &dyn Database) -> Result<Self, StoreError> {
-        Ok(Self(
-            db.get(&rows::deciding())?
-                .map_or(Ok(Multiset::EMPTY), |row| Ok::<_, StoreError>(Stored::decode(&row)?.rows))?,
-        ))
+    pub fn of(db: &dyn Database, tie: Tie) -> Result<Self, StoreError> {
+        let stored = db.get(&rows::deciding())?.map(|row| Stored::decode(&row)).transpose()?;
+        Ok(Self { rows: stored.map_or(Multiset::EMPTY, |stored| stored.rows), tie })
     }
 
     /// Follows a write of a row that stood there as `before`; returns whether it changes anything.
     pub fn follow(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) -> bool {
         if before != after {
-            before.into_iter().for_each(|value| self.0.remove(&element(key, value)));
-            after.into_iter().for_each(|value| self.0.add(&element(key, value)));
+            before.into_iter().for_each(|value| self.rows.remove(&element(&self.tie, key, value)));
+            after.into_iter().for_each(|value| self.rows.add(&element(&self.tie, key, value)));
         }
         before != after
     }
@@ -49,9 +59,10 @@ impl Deciding {
     pub fn commit(&self, position: u64) -> (Vec<u8>, Vec<u8>) {
         let mut salt = [0; SALT_BYTES];
         SysRng.try_fill_bytes(&mut salt).expect("the operating system gives random bytes once it has started");
-        let event = Event::Deciding { commitment: commitment(&salt, &self.0) };
+        let stored = Stored { position, salt, rows: self.rows.clone() };
+        let event = Event::Deciding { commitment: stored.commitment(&self.tie) };
         let entry = Entry { at: Timestamp::now(), tenant: TenantId([0; 16]), caller: None, event }.encode().to_vec();
-        (entry, Stored { position, salt, rows: self.0.clone() }.encode())
+        (entry, stored.encode())
     }
 }
 
@@ -69,31 +80,35 @@ impl Stored {
 
     fn decode(row: &[u8]) -> Result<Self, StoreError> {
         let read = || {
-            let (mut reader, _) = Reader::versioned(WHAT, row, VERSION)?;
-            let (position, salt) = (reader.u64()?, reader.array()?);
-            let rows = Multiset::decode(reader.rest()).ok_or(Decode::Damaged { what: WHAT })?;
-            Ok(Self { position, salt, rows })
+            let (mut reader, version) = Reader::versioned(WHAT, row, VERSION)?;
+            if version < VERSION {
+                return Err(Decode::Damaged { what: WHAT });
+            }
+            let stored =
+                Self { position: reader.u64()?, salt: reader.array()?, rows: Multiset::decode(&reader.array()?) };
+            reader.end()?;
+            Ok(stored)
         };
         read().map_err(StoreError::decoding)
     }
+
+    fn commitment(&self, tie: &Tie) -> [u8; 32] {
+        tie("deciding rows", &[&self.position.to_be_bytes(), &self.salt, &self.rows.encode()])
+    }
 }
 
-fn element(key: &[u8], value: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
-    [&length.to_be_bytes()[..], key, value].concat()
+/// The keyed hash of a row.
+fn element(tie: &Tie, key: &[u8], value: &[u8]) -> [u8; 32] {
+    tie("deciding row", &[key, value])
 }
 
-fn commitment(salt: &[u8; SALT_BYTES], rows: &Multiset) -> [u8; 32] {
-    let mut bytes = b"oubliette deciding rows v1\n".to_vec();
-    bytes.reserve(SALT_BYTES + MULTISET_BYTES);
-    bytes.extend_from_slice(salt);
-    bytes.extend_from_slice(&rows.encode());
-    merkle::leaf(&bytes)
-}
-
-/// Whether the rows that decide are those that the newest commitment in the ledger is about. Reads all of them, and the ledger from that
-/// commitment on.
-pub fn check_deciding(db: &dyn Database) -> Result<Result<(), NotAsLogged>, StoreError> {
+/// Whether the rows that decide are those that the newest commitment in the ledger is about, and what of the ledger comes behind it is that of
+/// the pinned log (its size and root, where one is pinned). Reads all of these rows, and the ledger from that commitment on.
+pub fn check_deciding(
+    db: &dyn Database,
+    tie: &Tie,
+    pinned: Option<(u64, Hash)>,
+) -> Result<Result<(), NotAsLogged>, StoreError> {
     let Some(row) = db.get(&rows::deciding())? else { return Ok(Err(NotAsLogged)) };
     let stored = match Stored::decode(&row) {
         Err(StoreError::Damaged { .. }) => return Ok(Err(NotAsLogged)),
@@ -102,19 +117,27 @@ pub fn check_deciding(db: &dyn Database) -> Result<Result<(), NotAsLogged>, Stor
     let mut found = Multiset::EMPTY;
     for kind in rows::DECIDING {
         each_row(db, vec![kind], vec![kind + 1], |key, value| {
-            found.add(&element(key, value));
+            found.add(&element(tie, key, value));
             Ok(true)
         })?;
     }
-    let is_newest = each_row(db, rows::ledger(stored.position), rows::all(rows::Kind::Ledger).1, |key, entry| {
+    if found != stored.rows || db.get(&rows::ledger(stored.position))?.is_none() {
+        return Ok(Err(NotAsLogged));
+    }
+    let expected = stored.commitment(tie);
+    let mut frontier = Frontier::of(&LogTree::new(db), stored.position)?;
+    let is_ours = each_row(db, rows::ledger(stored.position), rows::all(rows::Kind::Ledger).1, |key, entry| {
         let is_it = rows::parse_ledger(key) == Some(stored.position);
-        Ok(match Entry::decode(entry).map_err(|_| StoreError::Damaged { what: "the ledger" })?.event {
-            Event::Deciding { commitment: named } => is_it && named == commitment(&stored.salt, &found),
+        let is_in_order = rows::parse_ledger(key) == Some(frontier.size());
+        frontier.push(merkle::leaf(entry));
+        let is_pinned = pinned.is_none_or(|(size, root)| frontier.size() != size || frontier.root() == root);
+        let is_newest = match Entry::decode(entry).map_err(|_| StoreError::Damaged { what: "the ledger" })?.event {
+            Event::Deciding { commitment } => is_it && commitment == expected,
             _ => !is_it,
-        })
+        };
+        Ok(is_in_order && is_pinned && is_newest)
     })?;
-    let has_entry = db.get(&rows::ledger(stored.position))?.is_some();
-    Ok(if has_entry && is_newest && found == stored.rows { Ok(()) } else { Err(NotAsLogged) })
+    Ok(if is_ours { Ok(()) } else { Err(NotAsLogged) })
 }
 
 /// Goes through a span until `each` says `false`; returns whether it came to the end.

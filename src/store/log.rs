@@ -55,3 +55,11 @@ impl Nodes for LogTree<'_> {
 pub(super) fn is_stored(node: Node) -> bool {
     node.level > 0 && node.level.is_multiple_of(STORED_LEVELS)
 }
+
+/// How many entries the ledger has: one more than the position of its last row.
+pub fn ledger_size(db: &dyn Database) -> Result<u64, StoreError> {
+    let (from, to) = rows::all(rows::Kind::Ledger);
+    let Some((key, _)) = db.last(&from, &to)? else { return Ok(0) };
+    let position = rows::parse_ledger(&key);
+    position.and_then(|p| p.checked_add(1)).ok_or(StoreError::Damaged { what: "the key of a ledger row" })
+}

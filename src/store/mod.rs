@@ -25,8 +25,8 @@ pub use batch::{
     Batch, BatchError, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPS_PER_BATCH, MAX_REQUIREMENTS_PER_BATCH, MAX_VALUE_BYTES,
 };
 pub use committer::{CommitError, Committed, Committer};
-pub use deciding::{NotAsLogged, check_deciding};
-pub use log::LogTree;
+pub use deciding::{NotAsLogged, Tie, check_deciding};
+pub use log::{LogTree, ledger_size};
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
 pub use objects::{MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
 pub use sequence::Position;
@@ -219,4 +219,10 @@ impl StoreError {
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// A tie without a key, for tests of this room.
+#[cfg(test)]
+fn plain_tie() -> Tie {
+    std::sync::Arc::new(|field, parts| crate::audit::merkle::leaf(&[field.as_bytes(), &parts.concat()].concat()))
 }

@@ -104,9 +104,11 @@ pub enum Kind {
 
 /// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is
 /// acknowledged only when the mirrors have it.
-pub(super) const DECIDING: [u8; 7] = [
+pub(super) const DECIDING: [u8; 9] = [
     Kind::Root as u8,
     Kind::Tombstone as u8,
+    Kind::Erasing as u8,
+    Kind::Duty as u8,
     Kind::TenantErasure as u8,
     Kind::LogKey as u8,
     Kind::Token as u8,

@@ -5,11 +5,11 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::core::Core;
-use super::start::StartError;
+use super::start::{FIRST_EPOCH, StartError};
 use super::{MirrorStatus, Vault, VaultError};
 use crate::audit::merkle;
-use crate::root_key::Pin;
-use crate::store::LogTree;
+use crate::root_key::{Pin, RootKey};
+use crate::store::{Database, LogTree, ledger_size};
 
 /// How long a pin waits for the mirrors; the next one comes in seconds.
 const PIN_PATIENCE: Duration = Duration::from_secs(1);
@@ -24,6 +24,18 @@ impl Vault {
     pub async fn keep_pin(&self) -> Result<(), VaultError> {
         self.core.blocking(|core| core.keep_pin()).await
     }
+}
+
+/// The pin of `provider`, which a database of epoch `epoch` must contain: otherwise it is an older one or another one, and refused. There is
+/// a pin from the end of the first epoch on.
+pub(super) fn pinned(provider: &dyn RootKey, db: &dyn Database, of_database: u64) -> Result<Option<Pin>, StartError> {
+    let found = ledger_size(db)?;
+    let Some(pin) = provider.pin()? else {
+        return if of_database > FIRST_EPOCH { Err(StartError::NoPin { epoch: of_database }) } else { Ok(None) };
+    };
+    let Pin { epoch, size, root } = pin;
+    let contains = found >= size && of_database >= epoch && merkle::root(&LogTree::new(db), size)? == root;
+    if contains { Ok(Some(pin)) } else { Err(StartError::RolledBack { found, pinned: size, epoch }) }
 }
 
 impl Core {
@@ -50,17 +62,6 @@ impl Core {
         // Who pinned it had waited for them.
         let pinned = *self.pinning.lock().unwrap_or_else(PoisonError::into_inner);
         position < pinned || self.committer.settled_log().is_some_and(|log| position < log.size())
-    }
-
-    /// Refuses a database that does not contain the pinned log.
-    pub fn refuse_rolled_back(&self) -> Result<(), StartError> {
-        let Some(Pin { epoch, size, root }) = self.provider.pin()? else { return Ok(()) };
-        *self.pinning.lock().unwrap_or_else(PoisonError::into_inner) = size;
-        let found = self.committer.log().size();
-        let contains = found >= size
-            && self.tree.top().row.top.epoch >= epoch
-            && merkle::root(&LogTree::new(self.db.as_ref()), size)? == root;
-        if contains { Ok(()) } else { Err(StartError::RolledBack { found, pinned: size, epoch }) }
     }
 
     /// Whether one image of the data's device would hold a root key too.

@@ -8,18 +8,23 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::format::{decode_format, encode_format};
 use super::log::Log;
+use super::pin::pinned;
 use super::quota::{Rates, Reservations};
 use super::tree::{Pages, RootRow, Top, Tree, WrappedTop};
 use super::writer::{TreeWriter, add_pages};
 use super::{RootKeyPlace, Sort, Vault, VaultError, VaultLimits, VaultPaths, erasure};
 use crate::audit::note::Origin;
-use crate::keys::{Draft, EpochPlan};
-use crate::root_key::{FileRootKey, KeyFileError, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile};
+use crate::crypto::kdf;
+use crate::crypto::pseudonym::tag;
+use crate::keys::{Draft, EpochPlan, NodeId, PageSource, PageWrite, SourceError, SystemKeys, View};
+use crate::root_key::{
+    FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
+};
 use crate::store::{
-    Batch, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, check_deciding, rows,
+    Batch, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, Tie, check_deciding, rows,
 };
 
-const FIRST_EPOCH: u64 = 1;
+pub(super) const FIRST_EPOCH: u64 = 1;
 /// The objects' directory, in that of the data and in a mirror.
 pub(super) const OBJECTS: &str = "objects";
 /// How long the end of the service waits for objects to be on the mirrors.
@@ -72,9 +77,17 @@ pub enum StartError {
         /// Of which epoch.
         epoch: u64,
     },
+    /// The root key's medium remembers no log, though there were epochs.
+    #[error(
+        "the root key's medium remembers no log, and this database is of epoch {epoch}: the medium was written to past the service, or is not the one of this vault; put the right one back; nothing was changed"
+    )]
+    NoPin {
+        /// The database's epoch.
+        epoch: u64,
+    },
     /// Rows that decide are not those that the log knows of.
     #[error(
-        "what decides in this database (who was erased, roles, tokens, tenants, the root of the keys) is not what its log knows of: a row was changed, added or taken out past the service; keep a copy for whoever examines it, and restore from a mirror (oubliette restore); nothing was changed"
+        "what decides in this database (who was erased or is to be, roles, tokens, tenants, the root of the keys) is not what its log knows of: a row was changed, added or taken out past the service; keep a copy for whoever examines it, and restore from a mirror (oubliette restore); nothing was changed"
     )]
     NotAsLogged,
     /// A restore would make a mirror of everything begin anew.
@@ -147,9 +160,11 @@ impl Vault {
             if !database_folder(&paths.data).is_dir() {
                 return Err(StartError::NoVault(paths.data.display().to_string()));
             }
+            let provider = open_provider(&paths.root_key)?;
             let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+            let (top, _) = open_top(&paths, &db, provider.as_ref())?;
             let file = SigningKeyFile::create(&paths.signing_key)?;
-            let committer = Committer::start(Arc::clone(&db), Mirrors::none())?;
+            let committer = Committer::start(Arc::clone(&db), Mirrors::none(), tie(&top.system))?;
             Log::replace(&committer, db.as_ref(), &file)?;
             committer.close();
             Ok(())
@@ -204,9 +219,10 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let (provider, root_key) = create_provider(paths)?;
     let signing_key = SigningKeyFile::create(&paths.signing_key)?;
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-    let committer = Committer::start(Arc::clone(&db), Mirrors::none())?;
-    let pages = Pages(db);
+    let pages = Pages(Arc::clone(&db));
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
+    let system = View::new(&Planned(&writes), &top).system().map_err(VaultError::from)?;
+    let committer = Committer::start(db, Mirrors::none(), tie(&system))?;
     let mut batch = Batch::new();
     batch.put(rows::format(), encode_format());
     let top = WrappedTop::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?;
@@ -239,23 +255,16 @@ pub(super) fn assemble(
     provider: Arc<dyn RootKey>,
     signing_key: SigningKeyFile,
 ) -> Result<Arc<Core>, StartError> {
-    let no_vault = || StartError::NoVault(paths.data.display().to_string());
-    decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
-    let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
-    check_deciding(db.as_ref())?.map_err(|NotAsLogged| StartError::NotAsLogged)?;
-    let row = RootRow::decode(&row).map_err(VaultError::from)?;
-    refuse_wrong_root_key(provider.as_ref(), &row.top)?;
-    let pages = Pages(Arc::clone(&db));
-    let key = row.top.unwrap(provider.as_ref())?;
-    let top = Top::open(row, key, &pages)?;
+    let (top, pin) = open_top(paths, &db, provider.as_ref())?;
     let log = Log::open(signing_key, db.as_ref())?;
+    let mirrors = Mirrors::start(paths.mirrors.clone(), &db)?;
     let core = Arc::new(Core {
-        committer: Committer::start(Arc::clone(&db), Mirrors::start(paths.mirrors.clone(), &db)?)?,
+        committer: Committer::start(Arc::clone(&db), mirrors, tie(&top.system))?,
         objects: Objects::open(&paths.data.join(OBJECTS))?,
         provider,
-        tree: Tree::new(pages, top),
+        tree: Tree::new(Pages(Arc::clone(&db)), top),
         log,
-        pinning: Mutex::default(),
+        pinning: Mutex::new(pin.map_or(0, |pin| pin.size)),
         fences: Arc::default(),
         wrapping: Arc::default(),
         reservations: Reservations::default(),
@@ -264,9 +273,43 @@ pub(super) fn assemble(
         data: paths.data.clone(),
         db,
     });
-    core.refuse_rolled_back()?;
     erasure::recover(&core)?;
     Ok(core)
+}
+
+/// Opens the top of the tree in `db`, after everything was checked that can be before anything is written, here or to a mirror: the root key,
+/// the pinned log, and the rows that decide.
+fn open_top(
+    paths: &VaultPaths,
+    db: &Arc<dyn Database>,
+    provider: &dyn RootKey,
+) -> Result<(Top, Option<Pin>), StartError> {
+    let no_vault = || StartError::NoVault(paths.data.display().to_string());
+    decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
+    let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
+    let row = RootRow::decode(&row).map_err(VaultError::from)?;
+    refuse_wrong_root_key(provider, &row.top)?;
+    let pin = pinned(provider, db.as_ref(), row.top.epoch)?;
+    let key = row.top.unwrap(provider)?;
+    let top = Top::open(row, key, &Pages(Arc::clone(db)))?;
+    let checked = check_deciding(db.as_ref(), &tie(&top.system), pin.map(|pin| (pin.size, pin.root)))?;
+    checked.map_err(|NotAsLogged| StartError::NotAsLogged)?;
+    Ok((top, pin))
+}
+
+/// What ties the rows that decide to the log, under a key that every epoch leaves as it is.
+fn tie(system: &SystemKeys) -> Tie {
+    let key = kdf::derive(&system.settings, "oubliette deciding rows", &[]);
+    Arc::new(move |field, parts| tag(&key, field, parts))
+}
+
+/// The pages of a plan, before they stand anywhere.
+struct Planned<'a>(&'a [PageWrite]);
+
+impl PageSource for Planned<'_> {
+    fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(self.0.iter().find(|write| write.id == id).and_then(|write| write.sealed.clone()))
+    }
 }
 
 pub(super) fn database_folder(data: &Path) -> PathBuf {

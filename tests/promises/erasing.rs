@@ -242,6 +242,9 @@ async fn an_erased_person_comes_back_only_when_readmitted_and_as_a_new_customer(
     officer.readmit("ada").await.unwrap();
     assert_refused(officer.readmit("ada").await, Code::FailedPrecondition, "NOT_ERASED");
     let new = ingest.store_chat(chat("chat-0003", "ada")).await.unwrap().record_id;
+    // A repeat of the request that erased her before is about another customer now: it must not look as if this one were erased.
+    assert_refused(officer.erase("erase-0001", "ada").await, Code::AlreadyExists, "REQUEST_ID_REUSED");
+    supervisor.chat(&new, PURPOSE).await.unwrap();
     server.kill9();
     server.restart().await;
     let (_, officer, supervisor_again) = callers(&server, &people).await;
@@ -252,7 +255,6 @@ async fn an_erased_person_comes_back_only_when_readmitted_and_as_a_new_customer(
     // She can be erased again, and stays erased then.
     officer.erase("erase-0002", "ada").await.unwrap();
     assert_refused(supervisor_again.chat(&new, PURPOSE).await, Code::NotFound, "NOT_FOUND");
-    drop(supervisor);
 }
 
 /// Who stores, who erases, who reads.

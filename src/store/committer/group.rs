@@ -119,11 +119,3 @@ impl Staged<'_> {
         })
     }
 }
-
-/// One more than the position of the last row of the ledger.
-pub(super) fn next_ledger_position(db: &dyn Database) -> Result<u64, StoreError> {
-    let (from, to) = rows::all(rows::Kind::Ledger);
-    let Some((key, _)) = db.last(&from, &to)? else { return Ok(0) };
-    let position = rows::parse_ledger(&key);
-    position.and_then(|p| p.checked_add(1)).ok_or(StoreError::Damaged { what: "the key of a ledger row" })
-}

@@ -148,6 +148,8 @@ impl Asking {
 /// Step 1, but for making it durable: that is done for all at once. Nothing is added to `asking` where this fails.
 pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<Found, VaultError> {
     match answer_of(core, &Receipts::of(core), job) {
+        // Who was readmitted since and lives is another customer: the old receipt is not hers.
+        Ok(Some(_)) if is_back(core, job)? => return Err(VaultError::RequestIdReused),
         Ok(Some(erasure)) => return Ok(Found::Done(Box::new(erasure))),
         Ok(None) => {}
         Err(VaultError::ErasureNotFinal { .. }) => return Ok(Found::UnderWay),
@@ -205,6 +207,14 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
     core.fences.close(asked.ground());
     asking.grounds.push(asked.ground());
     Ok(Found::Asked(Box::new(asked)))
+}
+
+/// Whether a customer lives under the id that a job names, and is not on the way out.
+fn is_back(core: &Core, job: &ErasureJob) -> Result<bool, VaultError> {
+    let Target::Customer(customer) = &job.target else { return Ok(false) };
+    let pseudonym = pseudonym(&*core.tenant_keys(job.tenant)?, customer);
+    let is_fenced = core.db.get(&rows::tombstone(job.tenant, pseudonym))?.is_some();
+    Ok(!is_fenced && core.tree.handle(job.tenant, pseudonym)?.is_some())
 }
 
 /// Whom it is about; `None` if that erasure is under way.

@@ -10,6 +10,7 @@ use crate::store::rows;
 use crate::vault::VaultError;
 use crate::vault::core::Core;
 use crate::vault::receipts::Receipts;
+use crate::vault::tree::pseudonym;
 use crate::vault::writer::refuse_all;
 
 /// Erasures on their way: those that were asked for and wait for the next epoch.
@@ -66,13 +67,8 @@ impl Round {
         }
         let receipts = Receipts::of(core);
         for job in waiting {
-            // Whose request it was not is told what a later request would be told.
-            let erased = match job.target {
-                Target::Customer(_) => VaultError::CustomerErased,
-                Target::Part(_) => VaultError::RecordErased,
-                Target::Tenant(_) => VaultError::NotFound,
-            };
-            let answer = answer_of(core, &receipts, &job).and_then(|answer| answer.ok_or(erased));
+            let answer = answer_of(core, &receipts, &job);
+            let answer = answer.and_then(|answer| answer.map_or_else(|| Err(what_became_of(core, &job)?), Ok));
             drop(job.answer.send(answer));
         }
     }
@@ -86,4 +82,18 @@ impl Round {
         }
         Ok(())
     }
+}
+
+/// Whose request it was not is told what a later request would be told; and never that somebody is erased who still has a key.
+fn what_became_of(core: &Core, job: &ErasureJob) -> Result<VaultError, VaultError> {
+    let customer = match &job.target {
+        Target::Customer(customer) => customer,
+        Target::Part(_) => return Ok(VaultError::RecordErased),
+        Target::Tenant(_) => return Ok(VaultError::NotFound),
+    };
+    let pseudonym = pseudonym(&*core.tenant_keys(job.tenant)?, customer);
+    Ok(match core.tree.handle(job.tenant, pseudonym)? {
+        None => VaultError::CustomerErased,
+        Some(_) => VaultError::ErasureNotFinal { why: "it was asked for, and is not among what is to be carried out" },
+    })
 }
