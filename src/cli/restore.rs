@@ -44,6 +44,9 @@ pub struct BackupArgs {
     /// The mirror to copy [default: the first one of everything]
     #[arg(long, value_name = "DIR")]
     from_mirror: Option<PathBuf>,
+    /// Remove objects from the backup that the mirror does not have any more: those of what was erased
+    #[arg(long)]
+    prune: bool,
     /// Of which vault.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -134,7 +137,7 @@ pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
             BackupStep::Rows { done, all } => format!("rows: {done} of {all} bytes"),
         });
     };
-    let done = vault::backup(&from, &args.to, progress).await;
+    let done = vault::backup(&from, &args.to, args.prune, progress).await;
     bar.finish_and_clear();
     let BackedUp { objects, row_bytes } = done.map_err(VaultError::from)?;
     let document = serde_json::json!({ "from": from, "to": args.to, "row_bytes": row_bytes, "objects": objects });

@@ -28,7 +28,7 @@ pub use committer::{CommitError, Committed, Committer};
 pub use deciding::{NotAsLogged, Tie, check_deciding};
 pub use log::{LogTree, ledger_size};
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
-pub use objects::{MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
+pub use objects::{CopyStatus, MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
 pub use sequence::Position;
 pub use sled_engine::SledEngine;
 

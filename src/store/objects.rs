@@ -22,7 +22,9 @@ use object_store::local::LocalFileSystem;
 use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, path::Path as ObjectPath};
 use tokio_stream::{Stream, StreamExt};
 
-use copies::{Change, Copy};
+use copies::{Change, Copies, tell};
+
+pub use copies::CopyStatus;
 
 use super::disk::{create_dir, sync_dir_if_there};
 use super::{StoreError, is_full};
@@ -97,16 +99,21 @@ pub type ObjectStream = Pin<Box<dyn Stream<Item = Result<(ObjectName, u64), Stor
 pub struct Objects {
     store: LocalFileSystem,
     root: PathBuf,
-    copies: Vec<Copy>,
+    copies: Copies,
 }
 
 impl Objects {
     /// Opens the directory, or creates it durably. Blocks.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         create_dir(dir)?;
+        Self::open_existing(dir)
+    }
+
+    /// Opens the directory, which must be there. Blocks.
+    pub fn open_existing(dir: &Path) -> Result<Self, StoreError> {
         let root = dir.canonicalize().map_err(|e| StoreError::io("opening the objects directory", e))?;
         let store = LocalFileSystem::new_with_prefix(&root).map_err(|e| failed("opening the objects directory", e))?;
-        Ok(Self { store: store.with_fsync(true).with_automatic_cleanup(true), root, copies: Vec::new() })
+        Ok(Self { store: store.with_fsync(true).with_automatic_cleanup(true), root, copies: Copies::default() })
     }
 
     /// Begins an object. Nothing of it is visible before [`ObjectWriter::finish`].
@@ -125,7 +132,7 @@ impl Objects {
         Ok(ObjectWriter {
             upload: upload.await?,
             name,
-            copies: self.copies.clone(),
+            copies: Copies::clone(&self.copies),
             parents: self.directories(name.handle, None),
             pending: Vec::new(),
             pending_bytes: 0,
@@ -154,7 +161,7 @@ impl Objects {
     /// Deletes an object, durably. Nothing happens if it is not there.
     pub async fn delete(&self, name: ObjectName) -> Result<(), StoreError> {
         self.remove(name).await?;
-        self.copies.iter().for_each(|copy| copy.tell(Change::Deleted(name)));
+        tell(&self.copies, Change::Deleted(name));
         // Also if it was gone already: the one who removed it may have stopped before its sync.
         sync_all(self.directories(name.handle, Some(name.record))).await
     }
@@ -192,7 +199,7 @@ impl Objects {
         blocking(move || staged::sweep_away(&prefix, depth).map_err(|e| StoreError::io("removing staged objects", e)))
             .await?;
         sync_all(directories).await?;
-        self.copies.iter().for_each(|copy| copy.tell(Change::DeletedAll(handle, record)));
+        tell(&self.copies, Change::DeletedAll(handle, record));
         Ok(count)
     }
 
@@ -222,7 +229,7 @@ impl Objects {
 pub struct ObjectWriter {
     upload: Box<dyn MultipartUpload>,
     name: ObjectName,
-    copies: Vec<Copy>,
+    copies: Copies,
     /// The directories above the record's own, which `object_store` syncs itself.
     parents: Vec<PathBuf>,
     pending: Vec<Bytes>,
@@ -251,7 +258,7 @@ impl ObjectWriter {
         self.send_piece().await?;
         self.upload.complete().await.map_err(|e| failed("completing an object", e))?;
         sync_all(self.parents).await?;
-        self.copies.iter().for_each(|copy| copy.tell(Change::Made(self.name)));
+        tell(&self.copies, Change::Made(self.name));
         Ok(self.bytes)
     }
 

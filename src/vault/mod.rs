@@ -25,6 +25,7 @@ pub mod forensics;
 mod format;
 mod listing;
 mod log;
+mod mirrors;
 mod people;
 mod pin;
 mod quota;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::start::{FIRST_EPOCH, StartError};
-use super::{MirrorStatus, Vault, VaultError};
+use super::{Vault, VaultError};
 use crate::audit::merkle;
 use crate::root_key::{Pin, RootKey};
 use crate::store::{Database, LogTree, ledger_size};
@@ -15,11 +15,6 @@ use crate::store::{Database, LogTree, ledger_size};
 const PIN_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Vault {
-    /// How the mirrors are.
-    pub fn mirrors(&self) -> Vec<MirrorStatus> {
-        self.core.committer.mirrors().status()
-    }
-
     /// Has the provider remember the log as it stands, if it grew. To be called every few seconds.
     pub async fn keep_pin(&self) -> Result<(), VaultError> {
         self.core.blocking(|core| core.keep_pin()).await

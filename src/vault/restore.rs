@@ -4,19 +4,23 @@
 //! token, and no shorter log. A backup gives content only, and of it only what the mirror's keys still open. The restored data is
 //! opened like any other before it takes its place: a log that is not the pinned one, or a top key that does not open, refuses it.
 
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio_stream::StreamExt as _;
 
 use super::format::Head;
-use super::start::{OBJECTS, StartError, database_folder, on_a_thread};
+use super::start::{OBJECTS, StartError, database_folder, inspect, on_a_thread, refuse_keys_inside};
 use super::verify::Verified;
 use super::{Sort, Vault, VaultLimits, VaultPaths};
 use crate::domain::ids::{Handle, TenantId};
 use crate::store::mirror::{self, Backup};
 use crate::store::{Database, Objects, SledEngine, StoreError, Write, rows};
 
+/// Where the data is restored, in the data directory, before it takes its place.
+const RESTORING: &str = "restoring";
 /// Rows taken over in one go.
 const AT_ONCE: usize = 1024;
 
@@ -76,22 +80,27 @@ pub struct BackedUp {
     pub row_bytes: u64,
 }
 
-/// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. Nothing is touched before both were looked at: a mirror
-/// whose disk is not mounted must not empty a backup.
+/// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. Nothing is touched before both were looked at. Objects
+/// that the mirror does not have any more, because they were erased, stay in the backup unless it `prunes`: a mirror whose objects are lost
+/// must not empty a backup.
 pub async fn backup(
     from: &Path,
     to: &Path,
+    prunes: bool,
     progress: impl Fn(BackupStep) + Clone + Send + 'static,
 ) -> Result<BackedUp, StoreError> {
     let mut done = BackedUp::default();
     let rows = Backup::begin(from, to)?;
     // Objects first: a record's row comes after its objects, so that what the rows name is there.
-    let (from, to) = (Objects::open(&from.join(OBJECTS))?, Objects::open(&to.join(OBJECTS))?);
-    from.copy_all(&to, || {
+    let (from, to) = (Objects::open_existing(&from.join(OBJECTS))?, Objects::open(&to.join(OBJECTS))?);
+    let copied = from.copy_all(&to, || {
         done.objects += 1;
         progress(BackupStep::Objects(done.objects));
-    })
-    .await?;
+    });
+    copied.await?;
+    if prunes {
+        from.delete_missing(&to, |_| std::future::ready(Ok(false))).await?;
+    }
     let copy = move || {
         rows.copy_rows(|bytes, all| {
             done.row_bytes = bytes;
@@ -103,77 +112,106 @@ pub async fn backup(
 }
 
 impl Vault {
-    /// Restores the data directory, which must not be there, and opens every record once. Nothing takes its place before it has
-    /// opened under the root key and contains the pinned log.
+    /// Restores the data directory, which must be empty or not there, and opens every record once. Nothing takes its place before it was
+    /// opened under the root key and found to contain the pinned log. Nothing is changed elsewhere: what erasures are still owed is done
+    /// at the next start.
     pub async fn restore(
         paths: VaultPaths,
         limits: VaultLimits,
         from: RestoreFrom,
         progress: impl Fn(RestoreStep) + Clone + Send + 'static,
     ) -> Result<Restored, StartError> {
-        if std::fs::read_dir(&paths.data).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(StartError::Exists(paths.data.display().to_string()));
-        }
+        refuse_keys_inside(&paths)?;
+        refuse_what_is_there(&paths.data)?;
         refuse_to_lose_a_mirror(&paths, &from)?;
-        let beside = beside(&paths.data);
-        remove(&beside)?;
-        let restored = restore_beside(&paths, &beside, limits, &from, &progress).await;
-        if restored.is_err() {
-            remove(&beside)?;
-            return restored;
-        }
-        let replaced = std::fs::remove_dir(&paths.data).or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        });
-        let moved = replaced.and_then(|()| std::fs::rename(&beside, &paths.data));
-        let parent = paths.data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let moved = moved.and_then(|()| std::fs::File::open(parent)?.sync_all());
-        moved.map_err(|source| StoreError::Io { doing: "moving the restored data to its place", source })?;
-        restored
+        let was_there = paths.data.is_dir();
+        let inside = paths.data.join(RESTORING);
+        remove(&inside)?;
+        let restored = restore_inside(&paths, &inside, limits, &from, &progress).await;
+        let data = paths.data.clone();
+        on_a_thread(move || {
+            let done = match restored {
+                Ok(restored) => place(&inside, &data).map(|()| restored).map_err(StartError::from),
+                Err(error) => Err(error),
+            };
+            if done.is_err() && !database_folder(&data).is_dir() {
+                remove(&inside)?;
+                if !was_there {
+                    remove(&data)?;
+                }
+            }
+            done
+        })
+        .await
     }
 }
 
-/// What is restored from keys, even with a backup, can have less content than a mirror of everything, which then would begin anew with it.
-fn refuse_to_lose_a_mirror(paths: &VaultPaths, from: &RestoreFrom) -> Result<(), StartError> {
-    let is_whole = |directory: &Path| {
-        let content = mirror::content(directory).ok().flatten();
-        content.is_some_and(|content| content.sort == Sort::Whole)
+/// Refuses to restore where something is. What an earlier restore left that was interrupted is in the way of nothing.
+fn refuse_what_is_there(data: &Path) -> Result<(), StartError> {
+    let is_interrupted = data.join(RESTORING).is_dir() && !database_folder(data).exists();
+    let in_the_way = |name: &OsStr| {
+        let left = is_interrupted && [OBJECTS, RESTORING].iter().any(|left| name == *left);
+        !left && name != "lost+found"
     };
-    if from.backup.is_none() && is_whole(&from.mirror) {
-        return Ok(());
+    let entries = match std::fs::read_dir(data) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|source| StoreError::Io { doing: "looking at the data directory", source })?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|source| StoreError::Io { doing: "looking at the data directory", source })?;
+        if in_the_way(&entry.file_name()) {
+            return Err(StartError::Exists(data.display().to_string()));
+        }
     }
-    let mut others = paths.mirrors.iter().filter(|mirror| mirror.sort == Sort::Whole);
-    match others.find(|mirror| is_whole(&mirror.directory)) {
-        Some(other) => Err(StartError::MirrorHasMore(other.directory.display().to_string())),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-async fn restore_beside(
+/// Puts what was restored in its place: the objects first, since the database's folder says that there is a vault. Within the directory, which
+/// may be a disk of its own.
+fn place(inside: &Path, data: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { doing: "moving the restored data to its place", source };
+    remove(&data.join(OBJECTS))?;
+    for (from, to) in [(inside.join(OBJECTS), data.join(OBJECTS)), (database_folder(inside), database_folder(data))] {
+        std::fs::rename(from, to).and_then(|()| std::fs::File::open(data)?.sync_all()).map_err(failed)?;
+    }
+    remove(inside)
+}
+
+/// What is restored can have less content than a mirror of everything has, which then would begin anew with it.
+fn refuse_to_lose_a_mirror(paths: &VaultPaths, from: &RestoreFrom) -> Result<(), StartError> {
+    let source = mirror::content(&from.mirror)?.filter(|content| content.sort == Sort::Whole);
+    let source = source.filter(|_| from.backup.is_none());
+    let whole = paths.mirrors.iter().filter(|mirror| mirror.sort == Sort::Whole);
+    for other in whole.filter(|mirror| source.is_none() || mirror.directory != from.mirror) {
+        let name = || other.directory.display().to_string();
+        if !mirror::is_made(&other.directory) {
+            return Err(StartError::MirrorNotThere(name()));
+        }
+        let has = mirror::content(&other.directory)?.filter(|content| content.sort == Sort::Whole);
+        if has.is_some_and(|has| source.is_none_or(|source| has.groups > source.groups)) {
+            return Err(StartError::MirrorHasMore(name()));
+        }
+    }
+    Ok(())
+}
+
+async fn restore_inside(
     paths: &VaultPaths,
-    beside: &Path,
+    inside: &Path,
     limits: VaultLimits,
     from: &RestoreFrom,
     progress: &(impl Fn(RestoreStep) + Clone + Send + 'static),
 ) -> Result<Restored, StartError> {
-    let (folder, source, told) = (beside.to_owned(), from.clone(), progress.clone());
+    let (folder, source, told) = (inside.to_owned(), from.clone(), progress.clone());
     let rows = move || restore_rows(&folder, &source, &told).map_err(StartError::from);
     let rows_of_backup = on_a_thread(rows).await?;
-    restore_objects(beside, from, progress).await?;
-    open_and_verify(paths, beside, limits, rows_of_backup, progress).await
-}
-
-/// Where the data is restored before it takes its place.
-fn beside(data: &Path) -> PathBuf {
-    let mut name = data.as_os_str().to_owned();
-    name.push(".restoring");
-    name.into()
+    restore_objects(inside, from, progress).await?;
+    look_and_verify(paths, inside, limits, rows_of_backup, progress).await
 }
 
 fn remove(folder: &Path) -> Result<(), StoreError> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(StoreError::Io { doing: "removing what an earlier restore left", source: error })
         }
         _ => Ok(()),
@@ -272,16 +310,23 @@ async fn restore_objects(folder: &Path, from: &RestoreFrom, progress: &impl Fn(R
     Ok(())
 }
 
-async fn open_and_verify(
+async fn look_and_verify(
     paths: &VaultPaths,
     folder: &Path,
     limits: VaultLimits,
     rows_of_backup: u64,
     progress: &impl Fn(RestoreStep),
 ) -> Result<Restored, StartError> {
-    let vault = Vault::open(VaultPaths { data: folder.to_owned(), ..paths.clone() }, limits).await?;
-    let verified = vault.verify(|records| progress(RestoreStep::Records(records))).await;
-    let (epoch, log_entries) = (vault.core.tree.top().row.top.epoch, vault.core.committer.log().size());
-    vault.close().await;
+    let paths = VaultPaths { data: folder.to_owned(), ..paths.clone() };
+    let core = on_a_thread(move || inspect(&paths, limits)).await?;
+    let verified = core.verify(|records| progress(RestoreStep::Records(records))).await;
+    let (epoch, log_entries) = (core.tree.top().row.top.epoch, core.committer.log().size());
+    let committer = core.committer.clone();
+    drop(core);
+    on_a_thread(move || {
+        committer.close();
+        Ok(())
+    })
+    .await?;
     Ok(Restored { epoch, log_entries, rows_of_backup, verified: verified? })
 }

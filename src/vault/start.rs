@@ -12,7 +12,7 @@ use super::pin::pinned;
 use super::quota::{Rates, Reservations};
 use super::tree::{Pages, RootRow, Top, Tree, WrappedTop};
 use super::writer::{TreeWriter, add_pages};
-use super::{RootKeyPlace, Sort, Vault, VaultError, VaultLimits, VaultPaths, erasure};
+use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure};
 use crate::audit::note::Origin;
 use crate::crypto::kdf;
 use crate::crypto::pseudonym::tag;
@@ -90,11 +90,21 @@ pub enum StartError {
         "what decides in this database (who was erased or is to be, roles, tokens, tenants, the root of the keys) is not what its log knows of: a row was changed, added or taken out past the service; keep a copy for whoever examines it, and restore from a mirror (oubliette restore); nothing was changed"
     )]
     NotAsLogged,
+    /// The objects are not where they were.
+    #[error(
+        "{0}, where the content of recordings stands, is not there: mount its disk; if it is lost, restore from a mirror (oubliette restore), or copy the directory `objects` of a mirror there; nothing was changed"
+    )]
+    NoObjects(String),
     /// A restore would make a mirror of everything begin anew.
     #[error(
-        "the mirror {0} has everything that it has, content included, and would begin anew with less: restore from it alone (--from-mirror), or take it out of the configuration first (oubliette mirror remove); nothing was changed"
+        "the mirror {0} has more than what is restored from, and would begin anew with less: restore from it alone (--from-mirror), or take it out of the configuration first (oubliette mirror remove); nothing was changed"
     )]
     MirrorHasMore(String),
+    /// A mirror of everything cannot be looked at.
+    #[error(
+        "the mirror {0} is not there, and may have more than what is restored from: mount its disk, or take it out of the configuration first (oubliette mirror remove); nothing was changed"
+    )]
+    MirrorNotThere(String),
     /// There is a vault already.
     #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
     Exists(String),
@@ -173,15 +183,9 @@ impl Vault {
     }
 
     /// The vault over an opened core.
-    pub(super) async fn over(mut core: Arc<Core>) -> Result<Arc<Self>, StartError> {
+    pub(super) async fn over(core: Arc<Core>) -> Result<Arc<Self>, StartError> {
         core.objects.sweep_staged().await?;
-        if let Some(core) = Arc::get_mut(&mut core) {
-            for mirror in
-                core.committer.mirrors().status().into_iter().filter(|mirror| mirror.place.sort == Sort::Whole)
-            {
-                core.objects.copy_to(&mirror.place.directory, OBJECTS);
-            }
-        }
+        core.copy_objects();
         let writer = TreeWriter::start(Arc::clone(&core))?;
         let vault = Self { core, writer, in_flight: Arc::default(), reclaiming: tokio::sync::Mutex::new(()) };
         vault.sweep_uploads().await?;
@@ -194,7 +198,7 @@ impl Vault {
             tracing::warn!(%error, "the end of the log was not remembered beside the root key");
         }
         let end = Instant::now() + COPY_PATIENCE;
-        while self.core.objects.behind() > 0 && Instant::now() < end {
+        while self.core.objects_behind() > 0 && Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let committer = self.core.committer.clone();
@@ -228,6 +232,7 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let top = WrappedTop::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?;
     batch.put(rows::root(), RootRow { top, previous: None }.encode());
     add_pages(&mut batch, writes);
+    Objects::open(&paths.data.join(OBJECTS))?;
     Log::begin(&mut batch, origin.clone(), &signing_key)?;
     committer.commit_blocking(batch).map_err(VaultError::from)?;
     committer.close();
@@ -255,12 +260,33 @@ pub(super) fn assemble(
     provider: Arc<dyn RootKey>,
     signing_key: SigningKeyFile,
 ) -> Result<Arc<Core>, StartError> {
+    let core = core_over(paths, limits, db, provider, signing_key)?;
+    erasure::recover(&core)?;
+    Ok(core)
+}
+
+/// Opens a vault to look at it, and changes nothing: no erasure is finished, no pin is set, no mirror is written to.
+pub(super) fn inspect(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError> {
+    let paths = VaultPaths { mirrors: Vec::new(), ..paths.clone() };
+    let provider = open_provider(&paths.root_key)?;
+    let signing_key = SigningKeyFile::open(&paths.signing_key)?;
+    let db = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+    core_over(&paths, limits, db, provider, signing_key)
+}
+
+fn core_over(
+    paths: &VaultPaths,
+    limits: VaultLimits,
+    db: Arc<dyn Database>,
+    provider: Arc<dyn RootKey>,
+    signing_key: SigningKeyFile,
+) -> Result<Arc<Core>, StartError> {
     let (top, pin) = open_top(paths, &db, provider.as_ref())?;
     let log = Log::open(signing_key, db.as_ref())?;
     let mirrors = Mirrors::start(paths.mirrors.clone(), &db)?;
-    let core = Arc::new(Core {
+    Ok(Arc::new(Core {
         committer: Committer::start(Arc::clone(&db), mirrors, tie(&top.system))?,
-        objects: Objects::open(&paths.data.join(OBJECTS))?,
+        objects: open_objects(&paths.data)?,
         provider,
         tree: Tree::new(Pages(Arc::clone(&db)), top),
         log,
@@ -272,9 +298,13 @@ pub(super) fn assemble(
         limits,
         data: paths.data.clone(),
         db,
-    });
-    erasure::recover(&core)?;
-    Ok(core)
+    }))
+}
+
+/// The objects of a vault that is there. A directory that is not is no empty one: its disk may not be mounted.
+fn open_objects(data: &Path) -> Result<Objects, StartError> {
+    let dir = data.join(OBJECTS);
+    if dir.is_dir() { Ok(Objects::open(&dir)?) } else { Err(StartError::NoObjects(dir.display().to_string())) }
 }
 
 /// Opens the top of the tree in `db`, after everything was checked that can be before anything is written, here or to a mirror: the root key,
@@ -347,7 +377,7 @@ fn key_files(paths: &VaultPaths) -> Vec<(&'static str, &Path)> {
 }
 
 /// Refuses a key in the data directory or in a mirror. Compares the real paths, so that neither `..` nor a symbolic link hides one.
-fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
+pub(super) fn refuse_keys_inside(paths: &VaultPaths) -> Result<(), StartError> {
     let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path));
     let mirrors = || paths.mirrors.iter().map(|mirror| ("the mirror", &mirror.directory));
     for (what, path) in key_files(paths) {

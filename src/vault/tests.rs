@@ -6,6 +6,7 @@ mod deciding;
 mod faulty;
 mod hoarder;
 mod linking;
+mod mirrors;
 mod restore_drill;
 mod revisions;
 mod softhsm;

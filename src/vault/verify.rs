@@ -46,13 +46,20 @@ impl Verified {
 
 impl Vault {
     /// Opens every record; `progress` gets how many were looked at. Writes nothing, and gives out no content.
-    pub async fn verify(&self, mut progress: impl FnMut(u64)) -> Result<Verified, VaultError> {
+    pub async fn verify(&self, progress: impl FnMut(u64)) -> Result<Verified, VaultError> {
+        self.core.verify(progress).await
+    }
+}
+
+impl Core {
+    /// The same, for a vault that is only looked at.
+    pub async fn verify(self: &Arc<Self>, mut progress: impl FnMut(u64)) -> Result<Verified, VaultError> {
         let mut verified = Verified::default();
         let (mut from, to) = rows::all(rows::Kind::Record);
         let mut looked_at = 0;
         loop {
             let span = (from.clone(), to.clone());
-            let page = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
+            let page = self.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
             let Some((last, _)) = page.last() else { break };
             from = rows::behind(last.clone());
             for (key, row) in &page {
@@ -85,21 +92,21 @@ impl Vault {
         Ok(verified)
     }
 
-    async fn open_whole(&self, facts: RecordFacts) -> Result<(), VaultError> {
-        let opened = self.core.blocking(move |core| core.open_record(&facts)).await?;
+    async fn open_whole(self: &Arc<Self>, facts: RecordFacts) -> Result<(), VaultError> {
+        let opened = self.blocking(move |core| core.open_record(&facts)).await?;
         match opened.content {
             Sealed::Inline(content) => {
                 let key = use_key(&opened.secret, Use::Content, &opened.place);
                 content::open(&key, b"", &content).map(drop).map_err(|_| VaultError::damaged("a transcript"))
             }
             Sealed::Parts { manifest, .. } => {
-                download::open_all(&self.core, &opened.place, &opened.secret, &manifest, &mut drop).await
+                download::open_all(self, &opened.place, &opened.secret, &manifest, &mut drop).await
             }
         }
     }
 
     /// Records that have a key, and of which nothing else is there.
-    async fn find_missing(&self, verified: &mut Verified) -> Result<(), VaultError> {
+    async fn find_missing(self: &Arc<Self>, verified: &mut Verified) -> Result<(), VaultError> {
         let (mut from, to) = rows::all(rows::Kind::Secret);
         loop {
             let span = (from.clone(), to.clone());
@@ -114,7 +121,7 @@ impl Vault {
                 }
                 Ok((next, missing))
             };
-            let (next, missing) = self.core.blocking(find).await?;
+            let (next, missing) = self.blocking(find).await?;
             for record in missing {
                 verified.missing += 1;
                 verified.name(record, "it has a key and no content");
@@ -125,9 +132,7 @@ impl Vault {
             }
         }
     }
-}
 
-impl Core {
     /// The record of a secret's row, if the customer lives and nothing but the secret is there. An upload that is not complete is none.
     fn is_without_content(&self, key: &[u8]) -> Result<Option<RecordId>, VaultError> {
         let (handle, record, revision) = rows::parse_secret(key).ok_or(VaultError::damaged("a record's secret"))?;

@@ -8,7 +8,7 @@ use oubliette::api::v1;
 use serde_json::Value;
 use tonic::Code;
 
-use crate::fixture::{PURPOSES, Server, files_below, oubliette, words};
+use crate::fixture::{PURPOSES, Server, files_below, oubliette, token_for, words};
 use crate::wire::{Caller, assert_refused, chat, metadata};
 
 /// Runs a command of the operator, and returns what it says as JSON.
@@ -39,7 +39,44 @@ fn size(folder: &Path) -> u64 {
     files_below(folder).iter().map(|file| file.metadata().unwrap().len()).sum()
 }
 
-async fn assert_all_is_as_before(server: &Server, token: &str, of_bob: &v1::Record, call: &v1::Record, content: &[u8]) {
+/// A supervisor with two tokens. One is revoked after the backup, and then the role is taken away: neither comes back with it.
+struct Max {
+    revoked: String,
+    of_another_role: String,
+}
+
+impl Max {
+    async fn with_rights(server: &Server) -> Self {
+        let admin = server.admin_client().await;
+        let token = || token_for(&admin, "acme", "max", v1::Role::Supervisor, &[]);
+        Self { revoked: token().await, of_another_role: token().await }
+    }
+
+    async fn take_rights(&self, server: &Server) {
+        let mut admin = Caller::of(server, &server.admin_token()).await.admin;
+        // `obl_<id>_<secret>`
+        let token_id = self.revoked.split('_').nth(1).unwrap().to_owned();
+        admin.revoke_token(v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id }).await.unwrap();
+        let roles = vec![v1::Role::Auditor.into()];
+        let principal = Some(v1::Principal { name: "max".to_owned(), roles, teams: Vec::new() });
+        admin.set_principal(v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal }).await.unwrap();
+    }
+
+    async fn assert_none_came_back(&self, server: &Server, record: &str) {
+        let read = async |token: &str| Caller::of(server, token).await.chat(record, PURPOSES[0]).await;
+        assert_refused(read(&self.revoked).await, Code::Unauthenticated, "UNAUTHENTICATED");
+        assert_refused(read(&self.of_another_role).await, Code::PermissionDenied, "PERMISSION_DENIED");
+    }
+}
+
+async fn assert_all_is_as_before(
+    server: &Server,
+    (token, max): (&str, &Max),
+    of_bob: &v1::Record,
+    call: &v1::Record,
+    content: &[u8],
+) {
+    max.assert_none_came_back(server, &of_bob.record_id).await;
     let reader = Caller::of(server, token).await;
     reader.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
     let (_, read) = reader.call(&call.record_id, PURPOSES[0], None).await.unwrap();
@@ -73,9 +110,11 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
     let call = ingest.store_call(metadata("call-0001", "bob"), &content).await.unwrap();
     ingest.store_chat(chat("chat-0003", "cleo")).await.unwrap();
     officer.erase("erase-0001", "cleo").await.unwrap();
+    let max = Max::with_rights(&server).await;
     // While it serves; and again, where only what is new is copied.
     told(&server, &["backup", "--to", &path(&backup)]);
     let at_first = size(&backup);
+    max.take_rights(&server).await;
     let of_ada_later = ingest.store_chat(chat("chat-0004", "ada")).await.unwrap();
     told(&server, &["backup", "--to", &path(&backup)]);
     assert!(size(&backup) > at_first);
@@ -88,7 +127,7 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
     refused(&server, &["restore", "--from-mirror", &path(&whole)], &["holds a vault already"]);
     server.restart().await;
     first_copy(&server).await;
-    assert_all_is_as_before(&server, &people.supervisor, &of_bob, &call, &content).await;
+    assert_all_is_as_before(&server, (&people.supervisor, &max), &of_bob, &call, &content).await;
     let (ingest, officer) =
         (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
     for (request, customer) in [("chat-0011", "ada"), ("chat-0012", "cleo")] {
@@ -101,22 +140,25 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
     // The mirror of everything is lost too. The backup has ada's records, and the keys do not.
     fs::remove_dir_all(server.data_dir()).unwrap();
     fs::remove_dir_all(&whole).unwrap();
+    // As long as it may only be unmounted, nothing is restored from less.
+    let from_backup = ["restore", "--from", &path(&backup), "--mirror", &path(&keys)];
+    refused(&server, &from_backup, &["mount its disk", "mirror remove"]);
+    told(&server, &["mirror", "remove", &path(&whole)]);
     refused(&server, &["restore", "--from", &path(&backup), "--mirror", &path(&backup)], &["put the newest root key"]);
     refused(&server, &["restore", "--from-mirror", &path(&whole)], &["holds no whole mirror"]);
     assert!(!server.data_dir().exists());
-    let restored = told(&server, &["restore", "--from", &path(&backup), "--mirror", &path(&keys)]);
+    let restored = told(&server, &from_backup);
     assert_eq!(restored["damaged"], 0, "{restored}");
     // What was stored after the backup could not come back, and is named.
     assert_eq!(
         (restored["missing"].as_u64(), &restored["named"][0]["record_id"]),
         (Some(1), &Value::from(of_dora.record_id))
     );
-    // A new disk in the place of the lost one; without it nothing would be written where it was.
-    told(&server, &["mirror", "remove", &path(&whole)]);
+    // A new disk in the place of the lost one.
     told(&server, &["mirror", "add", &path(&whole)]);
     server.restart().await;
     first_copy(&server).await;
-    assert_all_is_as_before(&server, &people.supervisor, &of_bob, &call, &content).await;
+    assert_all_is_as_before(&server, (&people.supervisor, &max), &of_bob, &call, &content).await;
     let reader = Caller::of(&server, &people.supervisor).await;
     for gone in [&of_ada, &of_ada_later] {
         assert_refused(reader.chat(&gone.record_id, PURPOSES[0]).await, Code::NotFound, "NOT_FOUND");

@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Medium;
 use super::directory::Directory;
 use super::stream::{self, Generation, Whole};
+use super::{Medium, Sort};
 use crate::store::StoreError;
 
 /// Copied in one go.
@@ -21,11 +21,12 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Begins to bring the backup in `to` up to the mirror in `from`. Refused, before anything is changed, if there is no mirror, or if `to`
-    /// holds something of another vault.
+    /// Begins to bring the backup in `to` up to the mirror in `from`. Refused, before anything is changed, if there is no mirror of everything,
+    /// or if `to` holds something of another vault.
     pub fn begin(from: &Path, to: &Path) -> Result<Self, StoreError> {
         let source = Directory::to_read(from);
-        let mirror = stream::whole(&source)?.ok_or_else(|| StoreError::NoMirror { path: from.to_owned() })?;
+        let mirror = stream::whole(&source)?.filter(|mirror| mirror.generation.sort == Sort::Whole);
+        let mirror = mirror.ok_or_else(|| StoreError::NoMirror { path: from.to_owned() })?;
         Directory::create(to)?;
         let target = Directory::to_write(to)?;
         match stream::whole(&target)? {
@@ -37,9 +38,12 @@ impl Backup {
     /// Copies the rows. `progress` gets the bytes that are there, and those that there are to be.
     pub fn copy_rows(mut self, mut progress: impl FnMut(u64, u64)) -> Result<(), StoreError> {
         for tried in 1.. {
-            let Some(Whole { generation, parts, .. }) = stream::whole(&self.source)? else { break };
-            match copy_generation(&self.source, &mut self.target, (generation, &parts), &mut progress) {
-                Ok(()) => return stream::keep_only(&mut self.target, Some(generation)),
+            let Some(whole) = stream::whole(&self.source)? else { break };
+            // What an earlier attempt left half done.
+            let good = stream::whole(&self.target)?.map(|good| good.generation);
+            stream::keep_only(&mut self.target, good)?;
+            match self.copy_generation(&whole, &mut progress) {
+                Ok(copied) => return stream::keep_only(&mut self.target, Some(copied)),
                 // The old generation went while it was copied.
                 Err(StoreError::Io { .. }) if tried < TRIES => {}
                 Err(error) => return Err(error),
@@ -47,34 +51,56 @@ impl Backup {
         }
         Err(StoreError::NoMirror { path: self.from })
     }
-}
 
-fn copy_generation(
-    source: &Directory,
-    target: &mut Directory,
-    (generation, parts): (Generation, &[u32]),
-    progress: &mut impl FnMut(u64, u64),
-) -> Result<(), StoreError> {
-    let (mut done, mut all) = (0, 0);
-    for part in parts {
-        all += source.length(&generation.file(*part))?;
-    }
-    for part in parts {
-        let name = generation.file(*part);
-        let mut at = target.length(&name).unwrap_or(0).min(source.length(&name)?);
-        done += at;
-        loop {
-            let piece = source.read(&name, at, PIECE_BYTES)?;
-            if piece.is_empty() {
-                break;
-            }
-            target.append(&name, at, &piece)?;
-            at += piece.len() as u64;
-            done += piece.len() as u64;
-            progress(done, all.max(done));
+    /// Copies a generation, or what it has more than the copy that is there; returns under which name it stands in the backup.
+    fn copy_generation(
+        &mut self,
+        whole: &Whole,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<Generation, StoreError> {
+        let (mut done, mut all) = (0, 0);
+        for part in &whole.parts {
+            all += self.source.length(&whole.generation.file(*part))?;
         }
+        // By the generation's own name: two mirrors number theirs alike, and their files are not the same.
+        let earlier = stream::whole(&self.target)?.filter(|earlier| earlier.name == whole.name);
+        let (copy, known) = match earlier {
+            Some(earlier) => (earlier.generation, earlier.parts),
+            None => {
+                let number = stream::next_number(&self.target)?;
+                (Generation { number, sort: whole.generation.sort }, Vec::new())
+            }
+        };
+        for part in &whole.parts {
+            let (from, to) = (whole.generation.file(*part), copy.file(*part));
+            let is_known = known.contains(part);
+            let mut at = match known.last() {
+                // What a crash left behind the last whole frame is not trusted.
+                Some(last) if last == part => stream::end_of(&self.target, &to)?,
+                _ if is_known => self.target.length(&to)?,
+                _ => 0,
+            };
+            at = at.min(self.source.length(&from)?);
+            done += at;
+            loop {
+                let piece = self.source.read(&from, at, PIECE_BYTES)?;
+                if piece.is_empty() && (at > 0 || is_known) {
+                    break;
+                }
+                self.target.append(&to, at, &piece)?;
+                if piece.is_empty() {
+                    break;
+                }
+                at += piece.len() as u64;
+                done += piece.len() as u64;
+                progress(done, all.max(done));
+            }
+        }
+        if known.is_empty() {
+            // Last: now it is whole.
+            let mark = self.source.read(&whole.generation.mark(), 0, PIECE_BYTES)?;
+            self.target.append(&copy.mark(), 0, &mark)?;
+        }
+        Ok(copy)
     }
-    // Last: now it is whole.
-    let mark = source.read(&generation.mark(), 0, PIECE_BYTES)?;
-    target.append(&generation.mark(), 0, &mark)
 }

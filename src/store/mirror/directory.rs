@@ -1,5 +1,6 @@
 //! A mirror in a directory: row files under `rows/`, objects under `objects/`.
 
+use std::cmp::Ordering;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -100,8 +101,11 @@ impl Medium for Directory {
         let path = self.rows.join(name);
         let append = |file: &mut File| {
             let open = file.metadata()?;
-            if open.len() != at {
-                file.set_len(at)?;
+            match open.len().cmp(&at) {
+                Ordering::Equal => {}
+                Ordering::Greater => file.set_len(at)?,
+                // What is to stand in front is not there: a hole of zeros must not take its place.
+                Ordering::Less => return Err(std::io::Error::other("the file is shorter than what was written to it")),
             }
             file.seek(SeekFrom::Start(at))?;
             file.write_all(bytes)?;
@@ -120,6 +124,11 @@ impl Medium for Directory {
             self.open = None;
             StoreError::io("writing to a mirror", e)
         })
+    }
+
+    fn sync(&mut self, name: &str) -> Result<(), StoreError> {
+        let synced = File::open(self.rows.join(name)).and_then(|file| file.sync_all());
+        synced.map_err(|e| StoreError::io("syncing a mirror", e))
     }
 
     fn remove(&mut self, name: &str) -> Result<(), StoreError> {

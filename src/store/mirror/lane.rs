@@ -26,10 +26,12 @@ pub(super) fn run(mirrors: &Mirrors, lane: usize, place: &MirrorPlace, db: &dyn 
         let directory = place.directory.display();
         tracing::error!(%directory, %why, "a mirror does not follow: no erasure is final until it does, or is taken out of the configuration");
         let mut state = mirrors.state();
-        state.lanes[lane].problem = Some(why);
+        (state.lanes[lane].problem, state.lanes[lane].is_ours, state.lanes[lane].is_new) = (Some(why), false, false);
         mirrors.0.changed.notify_all();
-        let waited = mirrors.0.changed.wait_timeout_while(state, RETRY, |state| !state.is_closed);
-        if waited.unwrap_or_else(PoisonError::into_inner).0.is_closed {
+        let goes_on = |state: &mut super::State| !state.is_closed && !state.lanes[lane].is_removed;
+        let waited = mirrors.0.changed.wait_timeout_while(state, RETRY, goes_on);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if state.is_closed || state.lanes[lane].is_removed {
             return;
         }
     }
@@ -63,12 +65,15 @@ fn follow(mirrors: &Mirrors, lane: usize, place: &MirrorPlace, db: &dyn Database
     let mut medium = Directory::to_write(&place.directory)?;
     let stands_at = mirrors.state().newest;
     let newest = super::newest_of_ours(&medium, place, stands_at, db)?;
+    let is_new = newest.is_none();
+    let newest = durable_end(mirrors, lane, &mut medium, newest)?;
     // What a copy that was interrupted left would fill the disk, one attempt after the other.
     stream::keep_only(&mut medium, newest.as_ref().map(|(stream, _)| stream.generation))?;
     let (at, live) = {
         let mut state = mirrors.state();
         let (began, newest_of_db) = (state.began, state.newest);
         let lane = &mut state.lanes[lane];
+        (lane.is_ours, lane.is_new) = (true, is_new);
         // Whether it is of the same history, and the queue goes on behind it; nothing in it: where the database stands.
         let follows = |mirrored: Position| {
             let is_ours = match mirrored.sequence <= began.sequence {
@@ -88,6 +93,7 @@ fn follow(mirrors: &Mirrors, lane: usize, place: &MirrorPlace, db: &dyn Database
         }
         (live.as_ref().map_or(newest_of_db, |(_, mirrored)| *mirrored), live)
     };
+    mirrors.0.changed.notify_all();
     let mut session = Session {
         mirrors,
         lane,
@@ -106,6 +112,27 @@ fn follow(mirrors: &Mirrors, lane: usize, place: &MirrorPlace, db: &dyn Database
     session.go_on()
 }
 
+/// Where the newest generation ends durably. After a failed sync the system may show bytes that never reached the disk: what this process did
+/// not see made durable is written again. What another process wrote is synced before it counts.
+fn durable_end(
+    mirrors: &Mirrors,
+    lane: usize,
+    medium: &mut Directory,
+    newest: Option<(Stream, Position)>,
+) -> Result<Option<(Stream, Position)>, StoreError> {
+    let Some((found, at)) = newest else { return Ok(None) };
+    let written = mirrors.state().lanes[lane].written.clone();
+    match written.filter(|(written, _)| written.generation == found.generation) {
+        None => found.sync(medium).map(|()| Some((found, at))),
+        Some((written, at)) if written.is_within(&found) => Ok(Some((written, at))),
+        // It has less than it had: it is not the disk that it was.
+        Some(_) => {
+            mirrors.state().lanes[lane].has_missed = true;
+            Ok(Some((found, at)))
+        }
+    }
+}
+
 impl Session<'_> {
     fn go_on(&mut self) -> Result<(), StoreError> {
         loop {
@@ -121,13 +148,16 @@ impl Session<'_> {
         if self.building.is_none() {
             let idle = |state: &mut super::State| {
                 let lane = &state.lanes[self.lane];
-                lane.queue.is_empty() && !lane.has_missed && !state.is_closed
+                lane.queue.is_empty() && !lane.has_missed && !lane.is_removed && !state.is_closed
             };
             let waited = self.mirrors.0.changed.wait_while(state, idle);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
         let is_closed = state.is_closed;
         let lane = &mut state.lanes[self.lane];
+        if lane.is_removed {
+            return Ok(None);
+        }
         if lane.has_missed {
             return Err(StoreError::io("following the database", std::io::Error::other("the mirror is too slow")));
         }
@@ -157,6 +187,7 @@ impl Session<'_> {
         let frames: Vec<u8> = new.iter().flat_map(|group| frame(self.sort, group)).collect();
         if let Some(live) = &mut self.live {
             live.append(&mut self.medium, &frames)?;
+            self.mirrors.state().lanes[self.lane].written = Some((live.clone(), last.at));
         }
         if let Some(building) = &mut self.building {
             building.stream.append(&mut self.medium, &frames)?;
@@ -212,6 +243,7 @@ impl Session<'_> {
         stream::keep_only(&mut self.medium, Some(whole.generation))?;
         tracing::info!(generation = whole.generation.number, bytes = whole.bytes, "a mirror has a whole copy");
         self.base_bytes = whole.bytes;
+        self.mirrors.state().lanes[self.lane].written = Some((whole.clone(), self.at));
         self.live = Some(whole);
         self.reached();
         Ok(())

@@ -33,6 +33,9 @@ use stream::Stream;
 const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
 /// The most edges of the ledger that are remembered until the mirrors have them; above it every other one is forgotten.
 const MAX_EDGES: usize = 1024;
+/// Why something waits for a mirror that is not there yet.
+const FIRST_COPY: &str = "it gets its first copy, and holds nothing before that is whole; try again in a while";
+const NO_ANSWER: &str = "it is being copied to, or does not answer; try again in a while";
 /// How long a group waits for a mirror.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -47,6 +50,9 @@ trait Medium: Send {
 
     /// Writes `bytes` at `at`, which is the end of what counts: what stands behind it goes. Durable when it returns.
     fn append(&mut self, name: &str, at: u64, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes what stands in a file durable, whoever wrote it.
+    fn sync(&mut self, name: &str) -> Result<(), StoreError>;
 
     /// Removes a file, durably.
     fn remove(&mut self, name: &str) -> Result<(), StoreError>;
@@ -96,6 +102,10 @@ pub struct MirrorStatus {
     pub place: MirrorPlace,
     /// How many groups it does not have yet.
     pub groups_behind: u64,
+    /// Whether it gets its very first copy: until then a lost disk is lost.
+    pub is_new: bool,
+    /// How many objects it has still to follow: those made, those deleted, and one for a comparison of all.
+    pub objects_behind: usize,
     /// Why it does not follow; `None` if it does.
     pub problem: Option<String>,
 }
@@ -128,7 +138,37 @@ struct Lane {
     has_missed: bool,
     /// The last group that it has, durably.
     reached: u64,
+    /// Where that stands: what is behind it was never made durable, and is written again.
+    written: Option<(Stream, Position)>,
+    /// The mirror was found to be ours, and is followed. Only then are objects copied there, or deleted.
+    is_ours: bool,
+    /// It has never had a whole copy, and gets its first one.
+    is_new: bool,
+    /// It is not followed any more.
+    is_removed: bool,
     problem: Option<String>,
+}
+
+impl Lane {
+    fn new(place: MirrorPlace) -> Self {
+        Self {
+            place,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            has_missed: false,
+            reached: 0,
+            written: None,
+            is_ours: false,
+            is_new: false,
+            is_removed: false,
+            problem: None,
+        }
+    }
+
+    /// Whether something is acknowledged only once this mirror has it.
+    fn is_waited_for(&self) -> bool {
+        !self.is_removed
+    }
 }
 
 struct State {
@@ -158,36 +198,59 @@ impl Mirrors {
     /// Begins to mirror `db`, before anything is written to it. Refused if a mirror is newer than the database. The first copy is made
     /// in the background.
     pub fn start(places: Vec<MirrorPlace>, db: &Arc<dyn Database>) -> Result<Self, StoreError> {
-        let at = Position::of(&**db)?;
-        for place in &places {
+        let mirrors = Self::over(Vec::new(), Position::of(&**db)?);
+        mirrors.change(places, db)?;
+        Ok(mirrors)
+    }
+
+    /// Goes on with these mirrors: those that were not among them are begun, those that are not any more are left as they are. Refused, before
+    /// anything is changed, as at the start.
+    pub fn change(&self, places: Vec<MirrorPlace>, db: &Arc<dyn Database>) -> Result<(), StoreError> {
+        let known: Vec<MirrorPlace> = self.status().into_iter().map(|status| status.place).collect();
+        let new: Vec<_> = places.iter().filter(|place| !known.contains(place)).cloned().collect();
+        let at = self.state().newest;
+        for place in &new {
             match newest_of_ours(&Directory::to_read(&place.directory), place, at, &**db) {
                 // What cannot be read now is compared again before anything is written there.
                 Ok(_) | Err(StoreError::Io { .. } | StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let lane = |place| Lane {
-            place,
-            queue: VecDeque::new(),
-            queued_bytes: 0,
-            has_missed: false,
-            reached: 0,
-            problem: None,
-        };
-        let mirrors = Self::over(places.iter().cloned().map(lane).collect(), at);
-        for (number, place) in places.into_iter().enumerate() {
-            let (following, db) = (mirrors.clone(), Arc::clone(db));
-            mirrors.state().running += 1;
-            let follow = move || {
-                lane::run(&following, number, &place, &*db);
-                drop(db);
-                following.state().running -= 1;
-                following.0.changed.notify_all();
-            };
-            let started = std::thread::Builder::new().name("mirror".to_owned()).spawn(follow);
-            started.map_err(|e| StoreError::io("starting a mirror's thread", e))?;
+        let mut state = self.state();
+        for lane in state.lanes.iter_mut().filter(|lane| !places.contains(&lane.place)) {
+            (lane.is_removed, lane.is_ours, lane.queued_bytes) = (true, false, 0);
+            lane.queue.clear();
         }
-        Ok(mirrors)
+        state.settle();
+        drop(state);
+        self.0.changed.notify_all();
+        new.into_iter().try_for_each(|place| self.follow(place, Arc::clone(db)))
+    }
+
+    fn follow(&self, place: MirrorPlace, db: Arc<dyn Database>) -> Result<(), StoreError> {
+        let number = {
+            let mut state = self.state();
+            state.lanes.push(Lane::new(place.clone()));
+            state.running += 1;
+            state.lanes.len() - 1
+        };
+        let following = self.clone();
+        let follow = move || {
+            lane::run(&following, number, &place, &*db);
+            drop(db);
+            following.state().running -= 1;
+            following.0.changed.notify_all();
+        };
+        let started = std::thread::Builder::new().name("mirror".to_owned()).spawn(follow);
+        started.map(drop).map_err(|e| {
+            self.state().running -= 1;
+            StoreError::io("starting a mirror's thread", e)
+        })
+    }
+
+    /// Whether what stands in this directory is a mirror of ours that is followed.
+    pub(super) fn is_followed(&self, directory: &Path) -> bool {
+        self.state().lanes.iter().any(|lane| lane.is_ours && !lane.is_removed && lane.place.directory == directory)
     }
 
     /// None.
@@ -208,9 +271,11 @@ impl Mirrors {
         let status = |lane: &Lane| MirrorStatus {
             place: lane.place.clone(),
             groups_behind: newest.saturating_sub(lane.reached),
+            is_new: lane.is_new,
+            objects_behind: 0,
             problem: lane.problem.clone(),
         };
-        state.lanes.iter().map(status).collect()
+        state.lanes.iter().filter(|lane| !lane.is_removed).map(status).collect()
     }
 
     /// Waits until all mirrors have everything that was written up to now. Refused at once where one fails. Blocks.
@@ -224,7 +289,7 @@ impl Mirrors {
         let mut state = self.state();
         let target = state.newest.sequence;
         loop {
-            let is_behind = |lane: &&mut Lane| lane.reached < target;
+            let is_behind = |lane: &&mut Lane| lane.is_waited_for() && lane.reached < target;
             let running = state.running;
             let Some(behind) = state.lanes.iter_mut().find(is_behind) else { return Ok(()) };
             let directory = behind.place.directory.display().to_string();
@@ -233,7 +298,7 @@ impl Mirrors {
                 return Err(NotMirrored { directory, why });
             }
             if left.is_zero() || running == 0 {
-                let why = "it is being copied to, or does not answer; try again in a while".to_owned();
+                let why = if behind.is_new { FIRST_COPY } else { NO_ANSWER }.to_owned();
                 if patience >= PATIENCE {
                     // The next one does not wait as long, until it has caught up.
                     behind.problem = Some(why.clone());
@@ -259,7 +324,7 @@ impl Mirrors {
         state.newest = at;
         let bytes = writes.iter().map(Write::bytes).sum();
         let group = Arc::new(Group { at, writes, bytes });
-        for lane in &mut state.lanes {
+        for lane in state.lanes.iter_mut().filter(|lane| !lane.is_removed) {
             if lane.queued_bytes + bytes > MAX_QUEUED_BYTES {
                 lane.has_missed = true;
                 lane.queue.clear();
@@ -307,13 +372,14 @@ impl Mirrors {
 impl State {
     /// A mirror has everything up to `sequence`.
     fn reach(&mut self, lane: usize, sequence: u64) {
-        self.lanes[lane].reached = sequence;
-        self.lanes[lane].problem = None;
+        let lane = &mut self.lanes[lane];
+        (lane.reached, lane.is_new, lane.problem) = (sequence, false, None);
         self.settle();
     }
 
     fn settle(&mut self) {
-        let all = self.lanes.iter().map(|lane| lane.reached).min().unwrap_or(u64::MAX);
+        let waited_for = self.lanes.iter().filter(|lane| lane.is_waited_for());
+        let all = waited_for.map(|lane| lane.reached).min().unwrap_or(u64::MAX);
         while let Some((_, edge)) = self.edges.pop_front_if(|(made, _)| *made <= all) {
             self.settled = Some(edge);
         }
@@ -350,7 +416,7 @@ pub fn create(directory: &Path) -> Result<(), StoreError> {
 }
 
 /// Whether there is one.
-pub(super) fn is_made(directory: &Path) -> bool {
+pub fn is_made(directory: &Path) -> bool {
     Directory::is_made(directory)
 }
 

@@ -1,9 +1,12 @@
 //! A generation: one base, and what was written since, in files of about 64 MiB in order. Their names say generation, sort, and number;
-//! a file `…-complete` says that the base is whole, and whose it is.
+//! a file `…-complete` says that the base is whole, whose it is, and gives it a random name of its own.
+
+use rand::TryRng as _;
+use rand::rngs::SysRng;
 
 use super::frames::{self, Frame, MAX_BODY_BYTES, Next};
 use super::{Medium, Sort};
-use crate::domain::codec::{Reader, Writer};
+use crate::domain::codec::{Decode, Reader, Writer};
 use crate::store::sequence::Position;
 use crate::store::{Database, StoreError, Write};
 
@@ -14,7 +17,7 @@ const READ_BYTES: usize = MAX_BODY_BYTES + 64 * 1024;
 /// Rows written in one go when a mirror is read back.
 const SYNC_EVERY_BYTES: usize = 64 * 1024 * 1024;
 /// The version of the files, frames included. It stands in the file that says that a base is whole.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// More than that file has.
 const MARK_BYTES: usize = 64;
 const DAMAGED: StoreError = StoreError::Damaged { what: "a mirror's row file" };
@@ -46,6 +49,7 @@ impl Generation {
 }
 
 /// A generation that is written.
+#[derive(Debug, Clone)]
 pub(super) struct Stream {
     pub generation: Generation,
     part: u32,
@@ -74,7 +78,19 @@ impl Stream {
     /// Says that its base is whole; from now on it is the one that counts.
     pub fn complete(&mut self, medium: &mut dyn Medium, at: Position, vault: &[u8]) -> Result<(), StoreError> {
         self.append(medium, &frames::complete(at))?;
-        medium.append(&self.generation.mark(), 0, &Writer::versioned(VERSION).fixed(vault).finish())
+        let mut name = [0; 16];
+        SysRng.try_fill_bytes(&mut name).expect("the operating system gives random bytes once it has started");
+        medium.append(&self.generation.mark(), 0, &Writer::versioned(VERSION).fixed(vault).fixed(&name).finish())
+    }
+
+    /// Makes what stands in the present file durable, whoever wrote it.
+    pub fn sync(&self, medium: &mut dyn Medium) -> Result<(), StoreError> {
+        medium.sync(&self.generation.file(self.part))
+    }
+
+    /// Whether `other` is of the same generation and reaches as far at least.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.generation == other.generation && (self.part, self.end) <= (other.part, other.end)
     }
 }
 
@@ -101,15 +117,30 @@ pub(super) struct Whole {
     pub parts: Vec<u32>,
     /// Whose it is.
     pub vault: [u8; 32],
+    /// Its own name: no other generation has it, in whatever mirror of the vault.
+    pub name: [u8; 16],
 }
 
-/// The newest whole generation.
+/// The newest whole generation. One whose mark is not whole itself does not count: a crash cut it.
 pub(super) fn whole(medium: &dyn Medium) -> Result<Option<Whole>, StoreError> {
-    let newest = generations(medium)?.into_iter().rfind(|(_, complete, _)| *complete);
-    let Some((generation, _, parts)) = newest else { return Ok(None) };
-    let mark = medium.read(&generation.mark(), 0, MARK_BYTES)?;
-    let read = || Reader::versioned("the files of a mirror", &mark, VERSION)?.0.array();
-    Ok(Some(Whole { generation, parts, vault: read().map_err(StoreError::decoding)? }))
+    for (generation, _, parts) in generations(medium)?.into_iter().rev().filter(|(_, complete, _)| *complete) {
+        let mark = medium.read(&generation.mark(), 0, MARK_BYTES)?;
+        let read = || {
+            let (mut reader, version) = Reader::versioned("the files of a mirror", &mark, VERSION)?;
+            if version < VERSION {
+                return Err(reader.damaged());
+            }
+            let read = (reader.array()?, reader.array()?);
+            reader.end()?;
+            Ok(read)
+        };
+        match read() {
+            Ok((vault, name)) => return Ok(Some(Whole { generation, parts, vault, name })),
+            Err(Decode::Damaged { .. }) => {}
+            Err(newer) => return Err(StoreError::decoding(newer)),
+        }
+    }
+    Ok(None)
 }
 
 /// The number that a new generation takes.
@@ -149,6 +180,11 @@ pub(super) fn newest(medium: &dyn Medium) -> Result<Option<(Stream, Position)>, 
         }
     }
     Err(DAMAGED)
+}
+
+/// Where the last whole frame of a file ends.
+pub(super) fn end_of(medium: &dyn Medium, name: &str) -> Result<u64, StoreError> {
+    walk(medium, name, |_| Ok(()))
 }
 
 /// Goes through the frames of a file; returns where the last whole one ends.

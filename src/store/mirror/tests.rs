@@ -233,3 +233,126 @@ fn a_dead_mirror_stops_what_decides_and_nothing_else_and_follows_again_when_it_i
     assert!(house.newest_file(0).ends_with("00000001-w-00000000"), "begun anew in vain");
     committer.close();
 }
+
+#[test]
+fn what_a_mirror_shows_and_was_never_made_durable_is_written_again() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    committer.commit_blocking(deciding()).unwrap();
+    let (file, dir) = (house.newest_file(0), &house.places[0].directory);
+    // A group that the system shows, and that never reached the disk, as after a failed sync: here one of other rows, so that it can be told.
+    let at = Position::of(&*db).unwrap().next();
+    let shown = frames::group(at, [Write::Put { key: vec![rows::Kind::Record as u8, 9], value: vec![9] }].iter());
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, [&bytes[..], &shown].concat()).unwrap();
+    let away = house.folder.path().join("away");
+    fs::rename(dir, &away).unwrap();
+    committer.commit_blocking(batch(1)).unwrap();
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until("it does not fail", &|| committer.mirrors().status()[0].problem.is_some());
+    fs::rename(&away, dir).unwrap();
+    until("it does not follow again", &|| {
+        committer.commit_blocking(batch(2)).is_ok() && committer.mirrors().wait().is_ok()
+    });
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    assert_eq!(house.newest_file(0), file, "begun anew in vain");
+    // A file that is shorter than what was written to it is not filled up with zeros.
+    fs::rename(dir, &away).unwrap();
+    committer.commit_blocking(batch(3)).unwrap();
+    until("it does not fail", &|| committer.mirrors().status()[0].problem.is_some());
+    let moved = away.join("rows").join(file.file_name().unwrap());
+    fs::write(&moved, &bytes[..bytes.len() - 9]).unwrap();
+    fs::rename(&away, dir).unwrap();
+    until("it does not follow again", &|| committer.mirrors().wait().is_ok());
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    committer.close();
+}
+
+#[test]
+fn a_mark_that_a_crash_cut_leaves_the_generation_before_it_as_it_is() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    committer.commit_blocking(deciding()).unwrap();
+    committer.close();
+    drop(db);
+    let rows_dir = house.places[0].directory.join("rows");
+    for mark in [&b""[..], &[2, 7, 7]] {
+        fs::write(rows_dir.join("00000002-w-00000000"), b"a base that was being copied").unwrap();
+        fs::write(rows_dir.join("00000002-w-complete"), mark).unwrap();
+        assert_eq!(house.rows(0).unwrap(), all(&*open_db(&house)), "{mark:?}");
+        house.follows();
+        assert!(!rows_dir.join("00000002-w-complete").exists(), "what was half done stays");
+    }
+}
+
+#[test]
+fn a_backup_of_one_mirror_and_then_of_another_is_that_of_the_other() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    (0..40).for_each(|number| drop(committer.commit_blocking(batch(number)).unwrap()));
+    committer.mirrors().wait().unwrap();
+    let (one, to) = (&house.places[0].directory, house.folder.path().join("backup"));
+    Backup::begin(one, &to).unwrap().copy_rows(|_, _| {}).unwrap();
+    // Another disk in its place: its first generation has the same number, and other files.
+    let other = MirrorPlace { directory: house.folder.path().join("other"), sort: Sort::Whole };
+    create(&other.directory).unwrap();
+    committer.mirrors().change(vec![other.clone(), house.places[1].clone()], &db).unwrap();
+    (40..60).for_each(|number| drop(committer.commit_blocking(batch(number)).unwrap()));
+    committer.mirrors().wait().unwrap();
+    assert!(content(&other.directory).unwrap().is_some());
+    let of_keys = Backup::begin(&house.places[1].directory, &to).map(drop);
+    assert!(matches!(of_keys, Err(StoreError::NoMirror { .. })), "a backup of everything from a mirror of keys");
+    for more in 0..3 {
+        Backup::begin(&other.directory, &to).unwrap().copy_rows(|_, _| {}).unwrap();
+        let fresh = SledEngine::open(tempfile::tempdir().unwrap().path()).unwrap();
+        read_back(&to, &fresh, |_| {}).unwrap();
+        assert_eq!(all(&fresh), all(&*db), "after {more} more");
+        committer.commit_blocking(batch(100 + more)).unwrap();
+        committer.mirrors().wait().unwrap();
+    }
+    let names: Vec<_> = fs::read_dir(to.join("rows")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "what it had of the first mirror stays: {names:?}");
+    committer.close();
+}
+
+#[test]
+fn mirrors_come_and_go_while_everything_goes_on() {
+    let house = House::new();
+    let (db, committer) = house.open();
+    let third = MirrorPlace { directory: house.folder.path().join("third"), sort: Sort::Whole };
+    create(&third.directory).unwrap();
+    let writer = committer.clone();
+    let writing = std::thread::spawn(move || (0..600).for_each(|n| drop(writer.commit_blocking(batch(n)).unwrap())));
+    committer.mirrors().change(vec![house.places[0].clone(), third.clone()], &db).unwrap();
+    writing.join().unwrap();
+    committer.commit_blocking(deciding()).unwrap();
+    let read = |place: &MirrorPlace| {
+        let fresh = SledEngine::open(tempfile::tempdir().unwrap().path()).unwrap();
+        read_back(&place.directory, &fresh, |_| {}).map(|_| all(&fresh))
+    };
+    assert_eq!(read(&third).unwrap(), all(&*db));
+    let places: Vec<_> = committer.mirrors().status().into_iter().map(|status| status.place).collect();
+    assert_eq!(places, [house.places[0].clone(), third.clone()]);
+    // A mirror that is given up stops nothing any more, whatever became of it.
+    fs::remove_dir_all(&third.directory).unwrap();
+    committer.commit_blocking(batch(7_000)).unwrap();
+    committer.mirrors().change(vec![house.places[0].clone()], &db).unwrap();
+    let mut another = Batch::new();
+    another.put([rows::Kind::Tombstone as u8, 2], [2]);
+    committer.commit_blocking(another).unwrap();
+    assert_eq!(house.rows(0).unwrap(), all(&*db));
+    let other = House::of(9);
+    let (_db, of_another) = other.open();
+    of_another.commit_blocking(deciding()).unwrap();
+    of_another.close();
+    let refused = committer.mirrors().change(vec![house.places[0].clone(), other.places[0].clone()], &db);
+    assert!(matches!(refused, Err(StoreError::MirrorOfOther { .. })), "{refused:?}");
+    assert_eq!(committer.mirrors().status().len(), 1);
+    committer.close();
+}

@@ -29,7 +29,7 @@ impl House {
 
     pub(super) async fn back_up(&self, name: &str) -> PathBuf {
         let to = self.folder.path().join(name);
-        backup(&self.mirror(Sort::Whole), &to, |_| {}).await.unwrap();
+        backup(&self.mirror(Sort::Whole), &to, false, |_| {}).await.unwrap();
         to
     }
 }
@@ -38,7 +38,7 @@ impl House {
 pub(super) async fn mirrored(vault: &Arc<Vault>) {
     let wait = |core: &Arc<Core>| Ok(core.committer.mirrors().wait().map_err(CommitError::from)?);
     vault.core.blocking(wait).await.unwrap();
-    until_equal("objects to copy", || vault.core.objects.behind(), 0).await;
+    until_equal("objects to copy", || vault.core.objects_behind(), 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,8 +68,8 @@ async fn restore_drill_the_disk_is_lost_at_every_step_of_an_epoch_and_all_that_w
 
             let restored = house.restore(Sort::Whole, None).await.unwrap_or_else(|error| panic!("{place}: {error}"));
             assert!(restored.verified.is_whole(), "{place}: {:?}", restored.verified);
-            assert_eq!(house.provider().held().unwrap().len(), 1, "{place}");
             let vault = house.open().await;
+            assert_eq!(house.provider().held().unwrap().len(), 1, "{place}");
             assert_eq!(house.read(&vault, bert).await, Some(text(60)), "{place}");
             assert_eq!(house.read(&vault, long).await, Some(text(150_000)), "{place}");
             assert_eq!(house.read(&vault, cara).await, None, "{place}: an erased customer is back");
@@ -220,7 +220,7 @@ async fn restore_drill_without_the_newest_mirror_it_is_refused_and_nothing_is_ch
     assert!(matches!(before_the_pin, Err(StartError::RolledBack { .. })), "{before_the_pin:?}");
     let nothing = attempt(&house.folder.path().join("nothing")).await;
     assert!(matches!(nothing, Err(StartError::Vault(VaultError::Store(StoreError::NoMirror { .. })))), "{nothing:?}");
-    assert!(!data.exists() && !data.with_extension("restoring").exists());
+    assert!(!data.exists() && !data.join("restoring").exists());
     assert!(house.restore(Sort::Whole, None).await.unwrap().verified.is_whole());
 }
 

@@ -1,0 +1,48 @@
+//! The mirrors of a vault that is open: how they are, and others instead.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::start::OBJECTS;
+use super::{MirrorPlace, MirrorStatus, Sort, Vault, VaultError};
+
+impl Vault {
+    /// How the mirrors are.
+    pub fn mirrors(&self) -> Vec<MirrorStatus> {
+        let copies = self.core.objects.copies();
+        let with_objects = |status: MirrorStatus| match copies.iter().find(|copy| copy.mirror == status.place.directory)
+        {
+            Some(copy) => {
+                let problem = status.problem.or_else(|| copy.problem.clone());
+                MirrorStatus { objects_behind: copy.behind, problem, ..status }
+            }
+            None => status,
+        };
+        self.core.committer.mirrors().status().into_iter().map(with_objects).collect()
+    }
+
+    /// Goes on with these mirrors instead. A new one gets its first copy while everything goes on. Refused, before anything is changed, if
+    /// one is of another vault, or newer than this one.
+    pub async fn change_mirrors(&self, places: Vec<MirrorPlace>) -> Result<(), VaultError> {
+        let change = move |core: &Arc<Core>| Ok(core.committer.mirrors().change(places, &core.db)?);
+        self.core.blocking(change).await?;
+        self.core.copy_objects();
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Has the objects copied to all mirrors of everything, and to no other. Needs the async runtime.
+    pub fn copy_objects(&self) {
+        let mirrors = self.committer.mirrors();
+        let whole = mirrors.status().into_iter().filter(|status| status.place.sort == Sort::Whole);
+        let places: Vec<PathBuf> = whole.map(|status| status.place.directory).collect();
+        self.objects.copy_to(&places, OBJECTS, mirrors, &self.db);
+    }
+
+    /// How many objects the mirrors have still to follow.
+    pub fn objects_behind(&self) -> usize {
+        self.objects.copies().iter().map(|copy| copy.behind).sum()
+    }
+}
