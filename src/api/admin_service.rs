@@ -1,6 +1,7 @@
 //! `oubliette.v1.AdminService`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
@@ -17,7 +18,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::codec::hex;
 use crate::domain::ids::{TenantId, TenantName, TokenId};
 use crate::domain::tenant::TenantEntry;
-use crate::vault::{NewToken, VaultError};
+use crate::vault::{NewToken, VERIFY_MARK, VaultError, VerifyMark, foreign_page};
 
 /// The service.
 pub(super) struct Admin {
@@ -26,6 +27,8 @@ pub(super) struct Admin {
 
 /// Length of the keys of rows that hold a principal or find a token.
 const ROW_KEY: usize = 33;
+/// How long one step of a verification takes, about.
+const VERIFY_STEP: Duration = Duration::from_secs(2);
 
 impl Admin {
     pub fn new(gate: Arc<Gate>) -> Self {
@@ -111,6 +114,17 @@ impl Admin {
         self.gate.reclaim();
         let opening = hex(&*erasure.opening);
         Ok(v1::ApproveTenantErasureResponse { receipt: Some(to_proto::receipt(erasure.receipt, &system)), opening })
+    }
+
+    async fn verify(&self, request: Request<v1::VerifyRecordsRequest>) -> Result<v1::VerifyRecordsResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::VerifyRecords, |_| Ok(None)).await?;
+        let mark = match message.page_token.as_str() {
+            "" => VerifyMark::begin(),
+            token => VerifyMark::decode(&page_token::read::<VERIFY_MARK>(token)?).ok_or_else(foreign_page)?,
+        };
+        let (verified, next) = self.gate.vault.verify_some(permit, mark, VERIFY_STEP).await?;
+        let next = next.map(|mark| page_token::write(&mark.encode()));
+        Ok(to_proto::verified(verified, next.unwrap_or_default()))
     }
 
     async fn tenants(&self, request: Request<v1::ListTenantsRequest>) -> Result<v1::ListTenantsResponse, ApiError> {
@@ -289,5 +303,12 @@ impl AdminService for Admin {
         request: Request<v1::ListTokensRequest>,
     ) -> Result<Response<v1::ListTokensResponse>, Status> {
         Ok(Response::new(self.tokens(request).await?))
+    }
+
+    async fn verify_records(
+        &self,
+        request: Request<v1::VerifyRecordsRequest>,
+    ) -> Result<Response<v1::VerifyRecordsResponse>, Status> {
+        Ok(Response::new(self.verify(request).await?))
     }
 }

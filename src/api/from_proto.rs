@@ -167,15 +167,25 @@ pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Inva
         (_, "", _) => return Err(Invalid::new("agent", Problem::Conflicts { other: "customer_id" })),
         (_, _, _) => return Err(Invalid::new("case_id", Problem::Conflicts { other: "customer_id" })),
     };
-    let started_from = optional_timestamp("started_from", message.started_from)?;
-    let started_before = optional_timestamp("started_before", message.started_before)?;
-    if let (Some(from), Some(before)) = (started_from, started_before)
-        && from >= before
-    {
-        return Err(Invalid::new("started_before", Problem::OutOfRange { allowed: "it must be after started_from" }));
-    }
+    let before = ("started_before", message.started_before);
+    let (started_from, started_before) = time_span("started_from", message.started_from, before)?;
     let page = page(message.page_size, message.page_token)?;
     Ok(ListRequest { purpose, filter: RecordFilter { by, started_from, started_before }, page })
+}
+
+/// From when on, and before when.
+pub fn time_span(
+    from_field: &str,
+    from: Option<WireTimestamp>,
+    (before_field, before): (&str, Option<WireTimestamp>),
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Invalid> {
+    let (from, before) = (optional_timestamp(from_field, from)?, optional_timestamp(before_field, before)?);
+    match (from, before) {
+        (Some(from), Some(before)) if from >= before => {
+            Err(Invalid::new(before_field, Problem::OutOfRange { allowed: "it must be after the time from which on" }))
+        }
+        span => Ok(span),
+    }
 }
 
 /// Which customer is erased.

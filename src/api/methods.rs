@@ -82,6 +82,7 @@ pub const METHODS: &[Method] = &[
     unary(ADMIN, "CreateToken"),
     unary(ADMIN, "RevokeToken"),
     unary(ADMIN, "ListTokens"),
+    unary(ADMIN, "VerifyRecords"),
     unary(HEALTH, "Check"),
     stream(HEALTH, "Watch"),
     stream(REFLECTION, "ServerReflectionInfo"),

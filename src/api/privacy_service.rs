@@ -110,10 +110,12 @@ impl Privacy {
 
     async fn receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Result<v1::ListReceiptsResponse, ApiError> {
         let (permit, message) = self.door(request, Action::ListReceipts).await?;
+        let asked = from_proto::time_span("asked_from", message.asked_from, ("asked_before", message.asked_before))?;
         let page = from_proto::page(message.page_size, message.page_token)?;
         let behind = page.token.as_deref().map(page_token::read::<ROW_KEY>).transpose()?;
         let tenant = permit.principal().tenant_name.clone();
-        let (receipts, next) = self.gate.vault.list_receipts(permit, behind.map(|key| key.to_vec()), page.size).await?;
+        let (receipts, next) =
+            self.gate.vault.list_receipts(permit, asked, behind.map(|key| key.to_vec()), page.size).await?;
         Ok(v1::ListReceiptsResponse {
             receipts: receipts.into_iter().map(|receipt| to_proto::receipt(receipt, &tenant)).collect(),
             next_page_token: next.map(|next| page_token::write(&next)).unwrap_or_default(),

@@ -7,11 +7,11 @@ use prost_types::Timestamp as WireTimestamp;
 use super::v1;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{Ground, MediumClass, Subject};
-use crate::domain::ids::TenantName;
+use crate::domain::ids::{RecordId, TenantName};
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
 use crate::domain::record::{ByteSpan, Record, Turn};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
-use crate::vault::Receipt;
+use crate::vault::{Receipt, Verified};
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {
@@ -123,6 +123,15 @@ pub fn receipt(receipt: Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
         kept_under: erased.kept_under.into_iter().map(|under| ground(under).into()).collect(),
         proof,
     }
+}
+
+/// What came of a step of a verification.
+pub fn verified(verified: Verified, next_page_token: String) -> v1::VerifyRecordsResponse {
+    let Verified { opened, erased, damaged, missing, named } = verified;
+    let problem =
+        |(id, problem): (RecordId, &str)| v1::RecordProblem { record_id: id.to_string(), problem: problem.to_owned() };
+    let problems = named.into_iter().map(problem).collect();
+    v1::VerifyRecordsResponse { opened, erased, damaged, missing, problems, next_page_token }
 }
 
 fn ground(ground: Ground) -> v1::Ground {

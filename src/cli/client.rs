@@ -197,4 +197,6 @@ calls! { whole:
     create_token(admin, CreateTokenRequest) -> CreateTokenResponse;
     /// Reads a page of tokens.
     list_tokens(admin, ListTokensRequest) -> ListTokensResponse;
+    /// Opens some records.
+    verify_records(admin, VerifyRecordsRequest) -> VerifyRecordsResponse;
 }

@@ -1,5 +1,5 @@
-//! `oubliette mirror`: where the data is mirrored to, and how far the mirrors are. Changes are made in the configuration, and hold from the
-//! next start of the service on.
+//! `oubliette mirror`: where the data is mirrored to, and how far the mirrors are. Changes are made in the configuration, which a service that
+//! runs takes over on SIGHUP.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use super::serve::{self, PlaceArgs};
 use crate::config::Config;
 use crate::vault::{MirrorPlace, Sort, VaultError, create_mirror, mirror_content};
 
-const ADD_EXAMPLES: &str = "Restart the service afterwards: it makes the first copy while it serves.
+const ADD_EXAMPLES: &str = "Tell the service afterwards (SIGHUP): it makes the first copy while it serves.
 
 Examples:
   oubliette mirror add /mnt/b/oubliette --config /var/lib/oubliette/oubliette.toml
@@ -22,7 +22,7 @@ const STATUS_EXAMPLES: &str = "Example:
   oubliette mirror status --config /var/lib/oubliette/oubliette.toml";
 
 const REMOVE_EXAMPLES: &str =
-    "Restart the service afterwards. What stands in the directory stays: after the next erasure it opens nothing.
+    "Tell the service afterwards (SIGHUP). What stands in the directory stays: after the next erasure it opens nothing.
 
 Example:
   oubliette mirror remove /mnt/b/oubliette --config /var/lib/oubliette/oubliette.toml";

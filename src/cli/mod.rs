@@ -70,9 +70,6 @@ enum Command {
     /// Restore lost data from a mirror, or from a backup and the newest mirror
     #[command(after_help = restore::RESTORE_EXAMPLES)]
     Restore(restore::RestoreArgs),
-    /// Open every record, and name those that do not open
-    #[command(after_help = restore::VERIFY_EXAMPLES)]
-    Verify(serve::PlaceArgs),
     /// Give disk space back
     #[command(after_help = restore::COMPACT_EXAMPLES)]
     Compact(serve::PlaceArgs),
@@ -107,6 +104,9 @@ enum ClientCommand {
     Principal(Group<admin::PrincipalCommand>),
     /// Create and revoke bearer tokens
     Token(Group<admin::TokenCommand>),
+    /// Open every record, and name those that do not open
+    #[command(after_help = restore::VERIFY_EXAMPLES)]
+    Verify(Shared),
 }
 
 /// Commands of one kind, with what all client commands share.
@@ -139,7 +139,7 @@ impl Cli {
             Command::Mirror(command) => command.wants_json(),
             Command::Backup(args) => args.place.json,
             Command::Restore(args) => args.place.json,
-            Command::Verify(place) | Command::Compact(place) => place.json,
+            Command::Compact(place) => place.json,
             Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
@@ -156,6 +156,7 @@ impl ClientCommand {
             Self::Tenant(group) => &group.shared,
             Self::Principal(group) => &group.shared,
             Self::Token(group) => &group.shared,
+            Self::Verify(shared) => shared,
         }
     }
 }
@@ -172,7 +173,6 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mirror(command) => mirror::run(command).await,
         Command::Backup(args) => restore::backup(args).await,
         Command::Restore(args) => restore::restore(args).await,
-        Command::Verify(place) => restore::verify(place).await,
         Command::Compact(place) => restore::compact(place).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
@@ -212,6 +212,7 @@ async fn dispatch(client: &Client, command: ClientCommand, output: &mut Output) 
         ClientCommand::Tenant(group) => admin::run_tenant(client, group.command, output).await,
         ClientCommand::Principal(group) => admin::run_principal(client, group.command, output).await,
         ClientCommand::Token(group) => admin::run_token(client, group.command, output).await,
+        ClientCommand::Verify(_) => restore::verify(client, output).await,
     }
 }
 

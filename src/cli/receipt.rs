@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use prost_types::Timestamp;
 use serde::Serialize;
 
 use super::client::Client;
@@ -22,8 +23,9 @@ use crate::domain::ids::{RecordId, Revision};
 const GET_EXAMPLES: &str = "Example:
   oubliette receipt get 01980f4e7a7b7c3e8a2f1b0d9c8e7f6a --output anna.tlog-proof";
 
-const LIST_EXAMPLES: &str = "Example:
-  oubliette receipt list --all";
+const LIST_EXAMPLES: &str = "Examples:
+  oubliette receipt list --all
+  oubliette receipt list --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z --json";
 
 const KEYS_EXAMPLES: &str =
     "Keep them where whoever checks receipts finds them: a receipt proves nothing without a key from elsewhere.
@@ -55,6 +57,12 @@ pub enum ReceiptCommand {
     /// List the receipts, the eldest first
     #[command(after_help = LIST_EXAMPLES)]
     List {
+        /// Only those that were asked for at this time or later
+        #[arg(long, value_name = "TIME", value_parser = time::parse)]
+        from: Option<Timestamp>,
+        /// Only those that were asked for before this time
+        #[arg(long, value_name = "TIME", value_parser = time::parse)]
+        before: Option<Timestamp>,
         /// Which page.
         #[command(flatten)]
         page: PageArgs,
@@ -202,10 +210,11 @@ pub async fn run(client: &Client, command: ReceiptCommand, output: &mut Output) 
             }
             output.result(&receipt, ReceiptView::text)
         }
-        ReceiptCommand::List { page } => {
+        ReceiptCommand::List { from, before, page } => {
             let shape = Shape { name: "receipts", header: ReceiptView::HEADER, row: ReceiptView::row };
             pages::list(&page, output, shape, async |page_size, page_token| {
-                let answer = client.list_receipts(v1::ListReceiptsRequest { page_size, page_token }).await?;
+                let request = v1::ListReceiptsRequest { page_size, page_token, asked_from: from, asked_before: before };
+                let answer = client.list_receipts(request).await?;
                 Ok((answer.receipts.into_iter().map(ReceiptView::from).collect(), answer.next_page_token))
             })
             .await

@@ -1,12 +1,15 @@
-//! `oubliette backup`, `restore`, `verify`, `compact`: copies of the data, and the data itself.
+//! `oubliette backup`, `restore`, `verify`, `compact`: copies of the data, and the data itself. `verify` asks the service; the others work on the
+//! files.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::client::Client;
 use super::errors::CliError;
 use super::output::{self, Output};
 use super::serve::{self, PlaceArgs, RefusedToServe};
+use crate::api::v1;
 use crate::config::Config;
 use crate::vault::{self, BackedUp, BackupStep, RestoreFrom, RestoreStep, Sort, Vault, VaultError, Verified};
 
@@ -24,16 +27,20 @@ Examples:
   oubliette restore --from /mnt/tape/oubliette --mirror /mnt/c/oubliette-keys --config /var/lib/oubliette/oubliette.toml";
 
 pub(super) const VERIFY_EXAMPLES: &str =
-    "Opens every record with the keys of today, and names those that do not open. Stop the service before.
+    "Has the service open every record of all tenants with the keys of today, and names those that do not open. Nothing of them is shown. Only
+for admins of `system`.
 
 Example:
-  oubliette verify --config /var/lib/oubliette/oubliette.toml";
+  oubliette verify --json";
 
 pub(super) const COMPACT_EXAMPLES: &str =
     "Gives disk space back: the database is written anew. Stop the service before; there must be room for a second one.
 
 Example:
   oubliette compact --config /var/lib/oubliette/oubliette.toml";
+
+/// The most records that are named.
+const MAX_NAMED: usize = 1_000;
 
 /// Where to.
 #[derive(clap::Args)]
@@ -69,7 +76,7 @@ pub struct RestoreArgs {
     pub place: PlaceArgs,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct VerifiedView {
     opened: u64,
     erased: u64,
@@ -83,7 +90,7 @@ struct VerifiedView {
 #[derive(Serialize)]
 struct NamedView {
     record_id: String,
-    problem: &'static str,
+    problem: String,
 }
 
 #[derive(Serialize)]
@@ -95,7 +102,10 @@ struct RestoredView {
 
 impl VerifiedView {
     fn new(verified: &Verified, restored: Option<RestoredView>) -> Self {
-        let named = verified.named.iter().map(|(id, problem)| NamedView { record_id: id.to_string(), problem });
+        let named = verified
+            .named
+            .iter()
+            .map(|(id, problem)| NamedView { record_id: id.to_string(), problem: (*problem).to_owned() });
         Self {
             opened: verified.opened,
             erased: verified.erased,
@@ -104,6 +114,19 @@ impl VerifiedView {
             named: named.collect(),
             restored,
         }
+    }
+
+    /// Adds what came of a step; returns where the next one begins.
+    fn take(&mut self, step: v1::VerifyRecordsResponse) -> String {
+        let v1::VerifyRecordsResponse { opened, erased, damaged, missing, problems, next_page_token } = step;
+        self.opened += opened;
+        self.erased += erased;
+        self.damaged += damaged;
+        self.missing += missing;
+        let named = |one: v1::RecordProblem| NamedView { record_id: one.record_id, problem: one.problem };
+        let room = MAX_NAMED.saturating_sub(self.named.len());
+        self.named.extend(problems.into_iter().take(room).map(named));
+        next_page_token
     }
 
     fn text(&self) -> String {
@@ -117,7 +140,7 @@ impl VerifiedView {
             "{} records open, {} are erased and not yet removed, {} are damaged, {} have a key and no content\n",
             self.opened, self.erased, self.damaged, self.missing
         ));
-        text.extend(self.named.iter().map(|one| output::row(&[(&one.record_id, 36), (one.problem, 0)])));
+        text.extend(self.named.iter().map(|one| output::row(&[(&one.record_id, 36), (&one.problem, 0)])));
         text
     }
 }
@@ -174,17 +197,22 @@ pub async fn restore(args: RestoreArgs) -> Result<(), CliError> {
     Output::stdout(args.place.json).result(&VerifiedView::new(&restored.verified, Some(about)), VerifiedView::text)
 }
 
-/// Runs `verify`; an error if something is damaged or missing.
-pub async fn verify(place: PlaceArgs) -> Result<(), CliError> {
-    serve::keep_private();
-    let vault = serve::open_vault(&Config::load(&place.config)?).await?;
-    let bar = output::progress_line(!place.json);
-    let verified = vault.verify(|count| bar.set_message(format!("records opened: {count}"))).await;
+/// Runs `verify`, step by step; an error if something is damaged or missing.
+pub async fn verify(client: &Client, output: &mut Output) -> Result<(), CliError> {
+    let bar = output::progress_line(!output.is_json());
+    let (mut all, mut page_token) = (VerifiedView::default(), String::new());
+    loop {
+        let step = client.verify_records(v1::VerifyRecordsRequest { page_token }).await?;
+        page_token = all.take(step);
+        bar.set_message(format!("records opened: {}", all.opened));
+        if page_token.is_empty() {
+            break;
+        }
+    }
     bar.finish_and_clear();
-    vault.close().await;
-    let verified = verified?;
-    Output::stdout(place.json).result(&VerifiedView::new(&verified, None), VerifiedView::text)?;
-    if verified.is_whole() { Ok(()) } else { Err(CliError::NotWhole { count: verified.damaged + verified.missing }) }
+    output.result(&all, VerifiedView::text)?;
+    let count = all.damaged + all.missing;
+    if count == 0 { Ok(()) } else { Err(CliError::NotWhole { count }) }
 }
 
 /// Runs `compact`.

@@ -21,8 +21,8 @@ use crate::domain::clock::Timestamp;
 use crate::telemetry::{self, metrics, metrics::Metrics};
 use crate::vault::{MirrorPlace, Pkcs11Place, RootKeyPlace, Sort, StartError, Vault, VaultLimits, VaultPaths};
 
-const EXAMPLES: &str =
-    "Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
+const EXAMPLES: &str = "Takes changed mirrors over from the configuration on SIGHUP.
+Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
 
 Examples:
   oubliette serve --config /var/lib/oubliette/oubliette.toml
@@ -126,13 +126,33 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
     telemetry::init(&config.log)?;
     keep_memory_off_the_disk()?;
     let told_to_stop = told_to_stop()?;
-    let served = start(config, told_to_stop).await?;
+    let hangups = Hangups::of(args.config)?;
+    let served = start(config, Some(hangups), told_to_stop).await?;
     // Nobody cancels the task, so without an outcome it has panicked, and so does this.
     served.done.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
 }
 
+/// The signal that says that the configuration has changed.
+pub struct Hangups {
+    file: PathBuf,
+    signal: Signal,
+}
+
+impl Hangups {
+    /// Listens from now on: a signal that comes while the vault opens neither ends the process nor is lost.
+    fn of(file: PathBuf) -> Result<Self, RefusedToServe> {
+        let listen = signal(SignalKind::hangup());
+        let signal = listen.map_err(|source| RefusedToServe::System { doing: "listen for signals", source })?;
+        Ok(Self { file, signal })
+    }
+}
+
 /// Opens the vault and serves it until `shutdown`; then drains, and closes the vault. Sets up no log.
-pub async fn start(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<Served, CliError> {
+pub async fn start(
+    config: Config,
+    hangups: Option<Hangups>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Served, CliError> {
     let settings = ServerSettings::from_config(&config)?;
     let access = Access::new(policies(config.policy.file.as_deref())?);
     let vault = open_vault(&config).await?;
@@ -141,7 +161,7 @@ pub async fn start(config: Config, shutdown: impl Future<Output = ()> + Send + '
             let address = doors.service.address();
             let metrics = doors.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
             tracing::info!(%address, metrics = metrics.map(tracing::field::display), "listening");
-            let done = tokio::spawn(serve(config.limits, settings, access, vault, doors, shutdown));
+            let done = tokio::spawn(serve(config.limits, settings, access, vault, (doors, hangups), shutdown));
             Ok(Served { address, done })
         }
         Err(error) => {
@@ -176,7 +196,7 @@ async fn serve(
     settings: ServerSettings,
     access: Access,
     vault: Arc<Vault>,
-    doors: Doors,
+    (doors, hangups): (Doors, Option<Hangups>),
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), CliError> {
     let metrics = Arc::new(Metrics::default());
@@ -188,6 +208,7 @@ async fn serve(
         tokio::spawn(keep_pin(vault.clone(), ended.clone())),
         tokio::spawn(watch_mirrors(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
+        tokio::spawn(follow_config(vault.clone(), hangups, ended.clone())),
     ];
     let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
     let shutdown = async {
@@ -249,6 +270,25 @@ async fn keep_pin(vault: Arc<Vault>, ended: CancellationToken) {
                 error = chain(&error),
                 "the end of the log was not remembered beside the root key; tried again in 5 s"
             );
+        }
+    }
+}
+
+/// Takes the mirrors over from the configuration whenever it is told that they have changed. Where they cannot be, those of before stay.
+async fn follow_config(vault: Arc<Vault>, hangups: Option<Hangups>, ended: CancellationToken) {
+    let Some(Hangups { file, mut signal }) = hangups else { return };
+    loop {
+        tokio::select! {
+            heard = signal.recv() => if heard.is_none() { return },
+            () = ended.cancelled() => return,
+        }
+        let taken = match Config::load(&file) {
+            Ok(config) => vault.change_mirrors(vault_paths(&config)).await.map_err(|error| chain(&error)),
+            Err(error) => Err(chain(&error)),
+        };
+        match taken {
+            Ok(()) => tracing::info!(mirrors = vault.mirrors().len(), "the mirrors of the configuration are followed"),
+            Err(error) => tracing::error!(error, "the configuration is not taken over; the mirrors stay as they were"),
         }
     }
 }

@@ -83,6 +83,8 @@ actions! {
     ApproveTenantErasure = 27,
     /// Stores a new revision of a chat.
     ReviseTranscript = 28,
+    /// Opens every record, and tells which do not open.
+    VerifyRecords = 29,
 }
 
 impl Action {
@@ -132,6 +134,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(29), None);
+        assert_eq!(Action::from_code(30), None);
     }
 }

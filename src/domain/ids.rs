@@ -140,6 +140,13 @@ impl ReceiptId {
     pub fn new(now: super::clock::Timestamp, random: [u8; 10]) -> Self {
         Self(*RecordId::new(now, random).as_bytes())
     }
+
+    /// No receipt that was asked for at `instant` or later has a lesser id, and none of before a greater one.
+    pub fn since(instant: super::clock::Timestamp) -> Self {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&instant.as_ms().to_be_bytes()[2..]);
+        Self(id)
+    }
 }
 
 /// A record: a UUID of version 7 (RFC 9562), so that records stand in the order in which they were stored.

@@ -67,9 +67,11 @@
 //! forgotten after `limits.request_id_retention_hours`. (A tombstone that named its receipt would give the person a time, and times sort the
 //! orphaned handles. So who wants the receipt of an erasure again asks for it by the receipt's id.)
 //!
-//! What decides is tied to the log: with every change of a tombstone, a role, a token, a tenant or the root of the keys goes an entry that
-//! commits to all of these rows as they are then. A start compares. The commitment is salted and only the newest salt is kept, so the
-//! entries of the past do not tell which tombstone came when. An epoch changes the root, so the newest commitment is a day old at most.
+//! What decides is tied to the log: with every change of a tombstone, of what is pending or owed, a role, a token, a tenant or the root of the
+//! keys goes an entry that commits to all of these rows as they are then, under a key of the key tree and for its place in the log. A start
+//! compares, and hashes anew what of the log comes behind it, up to the root that the pin remembers. The commitment is salted and only the
+//! newest salt is kept, so the entries of the past do not tell which tombstone came when. An epoch changes the root, so the newest commitment
+//! is a day old at most.
 //!
 //! Reardon, Ritzdorf, Basin, Capkun: *Secure Data Deletion from Persistent Media*, CCS 2013.
 //!

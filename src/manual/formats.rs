@@ -52,19 +52,20 @@
 //!
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
-//! **deciding**: position of the ledger's newest entry of kind 12 (8), salt (32), and an LtHash (1,024 numbers of 16 bits) of all rows of the
-//! kinds root, tombstone, tenant erasure, log key, token, principal and tenant. An element is the key's length (4), the key and the value; its
-//! numbers are `SHA-256(SHA-256(element) || counter (4))` for the counters 0 to 63. The entry of kind 12 holds the commitment (32):
-//! `SHA-256(0x00 || "oubliette deciding rows v1" || line feed || salt || LtHash)`.
+//! **deciding**: version (2), position of the ledger's newest entry of kind 12 (8), salt (32), and the sum (32), modulo 2^256, over all rows of
+//! the kinds root, tombstone, erasing, duty, tenant erasure, log key, token, principal and tenant, of `HMAC-SHA256(key, framed("deciding row"),
+//! framed(row's key), framed(row's value))`. The entry of kind 12 holds the commitment (32): `HMAC-SHA256(key, framed("deciding rows"),
+//! framed(position), framed(salt), framed(sum))`. The key is HKDF-SHA256 of the system's settings key; info: `framed("oubliette deciding rows")`.
 //!
-//! **position**: how many groups the committer wrote (8), and the random name of the run of the service that wrote the last one (16).
+//! **position**: version, how many groups the committer wrote (8), and the random name of the run of the service that wrote the last one (16).
 //!
 //! ## Mirrors and backups
 //!
 //! A directory: `rows/` with the row files, `objects/` as in the data directory. A row file is named by its generation (8 hexadecimal
 //! digits), `w` (everything) or `k` (keys only), and its number (8 digits), joined by `-`; about 64 MiB later the next one begins. The file
-//! `<generation>-<sort>-complete` says that the generation's base is whole; in it stands the leaf hash of the ledger's first entry, which
-//! tells one vault's mirrors from another's.
+//! `<generation>-<sort>-complete` says that the generation's base is whole; in it stand a version (2), the leaf hash of the ledger's first
+//! entry, which tells one vault's mirrors from another's, and 16 random bytes, which tell this generation from all others. One whose mark is
+//! cut does not count.
 //!
 //! A row file is a sequence of frames: length (4), `SHA-256(0x00 || body)`, body. Body: 1 and a list of rows of the base (framed key, framed
 //! value); or 2, position, list of writes (framed key, option of the framed value: none removes the row); or 3 and a position: the base is

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::start::OBJECTS;
-use super::{MirrorPlace, MirrorStatus, Sort, Vault, VaultError};
+use super::start::{OBJECTS, StartError, on_a_thread, refuse_keys_inside};
+use super::{MirrorStatus, Sort, Vault, VaultPaths};
 
 impl Vault {
     /// How the mirrors are.
@@ -22,11 +22,15 @@ impl Vault {
         self.core.committer.mirrors().status().into_iter().map(with_objects).collect()
     }
 
-    /// Goes on with these mirrors instead. A new one gets its first copy while everything goes on. Refused, before anything is changed, if
-    /// one is of another vault, or newer than this one.
-    pub async fn change_mirrors(&self, places: Vec<MirrorPlace>) -> Result<(), VaultError> {
-        let change = move |core: &Arc<Core>| Ok(core.committer.mirrors().change(places, &core.db)?);
-        self.core.blocking(change).await?;
+    /// Goes on with the mirrors of `paths` instead. A new one gets its first copy while everything goes on. Refused, before anything is changed,
+    /// if one is of another vault, newer than this one, or around a key.
+    pub async fn change_mirrors(&self, paths: VaultPaths) -> Result<(), StartError> {
+        let core = Arc::clone(&self.core);
+        on_a_thread(move || {
+            refuse_keys_inside(&paths)?;
+            Ok(core.committer.mirrors().change(paths.mirrors, &core.db)?)
+        })
+        .await?;
         self.core.copy_objects();
         Ok(())
     }

@@ -68,7 +68,7 @@ pub use records::RequestKey;
 pub use restore::{BackedUp, BackupStep, RestoreFrom, RestoreStep, Restored, backup};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
-pub use verify::Verified;
+pub use verify::{VERIFY_MARK, Verified, VerifyMark};
 
 use self::core::Core;
 use self::writer::TreeWriter;

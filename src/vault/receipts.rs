@@ -34,18 +34,22 @@ impl Vault {
         self.core.blocking(move |core| Receipts::of(core).get(tenant, id)?.ok_or(VaultError::NotFound)).await
     }
 
-    /// Up to `limit` receipts of a tenant behind a place, in the order in which the erasures were asked for, and the place where the next
-    /// page begins.
+    /// Up to `limit` receipts of a tenant behind a place, in the order in which the erasures were asked for (from `asked.0` on, before
+    /// `asked.1`), and the place where the next page begins.
     pub async fn list_receipts(
         &self,
         permit: Permit<TenantScope>,
+        asked: (Option<Timestamp>, Option<Timestamp>),
         behind: Option<Vec<u8>>,
         limit: usize,
     ) -> Result<(Vec<Receipt>, Option<Vec<u8>>), VaultError> {
         self.note(&permit).await?;
         let tenant = permit.resource().tenant;
         let list = move |core: &Arc<Core>| {
-            let page = core.page(rows::receipts(tenant), behind, limit)?;
+            let (all, end) = rows::receipts(tenant);
+            let place = |instant| rows::receipt(tenant, ReceiptId::since(instant));
+            let span = (asked.0.map_or(all, place), asked.1.map_or(end, place));
+            let page = core.page(span, behind, limit)?;
             let next = next_of(&page, limit);
             let receipts = Receipts::of(core);
             let found = page.iter().map(|(key, row)| receipts.read(tenant, key, row)).collect::<Result<_, _>>()?;

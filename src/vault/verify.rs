@@ -1,11 +1,13 @@
 //! Opening everything: every record with the keys of today, down to the last chunk, and what does not open is named.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::format::{Head, Use, use_key};
 use super::record_rows::Sealed;
 use super::{Vault, VaultError, download};
+use crate::access::permit::{Permit, TenantScope};
 use crate::crypto::content;
 use crate::domain::ids::{RecordId, Revision, TenantId};
 use crate::domain::record::RecordFacts;
@@ -37,6 +39,10 @@ impl Verified {
         self.damaged == 0 && self.missing == 0
     }
 
+    fn looked_at(&self) -> u64 {
+        self.opened + self.erased + self.damaged + self.missing
+    }
+
     fn name(&mut self, record: RecordId, why: &'static str) {
         if self.named.len() < MAX_NAMED {
             self.named.push((record, why));
@@ -44,52 +50,144 @@ impl Verified {
     }
 }
 
+/// Where one step of a verification begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyMark {
+    /// Whether all records were opened, and those that have a key and nothing else are looked for.
+    is_of_secrets: bool,
+    /// The key of the row.
+    from: Vec<u8>,
+}
+
+/// Bytes of a mark: which step, the key's length, the key.
+pub const VERIFY_MARK: usize = 2 + MARK_KEY;
+/// No key of a record or secret is longer.
+const MARK_KEY: usize = 64;
+
+impl VerifyMark {
+    /// The beginning.
+    pub fn begin() -> Self {
+        Self { is_of_secrets: false, from: rows::all(rows::Kind::Record).0 }
+    }
+
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; VERIFY_MARK] {
+        let mut bytes = [0; VERIFY_MARK];
+        bytes[0] = u8::from(self.is_of_secrets);
+        bytes[1] = u8::try_from(self.from.len()).expect("the keys of records and secrets are short");
+        bytes[2..2 + self.from.len()].copy_from_slice(&self.from);
+        bytes
+    }
+
+    /// Reads them; `None` for what no mark gives.
+    pub fn decode(bytes: &[u8; VERIFY_MARK]) -> Option<Self> {
+        let mark = Self { is_of_secrets: bytes[0] == 1, from: bytes[2..].get(..usize::from(bytes[1]))?.to_vec() };
+        let (from, to) = rows::all(mark.kind());
+        (mark.encode() == *bytes && (from..=to).contains(&mark.from)).then_some(mark)
+    }
+
+    fn kind(&self) -> rows::Kind {
+        if self.is_of_secrets { rows::Kind::Secret } else { rows::Kind::Record }
+    }
+}
+
 impl Vault {
-    /// Opens every record; `progress` gets how many were looked at. Writes nothing, and gives out no content.
-    pub async fn verify(&self, progress: impl FnMut(u64)) -> Result<Verified, VaultError> {
-        self.core.verify(progress).await
+    /// Opens records for about `budget`, from `mark` on; returns what came of them, and where the next step begins, `None` at the end. Writes
+    /// nothing but its entry in the ledger, and gives out no content.
+    pub async fn verify_some(
+        &self,
+        permit: Permit<TenantScope>,
+        mark: VerifyMark,
+        budget: Duration,
+    ) -> Result<(Verified, Option<VerifyMark>), VaultError> {
+        if mark == VerifyMark::begin() {
+            self.note(&permit).await?;
+        }
+        let mut verified = Verified::default();
+        let next = self.core.verify_until(Instant::now() + budget, mark, &mut verified, &mut |_| {}).await?;
+        Ok((verified, next))
     }
 }
 
 impl Core {
-    /// The same, for a vault that is only looked at.
+    /// Opens every record; `progress` gets how many were looked at.
     pub async fn verify(self: &Arc<Self>, mut progress: impl FnMut(u64)) -> Result<Verified, VaultError> {
-        let mut verified = Verified::default();
-        let (mut from, to) = rows::all(rows::Kind::Record);
-        let mut looked_at = 0;
+        let (mut verified, mut mark) = (Verified::default(), Some(VerifyMark::begin()));
+        while let Some(from) = mark {
+            let end = Instant::now() + Duration::from_secs(60);
+            mark = self.verify_until(end, from, &mut verified, &mut progress).await?;
+        }
+        Ok(verified)
+    }
+
+    async fn verify_until(
+        self: &Arc<Self>,
+        end: Instant,
+        mut mark: VerifyMark,
+        verified: &mut Verified,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<Option<VerifyMark>, VaultError> {
         loop {
-            let span = (from.clone(), to.clone());
+            let (span, kind) = ((mark.from.clone(), rows::all(mark.kind()).1), mark.kind());
             let page = self.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
-            let Some((last, _)) = page.last() else { break };
-            from = rows::behind(last.clone());
-            for (key, row) in &page {
-                let (record, revision, piece) = rows::parse_record_piece(key).ok_or(VaultError::damaged("a key"))?;
-                if piece > 0 {
-                    continue;
+            if page.is_empty() && kind == rows::Kind::Secret {
+                return Ok(None);
+            }
+            if page.is_empty() {
+                mark = VerifyMark { is_of_secrets: true, from: rows::all(rows::Kind::Secret).0 };
+            }
+            for (key, row) in page {
+                match kind {
+                    rows::Kind::Record => self.verify_record(&key, &row, verified).await?,
+                    _ => self.verify_secret(&key, verified).await?,
                 }
-                let tenant = TenantId(key[1..17].try_into().map_err(|_| VaultError::damaged("a key"))?);
-                let outcome = match Head::decode(row) {
-                    Ok((head, _)) => self.open_whole(facts(tenant, record, revision, &head)).await,
-                    Err(error) => Err(error.into()),
-                };
-                match outcome {
-                    Ok(()) => verified.opened += 1,
-                    Err(VaultError::NotFound) => verified.erased += 1,
-                    Err(VaultError::Store(StoreError::ObjectMissing { .. })) => {
-                        verified.missing += 1;
-                        verified.name(record, "a part of its content is not there");
-                    }
-                    Err(_) => {
-                        verified.damaged += 1;
-                        verified.name(record, "it does not open");
-                    }
+                progress(verified.looked_at());
+                mark.from = rows::behind(key);
+                if Instant::now() >= end || verified.named.len() >= MAX_NAMED {
+                    return Ok(Some(mark));
                 }
-                looked_at += 1;
-                progress(looked_at);
             }
         }
-        self.find_missing(&mut verified).await?;
-        Ok(verified)
+    }
+
+    async fn verify_record(
+        self: &Arc<Self>,
+        key: &[u8],
+        row: &[u8],
+        verified: &mut Verified,
+    ) -> Result<(), VaultError> {
+        let (record, revision, piece) = rows::parse_record_piece(key).ok_or(VaultError::damaged("a key"))?;
+        if piece > 0 {
+            return Ok(());
+        }
+        let tenant = TenantId(key[1..17].try_into().map_err(|_| VaultError::damaged("a key"))?);
+        let outcome = match Head::decode(row) {
+            Ok((head, _)) => self.open_whole(facts(tenant, record, revision, &head)).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Ok(()) => verified.opened += 1,
+            Err(VaultError::NotFound) => verified.erased += 1,
+            Err(VaultError::Store(StoreError::ObjectMissing { .. })) => {
+                verified.missing += 1;
+                verified.name(record, "a part of its content is not there");
+            }
+            Err(_) => {
+                verified.damaged += 1;
+                verified.name(record, "it does not open");
+            }
+        }
+        Ok(())
+    }
+
+    /// Names a record that has a key, and of which nothing else is there.
+    async fn verify_secret(self: &Arc<Self>, key: &[u8], verified: &mut Verified) -> Result<(), VaultError> {
+        let key = key.to_vec();
+        if let Some(record) = self.blocking(move |core| core.is_without_content(&key)).await? {
+            verified.missing += 1;
+            verified.name(record, "it has a key and no content");
+        }
+        Ok(())
     }
 
     async fn open_whole(self: &Arc<Self>, facts: RecordFacts) -> Result<(), VaultError> {
@@ -101,34 +199,6 @@ impl Core {
             }
             Sealed::Parts { manifest, .. } => {
                 download::open_all(self, &opened.place, &opened.secret, &manifest, &mut drop).await
-            }
-        }
-    }
-
-    /// Records that have a key, and of which nothing else is there.
-    async fn find_missing(self: &Arc<Self>, verified: &mut Verified) -> Result<(), VaultError> {
-        let (mut from, to) = rows::all(rows::Kind::Secret);
-        loop {
-            let span = (from.clone(), to.clone());
-            let find = move |core: &Arc<Core>| {
-                let page = core.db.range(&span.0, &span.1, AT_ONCE)?;
-                let next = page.last().map(|(key, _)| rows::behind(key.clone()));
-                let mut missing = Vec::new();
-                for (key, _) in page {
-                    if let Some(record) = core.is_without_content(&key)? {
-                        missing.push(record);
-                    }
-                }
-                Ok((next, missing))
-            };
-            let (next, missing) = self.blocking(find).await?;
-            for record in missing {
-                verified.missing += 1;
-                verified.name(record, "it has a key and no content");
-            }
-            match next {
-                Some(next) => from = next,
-                None => return Ok(()),
             }
         }
     }

@@ -206,6 +206,11 @@ impl Server {
         self.ended().await
     }
 
+    /// Tells it by SIGHUP that its configuration has changed.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         let give_up = Instant::now() + PATIENCE;

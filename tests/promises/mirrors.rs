@@ -9,7 +9,8 @@ use serde_json::Value;
 use tonic::Code;
 
 use crate::fixture::{PURPOSES, Server, files_below, oubliette, token_for, words};
-use crate::wire::{Caller, assert_refused, chat, metadata};
+use crate::tell;
+use crate::wire::{Caller, assert_refused, chat, metadata, until};
 
 /// Runs a command of the operator, and returns what it says as JSON.
 fn told(server: &Server, arguments: &[&str]) -> Value {
@@ -28,7 +29,7 @@ fn refused(server: &Server, arguments: &[&str], expected: &[&str]) {
 
 /// Waits until a whole copy stands in a mirror.
 async fn first_copy(server: &Server) {
-    crate::wire::until("whole copies", async || {
+    until("whole copies", async || {
         let mirrors = told(server, &["mirror", "status"])["mirrors"].clone();
         mirrors.as_array().unwrap().iter().all(|mirror| mirror["problem"].is_null())
     })
@@ -87,7 +88,6 @@ async fn assert_all_is_as_before(
 async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_keys_and_the_erased_stay_erased() {
     let mut server = Server::start_with(&[("limits.part_bytes", "65536")]).await;
     let people = server.tenant_with_people("acme").await;
-    assert_eq!(server.stop().await.code(), Some(0));
     let (whole, keys, backup) = (server.dir().join("whole"), server.dir().join("keys"), server.dir().join("backup"));
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let before = fs::read_to_string(server.config()).unwrap();
@@ -99,7 +99,8 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
     assert_eq!(comments(&after), comments(&before), "a comment of the configuration is lost");
     refused(&server, &["mirror", "remove", "/nowhere"], &["not among the mirrors"]);
     refused(&server, &["mirror", "add", &path(&server.data_dir().join("x"))], &["must not lie in data.dir"]);
-    server.restart().await;
+    server.hang_up();
+    server.log_says("the mirrors of the configuration are followed").await;
     first_copy(&server).await;
 
     let ingest = Caller::of(&server, &people.ingest).await;
@@ -114,10 +115,10 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
     // While it serves; and again, where only what is new is copied.
     told(&server, &["backup", "--to", &path(&backup)]);
     let at_first = size(&backup);
-    max.take_rights(&server).await;
     let of_ada_later = ingest.store_chat(chat("chat-0004", "ada")).await.unwrap();
     told(&server, &["backup", "--to", &path(&backup)]);
     assert!(size(&backup) > at_first);
+    max.take_rights(&server).await;
     let receipt = officer.erase("erase-0002", "ada").await.unwrap();
 
     server.kill9();
@@ -172,6 +173,34 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_died_is_given_up_while_the_service_goes_on_and_a_bad_configuration_changes_nothing() {
+    let server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    let dir = server.dir().join("mirror");
+    told(&server, &["mirror", "add", dir.to_str().unwrap()]);
+    server.hang_up();
+    server.log_says("the mirrors of the configuration are followed").await;
+    first_copy(&server).await;
+    ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
+    officer.erase("erase-0001", "ada").await.unwrap();
+    fs::remove_dir_all(&dir).unwrap();
+    ingest.store_chat(chat("chat-0002", "bob")).await.unwrap();
+    assert_refused(officer.erase("erase-0002", "bob").await, Code::Unavailable, "NOT_MIRRORED");
+    let good = fs::read_to_string(server.config()).unwrap();
+    fs::write(server.config(), good.replace("directories = [", "directories = [[")).unwrap();
+    server.hang_up();
+    server.log_says("the configuration is not taken over").await;
+    let still = officer.erase("erase-0002", "bob").await;
+    assert!(still.is_err(), "a configuration that cannot be read counted");
+    fs::write(server.config(), good).unwrap();
+    told(&server, &["mirror", "remove", dir.to_str().unwrap()]);
+    server.hang_up();
+    until("the erasure is final", async || officer.erase("erase-0002", "bob").await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn verify_names_what_is_damaged_and_compact_gives_space_back() {
     let mut server = Server::start_with(&[("limits.part_bytes", "65536")]).await;
     let people = server.tenant_with_people("acme").await;
@@ -186,27 +215,36 @@ async fn verify_names_what_is_damaged_and_compact_gives_space_back() {
     let ids: Vec<&str> = people_to_erase.iter().map(String::as_str).collect();
     officer.erase_list("erase-0001", &ids).await.unwrap();
     let call = ingest.store_call(metadata("call-0001", "person-1"), &[7; 150_000]).await.unwrap();
-    assert_eq!(server.stop().await.code(), Some(0));
-    let whole = told(&server, &["verify"]);
+    // While it serves, by an admin of `system`, and by nobody else.
+    let verify = |token: &str| server.command(token, &["verify", "--json"]).output().unwrap();
+    for other in [&people.supervisor, &people.privacy_officer, &people.ingest] {
+        assert_eq!(verify(other).status.code(), Some(3), "{}", words(&verify(other)));
+    }
+    let said = |output: std::process::Output| serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    until("what was erased is removed", async || said(verify(&server.admin_token()))["erased"] == 0).await;
+    let whole = said(verify(&server.admin_token()));
     assert_eq!(
         (whole["opened"].as_u64(), whole["damaged"].as_u64(), whole["missing"].as_u64()),
         (Some(21), Some(0), Some(0)),
         "{whole}"
     );
+    assert_eq!(server.stop().await.code(), Some(0));
     let compacted = told(&server, &["compact"]);
     let (from, to) = (compacted["bytes_before"].as_u64().unwrap(), compacted["bytes_after"].as_u64().unwrap());
     assert!(to < from, "{compacted}");
-    assert_eq!(told(&server, &["verify"]), whole, "a record is lost");
+    tell(&format!("compact: {from} bytes before, {to} afterwards"));
+    server.restart().await;
+    let verify = |token: &str| server.command(token, &["verify", "--json"]).output().unwrap();
+    assert_eq!(said(verify(&server.admin_token())), whole, "a record is lost");
 
     let part = files_below(&server.data_dir().join("objects")).pop().unwrap();
     let mut bytes = fs::read(&part).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&part, bytes).unwrap();
-    let output = oubliette(&["verify", "--json"]).arg("--config").arg(server.config()).output().unwrap();
+    let output = verify(&server.admin_token());
     assert!(!output.status.success(), "{}", words(&output));
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = said(output);
     assert_eq!((said["damaged"].as_u64(), &said["named"][0]["record_id"]), (Some(1), &Value::from(call.record_id)));
-    server.restart().await;
     Caller::of(&server, &people.supervisor).await.chat(&living[0], PURPOSES[0]).await.unwrap();
 }

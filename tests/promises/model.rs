@@ -92,8 +92,9 @@ impl Clients {
     }
 }
 
-/// Each by its newest revision, behind those that it replaced.
-type Records = Vec<(String, Paper, Vec<Paper>)>;
+/// A record: its id, its newest revision, and those that it replaced.
+type Stored = (String, Paper, Vec<Paper>);
+type Records = Vec<Stored>;
 
 /// A tenant as it must be.
 struct Tenant {
@@ -251,7 +252,7 @@ impl Tenant {
         ids.nth(chance.below(CUSTOMERS)).unwrap()
     }
 
-    fn some_record<'a>(&'a self, chance: &mut Chance) -> Option<(&'a String, &'a (String, Paper, Vec<Paper>))> {
+    fn some_record<'a>(&'a self, chance: &mut Chance) -> Option<(&'a String, &'a Stored)> {
         let all: Vec<_> = self.live.iter().flat_map(|(id, records)| records.iter().map(move |r| (id, r))).collect();
         if all.is_empty() { None } else { Some(*chance.one_of(&all)) }
     }

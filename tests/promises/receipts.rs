@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use oubliette::api::v1;
 use oubliette::domain::codec::hex;
 use serde_json::Value;
 use tonic::Code;
@@ -48,7 +49,7 @@ async fn a_receipt_is_checked_offline_by_our_program_and_another_and_no_edited_o
     for (number, customer) in [CUSTOMER, "eve", "bob"].into_iter().enumerate() {
         ingest.store_chat(chat(&format!("chat-{number:04}"), customer)).await.unwrap();
     }
-    let request = |name: &str| oubliette::api::v1::EraseCustomerRequest {
+    let request = |name: &str| v1::EraseCustomerRequest {
         request_id: format!("erasure-{name}"),
         customer_id: CUSTOMER.to_owned(),
     };
@@ -95,6 +96,26 @@ async fn a_receipt_is_checked_offline_by_our_program_and_another_and_no_edited_o
     assert!(!receipt.proof.contains("M\u{fc}ller") && !receipt.proof.contains(&hex(CUSTOMER.as_bytes())));
 }
 
+/// The time at which an erasure was asked for stands in front of the receipt's id.
+async fn assert_listed_by_time(officer: &Caller, receipts: &[v1::ErasureReceipt]) {
+    let asked_ms = |receipt: &v1::ErasureReceipt| i64::from_str_radix(&receipt.receipt_id[..12], 16).unwrap();
+    let at = |ms: i64| {
+        let nanos = i32::try_from(ms % 1_000 * 1_000_000).unwrap();
+        Some(prost_types::Timestamp { seconds: ms / 1_000, nanos })
+    };
+    let third = asked_ms(&receipts[2]);
+    let listed = async |asked_from, asked_before| {
+        let request = v1::ListReceiptsRequest { page_size: 200, asked_from, asked_before, ..Default::default() };
+        officer.privacy.clone().list_receipts(request).await.map(|answer| answer.into_inner().receipts)
+    };
+    let from_the_third: Vec<_> = receipts.iter().filter(|one| asked_ms(one) >= third).cloned().collect();
+    let before_it: Vec<_> = receipts.iter().filter(|one| asked_ms(one) < third).cloned().collect();
+    assert!(listed(at(third), None).await.unwrap() == from_the_third);
+    assert!(listed(None, at(third)).await.unwrap() == before_it);
+    assert!(listed(at(third + 3_600_000), None).await.unwrap().is_empty());
+    assert_refused(listed(at(third), at(third)).await, Code::InvalidArgument, "OUT_OF_RANGE");
+}
+
 #[tokio::test]
 async fn receipts_are_got_again_and_listed_and_the_ones_of_an_older_key_still_check() {
     let mut server = Server::start().await;
@@ -109,6 +130,7 @@ async fn receipts_are_got_again_and_listed_and_the_ones_of_an_older_key_still_ch
         receipts.push(officer.erase(&format!("erasure-{number}"), &customer).await.unwrap());
     }
     assert!(receipts == officer.receipts(2).await.unwrap(), "listed in the order in which they were asked for");
+    assert_listed_by_time(&officer, &receipts).await;
     for receipt in &receipts {
         assert!(officer.receipt(&receipt.receipt_id).await.unwrap() == *receipt);
     }

@@ -214,7 +214,7 @@ impl Caller {
     pub async fn receipts(&self, page_size: i32) -> Result<Vec<v1::ErasureReceipt>, Status> {
         let (mut receipts, mut page_token) = (Vec::new(), String::new());
         loop {
-            let request = v1::ListReceiptsRequest { page_size, page_token };
+            let request = v1::ListReceiptsRequest { page_size, page_token, ..Default::default() };
             let page = self.privacy.clone().list_receipts(request).await?.into_inner();
             receipts.extend(page.receipts);
             if page.next_page_token.is_empty() {

@@ -68,7 +68,7 @@ impl House {
         config.log = Log { file: Some(dir.join("service.log")), ..Log::default() };
         telemetry::init(&config.log)?;
         let stop = CancellationToken::new();
-        let served = serve::start(config.clone(), stop.clone().cancelled_owned()).await?;
+        let served = serve::start(config.clone(), None, stop.clone().cancelled_owned()).await?;
         let (address, profile) = (served.address, made.profile_path);
         Ok(self.running.insert(Running { config, address, profile, admin_token, stop, served }))
     }
