@@ -146,6 +146,11 @@ impl Batch {
         self.ops.is_empty()
     }
 
+    /// How many writes it has.
+    pub fn writes(&self) -> usize {
+        self.ops.len()
+    }
+
     /// The bytes it takes in the queue, about.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -12,6 +12,8 @@ use crate::store::{Batch, rows};
 
 /// Jobs or secrets looked at in one go.
 const AT_ONCE: usize = 64;
+/// Rows of a customer removed in one go, about: with those of one more record they fit one batch.
+const WRITES_AT_ONCE: usize = 256;
 /// Requests looked at in one go.
 const REQUESTS_AT_ONCE: usize = 1024;
 /// Pieces of one record removed in one go.
@@ -136,10 +138,18 @@ impl Core {
             if secrets.is_empty() {
                 break;
             }
+            let (mut batch, mut last) = (Batch::new(), None);
             for (key, _) in secrets {
                 let (_, record, revision) = rows::parse_secret(&key).ok_or(VaultError::damaged("a record's secret"))?;
-                self.reclaim_record(tenant, record, revision, Some(key))?;
+                // Whether a revision is the last one of its record is read from the database: those before it must be gone from there.
+                let is_another_revision = last.replace(record) == Some(record);
+                if is_another_revision || batch.writes() >= WRITES_AT_ONCE {
+                    self.committer.commit_blocking(std::mem::take(&mut batch))?;
+                }
+                self.reclaim_record(&mut batch, tenant, (record, revision))?;
+                batch.delete(key);
             }
+            self.committer.commit_blocking(batch)?;
         }
         self.remove_all(rows::segments(handle), |_, _, _| {})?;
         let mut batch = Batch::new();
@@ -212,7 +222,9 @@ impl Core {
         let (from, to) = revision.map_or_else(all, |revision| rows::revision_span(tenant, record, revision));
         while let Some((key, _)) = self.db.last(&from, &to)? {
             let (_, revision, _) = rows::parse_record_piece(&key).ok_or(VaultError::damaged("a record's key"))?;
-            self.reclaim_record(tenant, record, revision, None)?;
+            let mut batch = Batch::new();
+            self.reclaim_record(&mut batch, tenant, (record, revision))?;
+            self.committer.commit_blocking(batch)?;
         }
         let mut batch = Batch::new();
         batch.delete(job);
@@ -220,16 +232,15 @@ impl Core {
         Ok(())
     }
 
+    /// Has `batch` remove the rows of one revision of a record.
     fn reclaim_record(
         &self,
+        batch: &mut Batch,
         tenant: TenantId,
-        record: RecordId,
-        revision: Revision,
-        secret: Option<Vec<u8>>,
+        (record, revision): (RecordId, Revision),
     ) -> Result<(), VaultError> {
         let (from, to) = rows::revision_span(tenant, record, revision);
         let pieces = self.db.range(&from, &to, PIECES_AT_ONCE)?;
-        let mut batch = Batch::new();
         if let Some((_, first)) = pieces.first() {
             let (head, _) = Head::decode(first)?;
             let left = self.newest_but(tenant, record, revision)?.map(|(_, head)| head);
@@ -246,8 +257,6 @@ impl Core {
         }
         pieces.into_iter().for_each(|(key, _)| batch.delete(key));
         batch.delete(rows::upload(tenant, record));
-        secret.into_iter().for_each(|secret| batch.delete(secret));
-        self.committer.commit_blocking(batch)?;
         Ok(())
     }
 }

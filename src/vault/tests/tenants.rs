@@ -1,7 +1,7 @@
 //! The erasure of a whole tenant: two people, a delay, and then nothing of it is left, and all of the others.
 
 use super::*;
-use crate::store::{Database, Write};
+use crate::store::Database;
 
 const DELAY: Duration = Duration::from_millis(150);
 
@@ -168,19 +168,17 @@ async fn an_erasure_that_waits_when_its_tenant_is_erased_does_not_stop_the_next_
     vault.request_tenant_erasure(asked(Action::RequestTenantErasure, 1)).await.unwrap();
     let approval = asked(Action::ApproveTenantErasure, 2);
     vault.erase_tenant(approval, TenantName::parse("acme").unwrap(), erasure_of("acme")).await.unwrap();
-    vault.close().await;
-    drop(vault);
     // As a stop between two epochs leaves it: the tenant gone with the first, these two still to come.
     let waiting = house.hoard.of(rows::Kind::Erasing).into_iter().filter(|(_, versions)| {
         let row = format::ErasingRow::decode(&versions[0]).unwrap();
         row.tenant == house.tenant
     });
-    let waiting: Vec<_> = waiting.map(|(key, versions)| Write::Put { key, value: versions[0].clone() }).collect();
-    assert_eq!(waiting.len(), 2);
-    let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
-    db.apply(&waiting).unwrap();
-    db.sync().unwrap();
-    drop(db);
+    let mut batch = crate::store::Batch::new();
+    waiting.for_each(|(key, versions)| batch.put(key, versions[0].clone()));
+    assert_eq!(batch.writes(), 2);
+    vault.core.committer.commit(batch).await.unwrap();
+    vault.close().await;
+    drop(vault);
     let vault = house.open().await;
     assert_eq!(count(vault.core.db.as_ref(), rows::Kind::Erasing), 0, "they wait still");
     let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
