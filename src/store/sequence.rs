@@ -34,6 +34,12 @@ impl Position {
         Self { history, ..self }
     }
 
+    /// A place in a new run that is behind this one and behind all of `others`, by their numbers: nothing that they hold goes on from it.
+    pub fn behind_all(self, others: impl Iterator<Item = u64>) -> Self {
+        let newest = others.fold(self.sequence, u64::max);
+        Self { sequence: newest, ..self.in_new_run() }.next()
+    }
+
     /// Where `db` stands.
     pub fn of(db: &dyn Database) -> Result<Self, StoreError> {
         let Some(row) = db.get(&rows::position())? else { return Ok(Self::BEGIN) };

@@ -203,7 +203,8 @@ async fn restore_inside(
     progress: &(impl Fn(RestoreStep) + Clone + Send + 'static),
 ) -> Result<Restored, StartError> {
     let (folder, source, told) = (inside.to_owned(), from.clone(), progress.clone());
-    let rows = move || restore_rows(&folder, &source, &told).map_err(StartError::from);
+    let mirrors: Vec<PathBuf> = paths.mirrors.iter().map(|mirror| mirror.directory.clone()).collect();
+    let rows = move || restore_rows(&folder, &source, &mirrors, &told).map_err(StartError::from);
     let rows_of_backup = on_a_thread(rows).await?;
     restore_objects(inside, from, progress).await?;
     look_and_verify(paths, inside, limits, rows_of_backup, progress).await
@@ -219,7 +220,12 @@ fn remove(folder: &Path) -> Result<(), StoreError> {
 }
 
 /// All rows of the mirror, and those of content that only the backup has; returns how many of these.
-fn restore_rows(folder: &Path, from: &RestoreFrom, progress: &impl Fn(RestoreStep)) -> Result<u64, StoreError> {
+fn restore_rows(
+    folder: &Path,
+    from: &RestoreFrom,
+    mirrors: &[PathBuf],
+    progress: &impl Fn(RestoreStep),
+) -> Result<u64, StoreError> {
     let db = SledEngine::open(&database_folder(folder))?;
     let (sort, at) = mirror::read_back(&from.mirror, &db, |bytes| progress(RestoreStep::Rows(bytes)))?;
     let mut taken = 0;
@@ -233,9 +239,11 @@ fn restore_rows(folder: &Path, from: &RestoreFrom, progress: &impl Fn(RestoreSte
         drop(older);
         remove(&scratch)?;
     }
-    if taken > 0 || sort == Sort::Keys {
+    // Others may have got something of the last moments that this one did not.
+    let groups = || mirrors.iter().filter_map(|mirror| mirror::content(mirror).ok()?).map(|content| content.groups);
+    if taken > 0 || sort == Sort::Keys || groups().any(|groups| groups > at.sequence) {
         // What stands here now no mirror has: they begin anew.
-        let here = at.in_new_run().next();
+        let here = at.behind_all(groups());
         db.apply(&[Write::Put { key: rows::position(), value: here.encode() }])?;
     }
     db.sync()?;

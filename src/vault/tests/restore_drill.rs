@@ -34,6 +34,45 @@ impl House {
     }
 }
 
+/// What is outside the data directory at some moment: the root key's medium, and the mirrors as far as they are. Were the disk lost then, this
+/// would be left; nothing that a service in its last minutes still writes is in it.
+struct Moment(PathBuf);
+
+impl House {
+    /// The root key first: a mirror may be ahead of it, never behind.
+    fn moment(&self, name: &str) -> Moment {
+        let moment = Moment(self.folder.path().join(name));
+        std::fs::create_dir(&moment.0).unwrap();
+        std::fs::copy(self.root_key(), moment.0.join("root.key")).unwrap();
+        for mirror in &self.mirrors {
+            copy_folder(&mirror.directory, &moment.0.join(mirror.directory.file_name().unwrap()));
+        }
+        moment
+    }
+
+    /// The disk is lost, and everything else is as it was then.
+    fn lose_the_disk_at(&self, moment: &Moment) {
+        self.lose_the_disk();
+        std::fs::copy(moment.0.join("root.key"), self.root_key()).unwrap();
+        for mirror in &self.mirrors {
+            std::fs::remove_dir_all(&mirror.directory).unwrap();
+            copy_folder(&moment.0.join(mirror.directory.file_name().unwrap()), &mirror.directory);
+        }
+    }
+}
+
+/// Files that come and go meanwhile may be in the copy or not.
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let to = to.join(entry.file_name());
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => copy_folder(&entry.path(), &to),
+            _ => drop(std::fs::copy(entry.path(), to)),
+        }
+    }
+}
+
 /// Waits until the mirrors have all: what is acknowledged before is up to their lag by then.
 pub(super) async fn mirrored(vault: &Arc<Vault>) {
     let wait = |core: &Arc<Core>| Ok(core.committer.mirrors().wait().map_err(CommitError::from)?);
@@ -62,9 +101,10 @@ async fn restore_drill_the_disk_is_lost_at_every_step_of_an_epoch_and_all_that_w
             }
             met += 1;
             let place = format!("operation {after}, behind: {behind}");
+            let moment = house.moment("moment");
             vault.close().await;
             drop(vault);
-            house.lose_the_disk();
+            house.lose_the_disk_at(&moment);
 
             let restored = house.restore(Sort::Whole, None).await.unwrap_or_else(|error| panic!("{place}: {error}"));
             assert!(restored.verified.is_whole(), "{place}: {:?}", restored.verified);
@@ -90,6 +130,43 @@ async fn restore_drill_the_disk_is_lost_at_every_step_of_an_epoch_and_all_that_w
         }
     }
     assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restore_drill_what_was_acknowledged_a_moment_before_the_disk_was_lost_is_there() {
+    let house = House::mirrored(limits()).await;
+    let mut erased = Vec::new();
+    for round in 0..12 {
+        let vault = house.open().await;
+        let of = format!("customer-{round}");
+        let id = house.store(&vault, &of, 60).await.unwrap();
+        mirrored(&vault).await;
+        // Others write all the while, so that the mirrors always have something to catch up with.
+        let busy = Arc::clone(&vault);
+        let permits: Vec<_> = (0..40).map(|_| house.permit(Action::CreateTranscript)).collect();
+        let writing = tokio::spawn(async move {
+            for (number, permit) in permits.into_iter().enumerate() {
+                let new = busy.create_transcript(permit, chat("busy", 60), request(&format!("{round}.{number}")));
+                drop(new.await);
+            }
+        });
+        let receipt = house.erase(&vault, &of).await.unwrap();
+        let moment = house.moment(&format!("moment-{round}"));
+        erased.push((of, id, receipt));
+        writing.await.unwrap();
+        vault.close().await;
+        drop(vault);
+        house.lose_the_disk_at(&moment);
+        let restored = house.restore(Sort::Whole, None).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert_eq!((restored.verified.damaged, restored.verified.missing), (0, 0), "round {round}");
+        let vault = house.open().await;
+        for (of, id, receipt) in &erased {
+            assert_eq!(house.read(&vault, *id).await, None, "round {round}: {of} is back");
+            assert_eq!(house.erase(&vault, of).await.unwrap().erased, receipt.erased, "round {round}: {of}");
+        }
+        vault.close().await;
+        drop(vault);
+    }
 }
 
 /// What a house holds over many epochs, and what it held.
