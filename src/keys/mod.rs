@@ -26,7 +26,7 @@ mod view;
 
 use std::fmt;
 
-pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite};
+pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite, RenewMark};
 pub use reach::{Reached, reach};
 pub use view::{SystemKeys, TenantKeys, View};
 

@@ -22,6 +22,7 @@
 
 mod answer;
 mod ask;
+mod renewal;
 mod round;
 mod tenant;
 
@@ -30,9 +31,11 @@ use std::time::{Duration, Instant};
 
 pub use ask::Target;
 pub(super) use ask::{Asked, ErasureJob, What};
+pub(super) use renewal::{is_mark, mark_restored};
 pub(super) use round::Round;
 
 use self::ask::reopen;
+use self::renewal::{PAGES_AT_ONCE, Renewal, renew_restored};
 use super::core::{Core, entry};
 use super::customer::MAX_SEGMENT;
 use super::format::{
@@ -177,6 +180,7 @@ pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
 /// Carries out all that is pending in the database: what was just asked for, and is `known`; and what a crash or an epoch that failed left.
 /// All of it: what is pending must not lose its customer to a later epoch.
 fn resume(core: &Core, mut known: HashMap<Vec<u8>, Asked>) -> Result<(), VaultError> {
+    renew_restored(core)?;
     let (from, to) = rows::all(rows::Kind::Erasing);
     let mut is_settled = false;
     loop {
@@ -210,7 +214,7 @@ fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
     });
     loop {
         let later = split_off(core, &mut asked)?;
-        run_epoch(core, asked)?;
+        run_epoch(core, asked, None)?;
         if later.is_empty() {
             return Ok(());
         }
@@ -234,8 +238,8 @@ fn split_off(core: &Core, asked: &mut Vec<Asked>) -> Result<Vec<Asked>, VaultErr
     Ok(asked.split_off(fit))
 }
 
-/// One epoch, with all that was asked for.
-fn run_epoch(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
+/// One epoch, with all that was asked for, or with pages that get fresh keys.
+fn run_epoch(core: &Core, asked: Vec<Asked>, renewal: Option<&mut Renewal>) -> Result<(), VaultError> {
     let end = Instant::now() + PATIENCE;
     for one in &asked {
         if !core.fences.wait_until_empty(one.ground(), end.saturating_duration_since(Instant::now())) {
@@ -251,7 +255,7 @@ fn run_epoch(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
     settle(core)?;
     let epoch = core.tree.top().row.top.epoch + 1;
     let staged = core.provider.stage(epoch)?;
-    match write_epoch(core, epoch, staged, &asked) {
+    match write_epoch(core, (epoch, staged), &asked, renewal) {
         Ok(()) => {}
         // The batch may be on the disk or not: both keys stay until a restart reads which one it names.
         Err(error @ VaultError::Commit(CommitError::Store(_))) => return Err(error),
@@ -265,7 +269,12 @@ fn run_epoch(core: &Core, asked: Vec<Asked>) -> Result<(), VaultError> {
 
 /// Step 3: plans the epoch, and writes it in one batch. No lookup runs between the old pages and the new top key, and where a customer's key
 /// is replaced, no secret is wrapped under it meanwhile.
-fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> Result<(), VaultError> {
+fn write_epoch(
+    core: &Core,
+    (epoch, staged): (u64, RootKeyId),
+    asked: &[Asked],
+    renewal: Option<&mut Renewal>,
+) -> Result<(), VaultError> {
     let lost = lost_parts(asked);
     let _alone = (!lost.is_empty()).then(|| core.wrapping.blocking_write());
     let mut top = core.tree.top_to_replace();
@@ -287,6 +296,10 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
             draft.erase_tenant(subject)?;
         }
     }
+    let mut renewed = None;
+    if let Some(Renewal { tenant, mark: Some(mark) }) = &renewal {
+        renewed = draft.renew_some(*tenant, mark.clone(), PAGES_AT_ONCE)?;
+    }
     let EpochPlan { writes, top: key } = draft.into_epoch();
     let wrapped = WrappedTop::wrap(core.provider.as_ref(), staged, epoch, &key)?;
     let row = RootRow { top: wrapped, previous: Some(top.row.top.clone()) };
@@ -295,6 +308,9 @@ fn write_epoch(core: &Core, epoch: u64, staged: RootKeyId, asked: &[Asked]) -> R
     add_pages(&mut batch, writes);
     core.committer.commit_here(batch)?;
     *top = Top::open(row, key, core.tree.pages())?;
+    if let Some(renewal) = renewal {
+        renewal.mark = renewed;
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use tokio_stream::StreamExt as _;
 use super::format::Head;
 use super::start::{OBJECTS, StartError, database_folder, inspect, on_a_thread, refuse_keys_inside};
 use super::verify::Verified;
-use super::{Sort, Vault, VaultLimits, VaultPaths};
+use super::{Sort, Vault, VaultLimits, VaultPaths, erasure};
 use crate::domain::ids::{Handle, TenantId};
 use crate::store::mirror::{self, Backup};
 use crate::store::{Database, Objects, SledEngine, StoreError, Write, rows};
@@ -150,7 +150,7 @@ impl Vault {
 fn refuse_what_is_there(data: &Path) -> Result<(), StartError> {
     let is_interrupted = data.join(RESTORING).is_dir() && !database_folder(data).exists();
     let in_the_way = |name: &OsStr| {
-        let left = is_interrupted && [OBJECTS, RESTORING].iter().any(|left| name == *left);
+        let left = is_interrupted && (name == OBJECTS || name == RESTORING || erasure::is_mark(name));
         !left && name != "lost+found"
     };
     let entries = match std::fs::read_dir(data) {
@@ -171,6 +171,7 @@ fn refuse_what_is_there(data: &Path) -> Result<(), StartError> {
 fn place(inside: &Path, data: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::Io { doing: "moving the restored data to its place", source };
     remove(&data.join(OBJECTS))?;
+    erasure::mark_restored(data)?;
     for (from, to) in [(inside.join(OBJECTS), data.join(OBJECTS)), (database_folder(inside), database_folder(data))] {
         std::fs::rename(from, to).and_then(|()| std::fs::File::open(data)?.sync_all()).map_err(failed)?;
     }
