@@ -253,6 +253,8 @@ impl Vault {
                 // Between the look and the batch the customer was erased, another revision came, or a forgotten twin of this request.
                 let (tenant, customer) = (storing.draft.place.tenant, storing.customer.clone());
                 let place = storing.draft.place;
+                // What it conflicted with may not be in the database yet: it is once this is answered.
+                self.core.committer.commit(Batch::new()).await?;
                 return Err(self.core.blocking(move |core| core.why_conflict(tenant, &customer, &place)).await?);
             }
             Err(error) => return Err(error.into()),
