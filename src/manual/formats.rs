@@ -73,21 +73,25 @@
 //!
 //! ## The root key's file
 //!
-//! Five pages of 4,096 bytes, each a text filled up with spaces, overwritten in place and synced:
+//! Six pages of 4,096 bytes, each a text filled up with spaces, overwritten in place and synced:
 //!
 //! ```text
-//! oubliette-root-key 2
+//! oubliette-root-key 3                                    pages 0 and 5; the newer counts
+//! head <check sum> serial <how often it was changed>
 //! this <id of the replica, 32 hexadecimal digits>
 //! lost <how many replicas were retired that nobody saw destroyed>
-//! replica <id> <path at which it was made>          one line a replica
+//! replica <id> <path at which it was made>                one line a replica
 //!
 //! key <check sum> <id, 32 digits> <epoch> <key, 64 digits>      pages 1 and 2; two only while an epoch runs
 //!
 //! pin <check sum> <epoch> <entries of the log> <root of their tree, 64 digits>      pages 3 and 4; the newer counts
 //! ```
 //!
-//! A check sum is the first eight digits of the SHA-256 of what follows it in the line. A page whose check sum does not match was cut by a
-//! power cut, and counts as empty.
+//! A check sum is the first eight digits of the SHA-256 of what follows it and a space on the page. A page whose check sum does not match was
+//! cut by a power cut, and counts as empty. Both heads say the same but while they are changed: the older is written first.
+//!
+//! `oubliette-root-key 2` had one head, on page 0, whose second line was `this`, and no page 5. It is read, and becomes 3 when its list of
+//! replicas changes.
 //!
 //! ## The ledger
 //!
