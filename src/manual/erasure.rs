@@ -77,7 +77,7 @@
 //!
 //! A receipt is the ledger's entry with the proof that it is in the log which the service has signed: see [`formats`](super::formats). It
 //! states what was erased, the epoch, who asked and who approved, the provider and the class of its medium, whether the root key stood on
-//! the device of the data, how many copies of earlier root keys were lost, and from when on it is final. It names nobody. The opening, which
+//! the device of the data or of a mirror (also where that cannot be told), how many copies of earlier root keys were lost, and from when on it is final. It names nobody. The opening, which
 //! only the answer to the request holds, shows whom it is about.
 //!
 //! ```text
@@ -95,7 +95,8 @@
 //! |---|---|---|
 //! | `file` on a disk that overwrites in place | when it was overwritten and synced | nothing but what the disk remaps |
 //! | `file` on a flash disk | the same, as far as the host can tell | worn blocks that the host cannot reach; somebody with the chip may |
-//! | `file` on a copy-on-write file system, or under snapshots | not until the blocks are reused and the snapshots gone | every key ever: do not use it |
+//! | `file` on a file system that never overwrites in place (btrfs, ZFS, bcachefs, F2FS, NILFS2, UBIFS, JFFS2), or under snapshots | not until the blocks are reused and the snapshots gone | every key ever: a key is not made there, unless `may_share_device` accepts any medium |
+//! | `file` in a container's own layer (overlayfs), on NFS, SMB, FUSE | as on the file system below, which the host of the container or the server knows | the same; the log warns at every start. Put it on a volume of its own |
 //! | `pkcs11` | when the module has destroyed the object and lists it no more after a fresh start | what the module's own backups keep: have none of these keys |
 //! | a cloud's key service (no provider yet) | after its waiting window, of days | what the cloud says |
 //!
@@ -108,7 +109,10 @@
 //! - *Never* copy it into backups. A copy that lives on undoes every erasure since for whoever also has an image of its time.
 //! - *A replica is gone.* Erasures stop with `ERASURE_NOT_FINAL`, reads and writes go on. Put it back, or stop the service, take it out of the
 //!   configuration, and `oubliette root-key retire <id>` (`status` shows the ids); with `--destroyed` only if somebody saw its medium
-//!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time.
+//!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time. A file of which nothing can be
+//!   made counts as gone.
+//! - *`add` or `retire` was stopped midway.* A new replica is named by all others before a key stands in it, so erasures stop, and `status` shows
+//!   it. `retire` it (`--destroyed`, where the file is removed) and `add` it again; a `retire` is simply repeated.
 //! - *All of it is gone.* Then every record is gone, as if all were erased. There is no back door.
 //! - *The service says that the database is an older copy.* The pin beside the root key remembers a log that this database does not contain.
 //!   Put the newest data back, or restore from the newest mirror.

@@ -108,7 +108,7 @@
 //! (`SHA-256(0x00 || entry)`) the proof includes. The entry of an erasure that is final: version (1), entered in ms (8), tenant (16), option
 //! of a caller (never there: 0), kind (1, always 6), receipt (16), what was erased (1: 1 customer, 2 record, 3 tenant, 4 revision), commitment (32),
 //! epoch (8), who asked (16), option of who approved (16), text of the provider, medium (1: 1 file, 2 HSM), whether the root key stood on
-//! the device of the data (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
+//! the device of the data or of a mirror (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
 //! something was kept (1 each: 1 expression, 2 legal obligation, 3 public health, 4 archiving, 5 legal claims).
 //!
 //! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id, and where one

@@ -12,7 +12,8 @@
 //! ## The root key
 //!
 //! - It stands in a file (or replicas of one) on another device than the data, or in a security module (`init --pkcs11-module ...`). On the
-//!   data's own device it is refused unless `root_key.may_share_device` accepts it.
+//!   data's own device, or on a file system that never overwrites in place (btrfs, ZFS, ...), it is refused unless
+//!   `root_key.may_share_device` accepts it.
 //! - Every erasure replaces it. **A copy of it is worthless after the next erasure, and dangerous before it**: with the copy and an
 //!   image of the data, every erasure after the copy is undone. So it does not belong in ordinary backups.
 //! - The service refuses to start with a missing or older one, and says which key it needs; and with a database that is older than the log

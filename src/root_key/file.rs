@@ -4,6 +4,7 @@
 //! as the others are, stops every change and so every epoch, until it is back or is retired by name: a key that lives on in a replica
 //! nobody can reach is not destroyed. Reading goes on as long as one has the key.
 
+mod medium;
 mod replica;
 
 use std::collections::BTreeSet;
@@ -38,9 +39,13 @@ pub struct ReplicaStatus {
 }
 
 impl FileRootKey {
-    /// Writes the first root key to files that must not exist, for epoch 1.
-    pub fn create(paths: &[PathBuf]) -> Result<(Self, RootKeyId), RootKeyError> {
+    /// Writes the first root key to files that must not exist, for epoch 1. Refused where the file system keeps what is overwritten, unless
+    /// that is accepted.
+    pub fn create(paths: &[PathBuf], accepts_any_medium: bool) -> Result<(Self, RootKeyId), RootKeyError> {
         let provider = Self::at(paths)?;
+        for replica in &provider.replicas {
+            medium::refuse_keeping(&replica.path, replica.folder(), accepts_any_medium)?;
+        }
         let members: Vec<_> = paths.iter().map(|path| (random_bytes(), path.clone())).collect();
         let family = Family { serial: 1, members, lost: 0 };
         let first = StoredKey::fresh(1);
@@ -55,6 +60,7 @@ impl FileRootKey {
     pub fn open(paths: &[PathBuf]) -> Result<Self, RootKeyError> {
         let provider = Self::at(paths)?;
         provider.readable()?;
+        medium::warn_of_keeping(paths.iter());
         Ok(provider)
     }
 
@@ -91,9 +97,11 @@ impl FileRootKey {
         listed
     }
 
-    /// Makes one more replica of the key `current`, in a file that must not exist. All others must be there.
-    pub fn add(&self, path: &Path, current: RootKeyId) -> Result<(), RootKeyError> {
+    /// Makes one more replica of the key `current`, in a file that must not exist, and on such a medium as in [`FileRootKey::create`]. All
+    /// others must be there.
+    pub fn add(&self, path: &Path, current: RootKeyId, accepts_any_medium: bool) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.lock();
+        medium::refuse_keeping(path, Replica::at(path).folder(), accepts_any_medium)?;
         let contents = self.all()?;
         let held = contents[0].keys.iter().flatten().find(|stored| stored.held.id == current);
         let key = held.ok_or(RootKeyError::NoSuchKey { id: current })?;
@@ -303,8 +311,8 @@ impl RootKey for FileRootKey {
         Ok(())
     }
 
-    fn devices(&self) -> Vec<u64> {
-        self.replicas.iter().filter_map(|replica| Some(replica.path.metadata().ok()?.dev())).collect()
+    fn devices(&self) -> Vec<Option<u64>> {
+        self.replicas.iter().map(|replica| Some(replica.path.metadata().ok()?.dev())).collect()
     }
 
     fn lost_replicas(&self) -> Result<u32, RootKeyError> {

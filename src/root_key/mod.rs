@@ -108,8 +108,8 @@ pub trait RootKey: Send + Sync {
     /// Remembers a pin, durably.
     fn set_pin(&self, pin: &Pin) -> Result<(), RootKeyError>;
 
-    /// The devices of this machine on which keys stand; none where the medium is no device of it.
-    fn devices(&self) -> Vec<u64>;
+    /// The devices of this machine on which keys stand, `None` for one that cannot be told; none at all where the medium is no device of it.
+    fn devices(&self) -> Vec<Option<u64>>;
 
     /// How many copies of root keys were lost, so that nobody can say that they are destroyed.
     fn lost_replicas(&self) -> Result<u32, RootKeyError>;
@@ -183,6 +183,16 @@ pub enum RootKeyError {
     ReplicaAtHand {
         /// Which one.
         id: String,
+    },
+    /// The file system would keep destroyed keys.
+    #[error(
+        "the root key {path} would stand on {file_system}, which never overwrites in place: every key that is destroyed would stay on that disk, and no erasure would hold against who gets it; put it on another file system (ext4, XFS, FAT) or in a security module, or accept that (root_key.may_share_device, init --may-share-device)"
+    )]
+    KeepsOverwritten {
+        /// Where it would be.
+        path: PathBuf,
+        /// On what.
+        file_system: &'static str,
     },
     /// The token has a root key under this label.
     #[error(

@@ -252,7 +252,7 @@ impl RootKey for Pkcs11RootKey {
         })
     }
 
-    fn devices(&self) -> Vec<u64> {
+    fn devices(&self) -> Vec<Option<u64>> {
         Vec::new()
     }
 

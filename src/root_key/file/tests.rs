@@ -30,7 +30,7 @@ fn pin(size: u64) -> Pin {
 #[test]
 fn a_destroyed_key_is_overwritten_where_it_stood_in_every_replica() {
     let media = Media::new(2);
-    let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
     let key = provider.find(first).unwrap();
     let in_hex = codec::hex(key.expose());
     let inodes = || media.paths.iter().map(|path| fs::metadata(path).unwrap().ino()).collect::<Vec<_>>();
@@ -58,7 +58,7 @@ fn torn(whole: &[u8], page: usize, cut: usize) -> Vec<u8> {
 #[test]
 fn a_page_that_was_cut_counts_as_not_there_and_harms_no_other() {
     let media = Media::new(1);
-    let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
     provider.set_pin(&pin(1)).unwrap();
     provider.set_pin(&pin(2)).unwrap();
     provider.stage(2).unwrap();
@@ -81,7 +81,7 @@ fn a_page_that_was_cut_counts_as_not_there_and_harms_no_other() {
 #[test]
 fn whichever_page_of_one_replica_is_cut_the_other_serves_and_nothing_is_called_destroyed_that_is_not() {
     let media = Media::new(2);
-    let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
     provider.set_pin(&pin(1)).unwrap();
     let second = provider.stage(2).unwrap();
     let whole = media.paths.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
@@ -112,7 +112,7 @@ fn whichever_page_of_one_replica_is_cut_the_other_serves_and_nothing_is_called_d
 #[test]
 fn a_list_of_replicas_that_is_cut_while_it_is_written_leaves_the_one_before() {
     let media = Media::new(2);
-    let (provider, _) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, _) = FileRootKey::create(&media.paths, true).unwrap();
     let lost = provider.status()[1].id.clone();
     fs::remove_file(&media.paths[1]).unwrap();
     let before = fs::read(&media.paths[0]).unwrap();
@@ -138,7 +138,7 @@ fn a_list_of_replicas_that_is_cut_while_it_is_written_leaves_the_one_before() {
 #[test]
 fn a_file_with_one_head_is_read_and_gets_its_second_with_its_next_change() {
     let media = Media::new(1);
-    let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
     provider.set_pin(&pin(1)).unwrap();
     let file = fs::read(&media.paths[0]).unwrap();
     let id = provider.status()[0].id.clone();
@@ -154,7 +154,7 @@ fn a_file_with_one_head_is_read_and_gets_its_second_with_its_next_change() {
         assert_eq!((ids(&provider), provider.lost_replicas().unwrap()), (vec![first], 3));
         assert_eq!(provider.pin().unwrap(), Some(pin(1)));
         let new = media.folder.path().join(format!("new-{length}.key"));
-        provider.add(&new, first).unwrap();
+        provider.add(&new, first, true).unwrap();
         let whole = fs::read(&media.paths[0]).unwrap();
         assert_eq!(whole.len(), 6 * 4096);
         assert_eq!(whole[..4096], whole[5 * 4096..], "one head is not as the other");
@@ -168,7 +168,7 @@ fn a_file_with_one_head_is_read_and_gets_its_second_with_its_next_change() {
 #[test]
 fn a_replica_that_was_begun_and_not_finished_has_no_key_and_stops_epochs_until_it_is_retired() {
     let media = Media::new(2);
-    let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
     let new = media.folder.path().join("new.key");
     let key = codec::hex(provider.find(first).unwrap().expose());
     provider.announce(&new, &provider.all().unwrap()).unwrap();
@@ -177,7 +177,7 @@ fn a_replica_that_was_begun_and_not_finished_has_no_key_and_stops_epochs_until_i
         let paths = media.paths.iter().cloned().chain(named.then(|| new.clone())).collect::<Vec<_>>();
         let provider = FileRootKey::open(&paths).unwrap();
         assert_eq!(ids(&provider), [first]);
-        for refused in [provider.stage(2).map(drop), provider.keep_only(first), provider.add(&new, first)] {
+        for refused in [provider.stage(2).map(drop), provider.keep_only(first), provider.add(&new, first, true)] {
             assert!(refused.as_ref().is_err_and(RootKeyError::is_of_a_replica), "{refused:?}");
         }
     }
@@ -190,7 +190,7 @@ fn a_replica_that_was_begun_and_not_finished_has_no_key_and_stops_epochs_until_i
     assert_eq!(provider.lost_replicas().unwrap(), 0);
     // What is in the way is met before anything is announced.
     for in_the_way in [new.as_path(), Path::new("/nowhere/new.key")] {
-        assert!(matches!(provider.add(in_the_way, second), Err(RootKeyError::File(_))));
+        assert!(matches!(provider.add(in_the_way, second, true), Err(RootKeyError::File(_))));
         assert_eq!(provider.status().len(), 2);
     }
 }
@@ -199,7 +199,7 @@ fn a_replica_that_was_begun_and_not_finished_has_no_key_and_stops_epochs_until_i
 fn a_retirement_that_was_stopped_midway_is_finished_by_its_repeat_and_counted_once() {
     for (was_destroyed, lost) in [(false, 1), (true, 0)] {
         let media = Media::new(3);
-        let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+        let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
         let gone = provider.status()[2].id.clone();
         fs::remove_file(&media.paths[2]).unwrap();
         let rest = &media.paths[..2];
@@ -225,7 +225,7 @@ fn a_retirement_that_was_stopped_midway_is_finished_by_its_repeat_and_counted_on
 #[test]
 fn a_missing_replica_stops_changes_and_no_reading_until_it_is_back_or_retired() {
     let media = Media::new(3);
-    let (provider, first) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
     let away = media.folder.path().join("away");
     fs::rename(&media.paths[1], &away).unwrap();
     assert_eq!(ids(&media.open()), [first]);
@@ -254,7 +254,7 @@ fn a_missing_replica_stops_changes_and_no_reading_until_it_is_back_or_retired() 
     assert!(matches!(refused, Err(RootKeyError::ReplicaOfOthers { .. } | RootKeyError::ReplicaNotConfigured { .. })));
 
     let new = media.folder.path().join("new.key");
-    provider.add(&new, third).unwrap();
+    provider.add(&new, third, true).unwrap();
     assert!(matches!(provider.stage(4), Err(RootKeyError::ReplicaNotConfigured { .. })), "the new one is not named");
     let all = [rest[0].clone(), rest[1].clone(), new];
     let provider = FileRootKey::open(&all).unwrap();
@@ -266,7 +266,7 @@ fn a_missing_replica_stops_changes_and_no_reading_until_it_is_back_or_retired() 
 #[test]
 fn the_newest_pin_counts() {
     let media = Media::new(2);
-    let (provider, _) = FileRootKey::create(&media.paths).unwrap();
+    let (provider, _) = FileRootKey::create(&media.paths, true).unwrap();
     assert_eq!(provider.pin().unwrap(), None);
     for size in 1..20 {
         provider.set_pin(&pin(size)).unwrap();

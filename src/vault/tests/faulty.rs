@@ -197,7 +197,7 @@ impl RootKey for FaultyKey {
         self.meet(|| self.0.set_pin(pin))
     }
 
-    fn devices(&self) -> Vec<u64> {
+    fn devices(&self) -> Vec<Option<u64>> {
         self.0.devices()
     }
 
