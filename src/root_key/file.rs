@@ -272,6 +272,11 @@ impl RootKey for FileRootKey {
         key_wrap::unwrap(&root, associated_data, wrapped).map_err(|_| RootKeyError::CannotUnwrap { id })
     }
 
+    fn opens(&self, associated_data: &[u8], wrapped: &[u8]) -> Result<bool, RootKeyError> {
+        let mut keys = self.readable()?.into_iter().flat_map(|content| content.keys).flatten();
+        Ok(keys.any(|stored| key_wrap::unwrap(&stored.key, associated_data, wrapped).is_ok()))
+    }
+
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.lock();
         let contents = self.all()?;

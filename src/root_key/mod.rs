@@ -13,6 +13,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use file::{FileRootKey, ReplicaStatus};
+#[cfg(test)]
+pub(crate) use pkcs11::softhsm;
 pub use pkcs11::{Pkcs11Place, Pkcs11RootKey};
 pub use private_file::{Holds, KeyFileError};
 pub use signing_key::SigningKeyFile;
@@ -97,6 +99,10 @@ pub trait RootKey: Send + Sync {
 
     /// Unwraps a top key.
     fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError>;
+
+    /// Whether any key at the medium opens this, whatever its name: a copy under another name is not among those that are held, and so what
+    /// is asked by name is no proof that a key is gone.
+    fn opens(&self, associated_data: &[u8], wrapped: &[u8]) -> Result<bool, RootKeyError>;
 
     /// Destroys for good every key but this one, which must be there, and whatever an earlier destruction left undone. Held keys are
     /// looked at afterwards with [`RootKey::held`]; this alone is no proof.
@@ -223,6 +229,48 @@ pub enum RootKeyError {
     TooManyObjects {
         /// How many are looked at.
         limit: usize,
+    },
+    /// More keys of the token than are tried.
+    #[error(
+        "the token {token:?} has more than {limit} AES keys, too many to try each on what the old root key wrapped, so no erasure is called final: give the vault a token of its own"
+    )]
+    TooManyKeys {
+        /// The token.
+        token: String,
+        /// How many are tried.
+        limit: usize,
+    },
+    /// A key is or was outside of the module.
+    #[error(
+        "the root key {id} in token {token:?} is not {lacks}: somebody may have a copy of it, and its destruction would prove nothing; find out who put it there, and remove it if the database does not name it (a vault that was made on it is made anew)"
+    )]
+    KeyKnownOutside {
+        /// Which key.
+        id: RootKeyId,
+        /// The token.
+        token: String,
+        /// What the module does not say of it.
+        lacks: &'static str,
+    },
+    /// The token refuses the PIN.
+    #[error(
+        "the token {token:?} refuses the PIN in {pin_file}; it is not tried again until that file changes, because tokens lock themselves after some wrong ones: put the right PIN there"
+    )]
+    WrongPin {
+        /// The token.
+        token: String,
+        /// Where the PIN is.
+        pin_file: PathBuf,
+    },
+    /// The token has locked itself.
+    #[error(
+        "the token {token:?} is locked after too many wrong PINs: have its security officer set a new one, and put it into {pin_file} (or run `touch` on it, if it is the same); until then it is left alone"
+    )]
+    PinLocked {
+        /// The token.
+        token: String,
+        /// Where the PIN is.
+        pin_file: PathBuf,
     },
     /// The security module failed.
     #[error("the security module failed for token {token:?}: {doing}")]
