@@ -64,7 +64,7 @@
 //! | the erasure is not final (`ERASURE_NOT_FINAL`) | the log says why, most often the root key's medium; the customer is refused to everybody meanwhile. Repeat the request: it goes on where it stopped. After a restart it goes on by itself |
 //! | it is not on its mirrors yet (`NOT_MIRRORED`) | `oubliette mirror status`, and the log: the mirror's disk. Repeat the call then |
 //! | the token refuses the PIN, or is locked | the PIN was tried once and is not tried again, because tokens count. Write the right one to `root_key.pin_file`; a PIN that is written again is tried again, without a restart. Let nothing restart the service in a loop: each start tries once |
-//! | was not made in the module, or is not kept from being extracted | somebody put a key under our label; see who. The service starts when it is gone |
+//! | the root key in the token is not made in the module, or not kept from being extracted | somebody put a key under our label; see who. The service starts when it is gone |
 //! | the mirror is newer than this database | this database is an older copy: restore from the mirror |
 //! | what decides is not what the log knows of | somebody or something wrote to the database past the service: keep a copy, and restore from a mirror |
 //! | does not verify | the record was damaged or tampered with; nothing of it was released |
