@@ -24,7 +24,7 @@
 //! | 2 | the provider stages a new root key under a random id | the database does not name it: destroyed, then 2 again with another |
 //! | 3 | one batch: every page on the path under a fresh key, the top key under the staged root key, what is owed | goes on with 5 |
 //! | 4 | every mirror has everything up to here | waited for again |
-//! | 5 | the provider destroys the old root key, and is probed: listed afresh, and tried on what the old key wrapped | goes on with 5 |
+//! | 5 | the provider destroys the old root key, and is probed: listed afresh, and every key it has tried on what the old key wrapped | goes on with 5 |
 //! | 6 | ledger entry with all that the receipt states | repeated; one entry |
 //!
 //! Answered only after 6. Erasures that arrive while an epoch runs share the next one; `root_key.epoch_window_ms` makes them wait for more of
@@ -79,7 +79,7 @@
 //!
 //! A receipt is the ledger's entry with the proof that it is in the log which the service has signed: see [`formats`](super::formats). It
 //! states what was erased, the epoch, who asked and who approved, the provider and the class of its medium, whether the root key stood on
-//! the device of the data, how many copies of earlier root keys were lost, and from when on it is final. It names nobody. The opening, which
+//! the device of the data or of a mirror (also where that cannot be told), how many copies of earlier root keys were lost, and from when on it is final. It names nobody. The opening, which
 //! only the answer to the request holds, shows whom it is about.
 //!
 //! ```text
@@ -97,8 +97,9 @@
 //! |---|---|---|
 //! | `file` on a disk that overwrites in place | when it was overwritten and synced | nothing but what the disk remaps |
 //! | `file` on a flash disk | the same, as far as the host can tell | worn blocks that the host cannot reach; somebody with the chip may |
-//! | `file` on a copy-on-write file system, or under snapshots | not until the blocks are reused and the snapshots gone | every key ever: do not use it |
-//! | `pkcs11` | when the module has destroyed the object and lists it no more after a fresh start | what the module's own backups keep: have none of these keys |
+//! | `file` on a file system that never overwrites in place (btrfs, ZFS, bcachefs, F2FS, NILFS2, UBIFS, JFFS2), or under snapshots | not until the blocks are reused and the snapshots gone | every key ever: a key is not made there, unless `may_share_device` accepts any medium |
+//! | `file` in a container's own layer (overlayfs), on NFS, SMB, FUSE | as on the file system below, which the host of the container or the server knows | the same; the log warns at every start. Put it on a volume of its own |
+//! | `pkcs11` | when the module has destroyed the object, lists it no more after a fresh start, and no AES key of the token opens what it wrapped, whatever its label | what the module's own backups keep: have none of these keys. A copy that may not decrypt cannot be tried; keys are made so that the token copies none, where it knows such keys |
 //! | a cloud's key service (no provider yet) | after its waiting window, of days | what the cloud says |
 //!
 //! An erasure states the provider, the class of the medium and the instant; nothing more is promised than the medium keeps.
@@ -110,7 +111,12 @@
 //! - *Never* copy it into backups. A copy that lives on undoes every erasure since for whoever also has an image of its time.
 //! - *A replica is gone.* Erasures stop with `ERASURE_NOT_FINAL`, reads and writes go on. Put it back, or stop the service, take it out of the
 //!   configuration, and `oubliette root-key retire <id>` (`status` shows the ids); with `--destroyed` only if somebody saw its medium
-//!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time.
+//!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time. A file of which nothing can be
+//!   made counts as gone.
+//! - *`add` or `retire` was stopped midway.* A new replica is named by all others before a key stands in it, so erasures stop, and `status` shows
+//!   it. `retire` it (`--destroyed`, where the file is removed) and `add` it again; a `retire` is simply repeated.
+//! - *A copy of the old key is in the module*, under another label, or it came back: an erasure is not final while one opens what the old key
+//!   wrapped; reads and writes go on, also after a restart. What has our label is destroyed again by itself; destroy the other with the token's own tools.
 //! - *All of it is gone.* Then every record is gone, as if all were erased. There is no back door.
 //! - *The service says that the database is an older copy.* The pin beside the root key remembers a log that this database does not contain.
 //!   Put the newest data back, or restore from the newest mirror.

@@ -74,21 +74,25 @@
 //!
 //! ## The root key's file
 //!
-//! Five pages of 4,096 bytes, each a text filled up with spaces, overwritten in place and synced:
+//! Six pages of 4,096 bytes, each a text filled up with spaces, overwritten in place and synced:
 //!
 //! ```text
-//! oubliette-root-key 2
+//! oubliette-root-key 3                                    pages 0 and 5; the newer counts
+//! head <check sum> serial <how often it was changed>
 //! this <id of the replica, 32 hexadecimal digits>
 //! lost <how many replicas were retired that nobody saw destroyed>
-//! replica <id> <path at which it was made>          one line a replica
+//! replica <id> <path at which it was made>                one line a replica
 //!
 //! key <check sum> <id, 32 digits> <epoch> <key, 64 digits>      pages 1 and 2; two only while an epoch runs
 //!
 //! pin <check sum> <epoch> <entries of the log> <root of their tree, 64 digits>      pages 3 and 4; the newer counts
 //! ```
 //!
-//! A check sum is the first eight digits of the SHA-256 of what follows it in the line. A page whose check sum does not match was cut by a
-//! power cut, and counts as empty.
+//! A check sum is the first eight digits of the SHA-256 of what follows it and a space on the page. A page whose check sum does not match was
+//! cut by a power cut, and counts as empty. Both heads say the same but while they are changed: the older is written first.
+//!
+//! `oubliette-root-key 2` had one head, on page 0, whose second line was `this`, and no page 5. It is read, and becomes 3 when its list of
+//! replicas changes.
 //!
 //! ## The ledger
 //!
@@ -105,7 +109,7 @@
 //! (`SHA-256(0x00 || entry)`) the proof includes. The entry of an erasure that is final: version (1), entered in ms (8), tenant (16), option
 //! of a caller (never there: 0), kind (1, always 6), receipt (16), what was erased (1: 1 customer, 2 record, 3 tenant, 4 revision), commitment (32),
 //! epoch (8), who asked (16), option of who approved (16), text of the provider, medium (1: 1 file, 2 HSM), whether the root key stood on
-//! the device of the data (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
+//! the device of the data or of a mirror (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
 //! something was kept (1 each: 1 expression, 2 legal obligation, 3 public health, 4 archiving, 5 legal claims).
 //!
 //! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id, and where one

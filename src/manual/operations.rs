@@ -12,7 +12,8 @@
 //! ## The root key
 //!
 //! - It stands in a file (or replicas of one) on another device than the data, or in a security module (`init --pkcs11-module ...`). On the
-//!   data's own device it is refused unless `root_key.may_share_device` accepts it.
+//!   data's own device, or on a file system that never overwrites in place (btrfs, ZFS, ...), it is refused unless
+//!   `root_key.may_share_device` accepts it.
 //! - Every erasure replaces it. **A copy of it is worthless after the next erasure, and dangerous before it**: with the copy and an
 //!   image of the data, every erasure after the copy is undone. So it does not belong in ordinary backups.
 //! - The service refuses to start with a missing or older one, and says which key it needs; and with a database that is older than the log
@@ -72,6 +73,8 @@
 //! | the mirror is not there, or has more (at a restore) | mount its disk, or restore from it alone; `mirror remove` if it is lost |
 //! | objects are not there, or missing | mount the disk of `data/objects`; if it is lost, stop the service and copy `objects` of a mirror there |
 //! | the root key's medium remembers no log | it is not the one of this vault, or was written to past the service: put the right one back |
+//! | the token refuses the PIN, or is locked | the PIN was tried once and is not tried again, because tokens count. Write the right one to `root_key.pin_file`; a PIN that is written again is tried again, without a restart. Let nothing restart the service in a loop: each start tries once |
+//! | the root key in the token is not made in the module, or not kept from being extracted | somebody put a key under our label; see who. The service starts when it is gone |
 //! | the mirror is newer than this database | this database is an older copy: restore from the mirror |
 //! | what decides is not what the log knows of | somebody or something wrote to the database past the service: keep a copy, and restore from a mirror |
 //! | does not verify | the record was damaged or tampered with; nothing of it was released |

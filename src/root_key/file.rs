@@ -4,6 +4,7 @@
 //! as the others are, stops every change and so every epoch, until it is back or is retired by name: a key that lives on in a replica
 //! nobody can reach is not destroyed. Reading goes on as long as one has the key.
 
+mod medium;
 mod replica;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use crate::crypto::key_wrap;
 use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec;
-use replica::{Content, Family, MAX_REPLICAS, Replica, StoredKey};
+use replica::{Content, Family, MAX_REPLICAS, Replica, ReplicaId, StoredKey};
 
 /// A root key in files.
 pub struct FileRootKey {
@@ -38,11 +39,15 @@ pub struct ReplicaStatus {
 }
 
 impl FileRootKey {
-    /// Writes the first root key to files that must not exist, for epoch 1.
-    pub fn create(paths: &[PathBuf]) -> Result<(Self, RootKeyId), RootKeyError> {
+    /// Writes the first root key to files that must not exist, for epoch 1. Refused where the file system keeps what is overwritten, unless
+    /// that is accepted.
+    pub fn create(paths: &[PathBuf], accepts_any_medium: bool) -> Result<(Self, RootKeyId), RootKeyError> {
         let provider = Self::at(paths)?;
+        for replica in &provider.replicas {
+            medium::refuse_keeping(&replica.path, replica.folder(), accepts_any_medium)?;
+        }
         let members: Vec<_> = paths.iter().map(|path| (random_bytes(), path.clone())).collect();
-        let family = Family { members, lost: 0 };
+        let family = Family { serial: 1, members, lost: 0 };
         let first = StoredKey::fresh(1);
         for (replica, (id, _)) in provider.replicas.iter().zip(&family.members) {
             replica.create(*id, &family, &first)?;
@@ -55,6 +60,7 @@ impl FileRootKey {
     pub fn open(paths: &[PathBuf]) -> Result<Self, RootKeyError> {
         let provider = Self::at(paths)?;
         provider.readable()?;
+        medium::warn_of_keeping(paths.iter());
         Ok(provider)
     }
 
@@ -68,62 +74,82 @@ impl FileRootKey {
     /// How the replicas are: those at hand, and those that are known and not at hand.
     pub fn status(&self) -> Vec<ReplicaStatus> {
         let contents: Vec<_> = self.replicas.iter().map(|replica| (replica, replica.read())).collect();
-        let known =
-            contents.iter().find_map(|(_, content)| content.as_ref().ok()).map(|content| content.family.clone());
+        let known: Vec<_> =
+            contents.iter().filter_map(|(_, content)| content.as_ref().ok()).flat_map(|c| &c.family.members).collect();
         let mut listed: Vec<ReplicaStatus> = Vec::new();
         for (replica, content) in &contents {
-            let made_at = known.iter().flat_map(|family| &family.members).find(|(_, path)| *path == replica.path);
+            let made_at = known.iter().find(|(_, path)| *path == replica.path);
             let id = content.as_ref().map(|content| content.id).ok().or(made_at.map(|(id, _)| *id));
             let problem = content.as_ref().err().map(ToString::to_string);
             let id = id.map(|id| codec::hex(&id)).unwrap_or_default();
             listed.push(ReplicaStatus { id, path: replica.path.clone(), problem });
         }
-        for (id, path) in known.into_iter().flat_map(|family| family.members) {
-            let id = codec::hex(&id);
+        for (id, path) in known {
+            let id = codec::hex(id);
             if listed.iter().all(|status| status.id != id) {
-                listed.push(ReplicaStatus { id, path, problem: Some("it is not in the configuration".to_owned()) });
+                listed.push(ReplicaStatus {
+                    id,
+                    path: path.clone(),
+                    problem: Some("it is not in the configuration".to_owned()),
+                });
             }
         }
         listed
     }
 
-    /// Makes one more replica of the key `current`, in a file that must not exist. All others must be there.
-    pub fn add(&self, path: &Path, current: RootKeyId) -> Result<(), RootKeyError> {
+    /// Makes one more replica of the key `current`, in a file that must not exist, and on such a medium as in [`FileRootKey::create`]. All
+    /// others must be there.
+    pub fn add(&self, path: &Path, current: RootKeyId, accepts_any_medium: bool) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.lock();
+        medium::refuse_keeping(path, Replica::at(path).folder(), accepts_any_medium)?;
         let contents = self.all()?;
-        let mut family = self.family(&contents)?;
+        let held = contents[0].keys.iter().flatten().find(|stored| stored.held.id == current);
+        let key = held.ok_or(RootKeyError::NoSuchKey { id: current })?;
+        let (id, family) = self.announce(path, &contents)?;
+        Ok(Replica::at(path).fill(id, &family, key)?)
+    }
+
+    /// Has all replicas name a new one, before any key stands in it. So no copy of a key is ever one that nobody knows of: what is stopped
+    /// here stops every epoch, until the new one is retired.
+    fn announce(&self, path: &Path, contents: &[Content]) -> Result<(ReplicaId, Family), RootKeyError> {
+        let mut family = self.family(contents)?;
         if family.members.len() >= MAX_REPLICAS {
             return Err(RootKeyError::TooManyReplicas { limit: MAX_REPLICAS });
         }
-        let held = contents[0].keys.iter().flatten().find(|stored| stored.held.id == current);
-        let key = held.ok_or(RootKeyError::NoSuchKey { id: current })?;
         let id = random_bytes();
+        family.serial += 1;
         family.members.push((id, path.to_owned()));
-        Replica::at(path).create(id, &family, key)?;
-        self.write_family(&contents, &family)
+        Replica::at(path).reserve()?;
+        for (replica, content) in self.replicas.iter().zip(contents) {
+            replica.write_family(content, &family)?;
+        }
+        Ok((id, family))
     }
 
     /// Takes a replica off the list that is not at hand any more, by its id. Unless somebody saw it destroyed, it counts as lost from
-    /// then on: whoever finds it has a key that opens images of its time, and every later receipt says so.
+    /// then on: whoever finds it has a key that opens images of its time, and every later receipt says so. What was stopped midway is
+    /// finished by its repeat: then some list it still, and the others know already whether it is lost.
     pub fn retire(&self, id: &str, was_destroyed: bool) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.lock();
         let unknown = || RootKeyError::NoSuchReplica { id: id.to_owned() };
         let wanted = codec::unhex(id).ok_or_else(unknown)?;
         let contents: Vec<(&Replica, Content)> =
             self.replicas.iter().filter_map(|replica| Some((replica, replica.read().ok()?))).collect();
-        let (_, first) = contents.first().ok_or_else(unknown)?;
         if contents.iter().any(|(_, content)| content.id == wanted) {
             return Err(RootKeyError::ReplicaAtHand { id: id.to_owned() });
         }
-        let mut family = first.family.clone();
-        let before = family.members.len();
-        family.members.retain(|(member, _)| *member != wanted);
-        if family.members.len() == before {
-            return Err(unknown());
+        let families = || contents.iter().map(|(_, content)| &content.family);
+        let with_it = families().filter(|family| family.has(wanted)).map(|family| family.lost).max();
+        let lost = with_it.ok_or_else(unknown)? + u32::from(!was_destroyed);
+        let mut family = newest(families()).ok_or_else(unknown)?.clone();
+        if let Some((replica, _)) = contents.iter().find(|(_, content)| !family.has(content.id)) {
+            return Err(RootKeyError::ReplicaOfOthers { path: replica.path.clone() });
         }
-        family.lost += u32::from(!was_destroyed);
+        family.serial += 1;
+        family.members.retain(|(member, _)| *member != wanted);
+        family.lost = families().map(|family| family.lost).fold(lost, u32::max);
         for (replica, content) in &contents {
-            replica.write_family(content.id, &family)?;
+            replica.write_family(content, &family)?;
         }
         Ok(())
     }
@@ -132,14 +158,17 @@ impl FileRootKey {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What stands in those that can be read. The files of another's, or open for others, are refused even where one is left.
+    /// What stands in those that can be read. A file that is open for others is refused even where one is left; one that nothing can be made of
+    /// is as one that is missing.
     fn readable(&self) -> Result<Vec<Content>, RootKeyError> {
         let mut missing = None;
         let mut contents = Vec::with_capacity(self.replicas.len());
         for replica in &self.replicas {
             match replica.read() {
                 Ok(content) => contents.push(content),
-                Err(error @ (KeyFileError::Missing { .. } | KeyFileError::Io { .. })) => {
+                Err(
+                    error @ (KeyFileError::Missing { .. } | KeyFileError::Io { .. } | KeyFileError::Malformed { .. }),
+                ) => {
                     missing.get_or_insert(error);
                 }
                 Err(error) => return Err(error.into()),
@@ -168,23 +197,22 @@ impl FileRootKey {
 
     /// What they all know of all of them, if it is the same, and all of them are at hand.
     fn family(&self, contents: &[Content]) -> Result<Family, RootKeyError> {
-        let family = contents[0].family.clone();
-        let is_at_hand = |id: &[u8; 16]| contents.iter().any(|content| content.id == *id);
-        if let Some((_, path)) = family.members.iter().find(|(id, _)| !is_at_hand(id)) {
+        let families = || contents.iter().map(|content| &content.family);
+        let family = newest(families()).unwrap_or(&contents[0].family);
+        let of_others = |replica: &Replica| Err(RootKeyError::ReplicaOfOthers { path: replica.path.clone() });
+        let mut all = self.replicas.iter().zip(contents);
+        if let Some((replica, _)) = all.clone().find(|(_, content)| !family.has(content.id)) {
+            return of_others(replica);
+        }
+        // Whichever of them knows it: a change that was stopped midway stands in some of them only.
+        let is_at_hand = |id: ReplicaId| contents.iter().any(|content| content.id == id);
+        if let Some((_, path)) = families().flat_map(|family| &family.members).find(|(id, _)| !is_at_hand(*id)) {
             return Err(RootKeyError::ReplicaNotConfigured { path: path.clone() });
         }
-        let odd = self.replicas.iter().zip(contents).find(|(_, content)| content.family != family);
-        match odd {
-            Some((replica, _)) => Err(RootKeyError::ReplicaOfOthers { path: replica.path.clone() }),
-            None => Ok(family),
+        match all.find(|(_, content)| content.family != *family) {
+            Some((replica, _)) => of_others(replica),
+            None => Ok(family.clone()),
         }
-    }
-
-    fn write_family(&self, contents: &[Content], family: &Family) -> Result<(), RootKeyError> {
-        for (replica, content) in self.replicas.iter().zip(contents) {
-            replica.write_family(content.id, family)?;
-        }
-        Ok(())
     }
 
     /// The key itself, for tests of providers that lie.
@@ -244,6 +272,11 @@ impl RootKey for FileRootKey {
         key_wrap::unwrap(&root, associated_data, wrapped).map_err(|_| RootKeyError::CannotUnwrap { id })
     }
 
+    fn opens(&self, associated_data: &[u8], wrapped: &[u8]) -> Result<bool, RootKeyError> {
+        let mut keys = self.readable()?.into_iter().flat_map(|content| content.keys).flatten();
+        Ok(keys.any(|stored| key_wrap::unwrap(&stored.key, associated_data, wrapped).is_ok()))
+    }
+
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.lock();
         let contents = self.all()?;
@@ -283,13 +316,18 @@ impl RootKey for FileRootKey {
         Ok(())
     }
 
-    fn devices(&self) -> Vec<u64> {
-        self.replicas.iter().filter_map(|replica| Some(replica.path.metadata().ok()?.dev())).collect()
+    fn devices(&self) -> Vec<Option<u64>> {
+        self.replicas.iter().map(|replica| Some(replica.path.metadata().ok()?.dev())).collect()
     }
 
     fn lost_replicas(&self) -> Result<u32, RootKeyError> {
         Ok(self.readable()?.iter().map(|content| content.family.lost).max().unwrap_or(0))
     }
+}
+
+/// That which was changed last; the first of several.
+fn newest<'a>(families: impl Iterator<Item = &'a Family>) -> Option<&'a Family> {
+    families.reduce(|newest, family| if family.serial > newest.serial { family } else { newest })
 }
 
 impl StoredKey {

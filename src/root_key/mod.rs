@@ -13,6 +13,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use file::{FileRootKey, ReplicaStatus};
+#[cfg(test)]
+pub(crate) use pkcs11::softhsm;
 pub use pkcs11::{Pkcs11Place, Pkcs11RootKey};
 pub use private_file::{Holds, KeyFileError};
 pub use signing_key::SigningKeyFile;
@@ -98,6 +100,10 @@ pub trait RootKey: Send + Sync {
     /// Unwraps a top key.
     fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError>;
 
+    /// Whether any key at the medium opens this, whatever its name: a copy under another name is not among those that are held, and so what
+    /// is asked by name is no proof that a key is gone.
+    fn opens(&self, associated_data: &[u8], wrapped: &[u8]) -> Result<bool, RootKeyError>;
+
     /// Destroys for good every key but this one, which must be there, and whatever an earlier destruction left undone. Held keys are
     /// looked at afterwards with [`RootKey::held`]; this alone is no proof.
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError>;
@@ -108,8 +114,8 @@ pub trait RootKey: Send + Sync {
     /// Remembers a pin, durably.
     fn set_pin(&self, pin: &Pin) -> Result<(), RootKeyError>;
 
-    /// The devices of this machine on which keys stand; none where the medium is no device of it.
-    fn devices(&self) -> Vec<u64>;
+    /// The devices of this machine on which keys stand, `None` for one that cannot be told; none at all where the medium is no device of it.
+    fn devices(&self) -> Vec<Option<u64>>;
 
     /// How many copies of root keys were lost, so that nobody can say that they are destroyed.
     fn lost_replicas(&self) -> Result<u32, RootKeyError>;
@@ -184,6 +190,16 @@ pub enum RootKeyError {
         /// Which one.
         id: String,
     },
+    /// The file system would keep destroyed keys.
+    #[error(
+        "the root key {path} would stand on {file_system}, which never overwrites in place: every key that is destroyed would stay on that disk, and no erasure would hold against who gets it; put it on another file system (ext4, XFS, FAT) or in a security module, or accept that (root_key.may_share_device, init --may-share-device)"
+    )]
+    KeepsOverwritten {
+        /// Where it would be.
+        path: PathBuf,
+        /// On what.
+        file_system: &'static str,
+    },
     /// The token has a root key under this label.
     #[error(
         "the token has a root key labelled {label:?} already: a root key is never made where one is; choose another label"
@@ -213,6 +229,48 @@ pub enum RootKeyError {
     TooManyObjects {
         /// How many are looked at.
         limit: usize,
+    },
+    /// More keys of the token than are tried.
+    #[error(
+        "the token {token:?} has more than {limit} AES keys, too many to try each on what the old root key wrapped, so no erasure is called final: give the vault a token of its own"
+    )]
+    TooManyKeys {
+        /// The token.
+        token: String,
+        /// How many are tried.
+        limit: usize,
+    },
+    /// A key is or was outside of the module.
+    #[error(
+        "the root key {id} in token {token:?} is not {lacks}: somebody may have a copy of it, and its destruction would prove nothing; find out who put it there, and remove it if the database does not name it (a vault that was made on it is made anew)"
+    )]
+    KeyKnownOutside {
+        /// Which key.
+        id: RootKeyId,
+        /// The token.
+        token: String,
+        /// What the module does not say of it.
+        lacks: &'static str,
+    },
+    /// The token refuses the PIN.
+    #[error(
+        "the token {token:?} refuses the PIN in {pin_file}; it is not tried again until that file changes, because tokens lock themselves after some wrong ones: put the right PIN there"
+    )]
+    WrongPin {
+        /// The token.
+        token: String,
+        /// Where the PIN is.
+        pin_file: PathBuf,
+    },
+    /// The token has locked itself.
+    #[error(
+        "the token {token:?} is locked after too many wrong PINs: have its security officer set a new one, and put it into {pin_file} (or run `touch` on it, if it is the same); until then it is left alone"
+    )]
+    PinLocked {
+        /// The token.
+        token: String,
+        /// Where the PIN is.
+        pin_file: PathBuf,
     },
     /// The security module failed.
     #[error("the security module failed for token {token:?}: {doing}")]

@@ -1,36 +1,38 @@
 //! The root key in a hardware security module, spoken to by PKCS #11 (v2.40 or newer) through `cryptoki`.
 //!
-//! A root key is a secret AES-256 key object of the token: sensitive, not extractable, made in the module. Its label is
-//! `<label> root key <id> epoch <n>`; the label, not the handle, names it. The pin is a data object labelled `<label> pin`.
+//! A root key is a secret AES-256 key object of the token: sensitive, not extractable, made in the module, and not to be copied where the token
+//! knows such keys. Its label is `<label> root key <id> epoch <n>`; the label, not the handle, names it. The pin is a data object labelled
+//! `<label> pin`.
 //!
 //! Every operation opens the module afresh (`C_Initialize`, a session, a login) and closes it again: an epoch needs a handful of them. So
 //! nothing is ever answered from what this process or the library remembers of the token, a module that went away is noticed at once, and
 //! it is used again as soon as it is back.
+
+mod key_object;
+mod login;
+#[cfg(test)]
+pub(crate) mod softhsm;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::Error;
-use cryptoki::mechanism::Mechanism;
-use cryptoki::mechanism::aead::GcmParams;
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::{Session, UserType};
-use cryptoki::types::AuthPin;
-use zeroize::Zeroizing;
 
-use super::private_file::{Holds, PrivateFile};
+use key_object::KeyObject;
+use login::{Attempt, Login};
+
 use super::{HeldKey, MediumClass, Pin, RootKey, RootKeyError, RootKeyId};
-use crate::crypto::secret::{KEY_BYTES, Key, random_bytes};
+use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::unhex;
 
-const NONCE: usize = 12;
-const TAG_BITS: u64 = 128;
 /// The most objects of ours that are looked at.
 const MAX_OBJECTS: usize = 64;
-
-static TOKEN_PIN: Holds = Holds { what: "PIN of the security module", without: "nothing can be read" };
+/// The most keys of the token, whoever's they are, that are tried on what a destroyed one wrapped.
+const MAX_TRIED: usize = 1024;
 
 /// The library is one for the whole process, and so is whether it is initialised.
 static LIBRARY: Mutex<()> = Mutex::new(());
@@ -51,6 +53,7 @@ pub struct Pkcs11Place {
 /// A root key in a security module.
 pub struct Pkcs11RootKey {
     place: Pkcs11Place,
+    login: Login,
 }
 
 /// A key object.
@@ -62,7 +65,7 @@ struct Found {
 impl Pkcs11RootKey {
     /// Makes the first root key, for epoch 1. Refused where the token has one under this label.
     pub fn create(place: Pkcs11Place) -> Result<(Self, RootKeyId), RootKeyError> {
-        let provider = Self { place };
+        let provider = Self::at(place);
         if !provider.held()?.is_empty() {
             return Err(RootKeyError::TokenHasKey { label: provider.place.label });
         }
@@ -70,28 +73,37 @@ impl Pkcs11RootKey {
         Ok((provider, first))
     }
 
-    /// Opens an existing one; changes nothing.
+    /// Opens an existing one; changes nothing. Refuses keys of which the module does not say that they never left it.
     pub fn open(place: Pkcs11Place) -> Result<Self, RootKeyError> {
-        let provider = Self { place };
-        if provider.held()?.is_empty() {
+        let provider = Self::at(place);
+        let keys = provider.session(|session| {
+            let keys = provider.keys(session)?;
+            keys.iter().try_for_each(|found| provider.refuse_known_outside(session, found))?;
+            Ok(keys.len())
+        })?;
+        if keys == 0 {
             return Err(RootKeyError::TokenHasNoKey { label: provider.place.label, token: provider.place.token });
         }
         Ok(provider)
     }
 
+    fn at(place: Pkcs11Place) -> Self {
+        Self { login: Login::with(&place.pin_file), place }
+    }
+
     /// Does something in a session of its own, after initialising the module afresh.
     fn session<T>(&self, act: impl FnOnce(&Session) -> Result<T, RootKeyError>) -> Result<T, RootKeyError> {
         let _alone = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
-        let pin = AuthPin::from(PrivateFile::at(&self.place.pin_file, &TOKEN_PIN).read()?.trim_end());
+        let attempt = self.login.attempt(&self.place.token)?;
         let module = Pkcs11::new(&self.place.module).map_err(|error| self.failed("loading the module", error))?;
         let flags = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
         module.initialize(flags).map_err(|error| self.failed("initialising the module", error))?;
-        let done = self.logged_in(&module, &pin).and_then(|session| act(&session));
+        let done = self.logged_in(&module, attempt).and_then(|session| act(&session));
         let finalized = module.finalize().map_err(|error| self.failed("closing the module", error));
         done.and_then(|value| finalized.map(|()| value))
     }
 
-    fn logged_in(&self, module: &Pkcs11, pin: &AuthPin) -> Result<Session, RootKeyError> {
+    fn logged_in(&self, module: &Pkcs11, attempt: Attempt<'_>) -> Result<Session, RootKeyError> {
         let failed = |error| self.failed("opening the token", error);
         let slots = module.get_slots_with_token().map_err(failed)?;
         let is_ours =
@@ -99,7 +111,8 @@ impl Pkcs11RootKey {
         let slot = slots.into_iter().find(is_ours);
         let slot = slot.ok_or_else(|| RootKeyError::NoSuchToken { token: self.place.token.clone() })?;
         let session = module.open_rw_session(slot).map_err(failed)?;
-        session.login(UserType::User, Some(pin)).map_err(|error| self.failed("logging in", error))?;
+        let logged_in = session.login(UserType::User, Some(&attempt.pin()));
+        logged_in.map_err(|error| attempt.failed(error).unwrap_or_else(|error| self.failed("logging in", error)))?;
         Ok(session)
     }
 
@@ -131,9 +144,30 @@ impl Pkcs11RootKey {
             .collect())
     }
 
-    fn find(&self, session: &Session, id: RootKeyId) -> Result<ObjectHandle, RootKeyError> {
+    fn find<'a>(&self, session: &'a Session, id: RootKeyId) -> Result<KeyObject<'a>, RootKeyError> {
         let found = self.keys(session)?.into_iter().find(|found| found.held.id == id);
-        found.map(|found| found.object).ok_or(RootKeyError::NoSuchKey { id })
+        found.map(|found| KeyObject { session, object: found.object }).ok_or(RootKeyError::NoSuchKey { id })
+    }
+
+    /// Every key of the token that could be a copy of one of ours.
+    fn every_key<'a>(&self, session: &'a Session) -> Result<Vec<KeyObject<'a>>, RootKeyError> {
+        let template = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::KeyType(KeyType::AES)];
+        let objects = session.find_objects(&template).map_err(|error| self.failed("listing all keys", error))?;
+        if objects.len() > MAX_TRIED {
+            return Err(RootKeyError::TooManyKeys { token: self.place.token.clone(), limit: MAX_TRIED });
+        }
+        Ok(objects.into_iter().map(|object| KeyObject { session, object }).collect())
+    }
+
+    /// Refuses a key that was ever outside of the module, or that could be taken out: whoever has it undoes its destruction.
+    fn refuse_known_outside(&self, session: &Session, found: &Found) -> Result<(), RootKeyError> {
+        let key = KeyObject { session, object: found.object };
+        match key.known_outside().map_err(|error| self.failed("looking at a key", error))? {
+            None => Ok(()),
+            Some(lacks) => {
+                Err(RootKeyError::KeyKnownOutside { id: found.held.id, token: self.place.token.clone(), lacks })
+            }
+        }
     }
 
     fn pins(&self, session: &Session) -> Result<Vec<(ObjectHandle, Pin)>, RootKeyError> {
@@ -172,62 +206,73 @@ impl RootKey for Pkcs11RootKey {
     }
 
     fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
-        let id = RootKeyId(random_bytes());
-        let template = [
-            Attribute::Token(true),
-            Attribute::Private(true),
-            Attribute::Sensitive(true),
-            Attribute::Extractable(false),
-            Attribute::Encrypt(true),
-            Attribute::Decrypt(true),
-            Attribute::ValueLen(32.into()),
-            Attribute::Label(format!("{} root key {id} epoch {epoch}", self.place.label).into_bytes()),
-            Attribute::Id(id.0.to_vec()),
-        ];
+        let held = HeldKey { id: RootKeyId(random_bytes()), epoch };
+        let label = format!("{} root key {} epoch {epoch}", self.place.label, held.id);
         self.session(|session| {
-            let made = session.generate_key(&Mechanism::AesKeyGen, &template);
-            made.map_err(|error| self.failed("making a key", error)).map(|_| id)
+            let made = key_object::generate(session, &label, &held.id.0);
+            let found = Found { held, object: made.map_err(|error| self.failed("making a key", error))? };
+            if let Err(error) = self.refuse_known_outside(session, &found) {
+                // Never used; and whatever is left of it, the next settling destroys.
+                session.destroy_object(found.object).map_err(|error| self.failed("destroying a key", error))?;
+                return Err(error);
+            }
+            Ok(held.id)
         })
     }
 
     fn wrap(&self, id: RootKeyId, associated_data: &[u8], top: &Key) -> Result<Vec<u8>, RootKeyError> {
-        let nonce: [u8; NONCE] = random_bytes();
         self.session(|session| {
-            let failed = |error| self.failed("wrapping the top key", error);
-            let mut iv = nonce;
-            let parameters = GcmParams::new(&mut iv, associated_data, TAG_BITS.into()).map_err(failed)?;
-            let object = self.find(session, id)?;
-            let sealed = session.encrypt(&Mechanism::AesGcm(parameters), object, top.expose()).map_err(failed)?;
-            Ok([&nonce[..], &sealed].concat())
+            let sealed = self.find(session, id)?.seal(associated_data, top.expose());
+            sealed.map_err(|error| self.failed("wrapping the top key", error))
         })
     }
 
     fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError> {
-        let cannot = || RootKeyError::CannotUnwrap { id };
-        let (nonce, sealed) = wrapped.split_first_chunk::<NONCE>().ok_or_else(cannot)?;
         self.session(|session| {
-            let mut iv = *nonce;
-            let parameters = GcmParams::new(&mut iv, associated_data, TAG_BITS.into());
-            let parameters = parameters.map_err(|error| self.failed("unwrapping the top key", error))?;
-            let object = self.find(session, id)?;
-            let plain = session.decrypt(&Mechanism::AesGcm(parameters), object, sealed).map_err(|_| cannot())?;
-            let plain = Zeroizing::new(plain);
-            let bytes: &[u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| cannot())?;
-            Ok(Key::copy_of(bytes))
+            let key = self.find(session, id)?;
+            let opened = key.open(&key, associated_data, wrapped);
+            let opened = opened.map_err(|error| self.failed("unwrapping the top key", error))?;
+            let bytes = opened.and_then(|opened| Some(Key::copy_of(opened.as_slice().try_into().ok()?)));
+            bytes.ok_or(RootKeyError::CannotUnwrap { id })
         })
     }
 
-    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
+    /// Also a copy under another label, which no list of ours has. A key that may not decrypt cannot be tried.
+    fn opens(&self, associated_data: &[u8], wrapped: &[u8]) -> Result<bool, RootKeyError> {
         self.session(|session| {
+            let failed = |error| self.failed("trying every key on what a destroyed one wrapped", error);
+            let ours = self.keys(session)?.into_iter().next();
+            let Some(ours) = ours.map(|found| KeyObject { session, object: found.object }) else {
+                let Pkcs11Place { label, token, .. } = self.place.clone();
+                return Err(RootKeyError::TokenHasNoKey { label, token });
+            };
+            for key in self.every_key(session)? {
+                if key.open(&ours, associated_data, wrapped).map_err(failed)?.is_some() {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    /// A module may say that it failed and have destroyed the key all the same (SoftHSM2 does, where the lock beside an object's file is gone):
+    /// what it lists afterwards, opened afresh, decides.
+    fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
+        let failed = self.session(|session| {
             let keys = self.keys(session)?;
             if keys.iter().all(|found| found.held.id != id) {
                 return Err(RootKeyError::NoSuchKey { id });
             }
-            for found in keys.into_iter().filter(|found| found.held.id != id) {
-                session.destroy_object(found.object).map_err(|error| self.failed("destroying the old key", error))?;
+            let others = keys.into_iter().filter(|found| found.held.id != id);
+            let destroyed = others.map(|found| session.destroy_object(found.object).err());
+            Ok(destroyed.fold(None, |failed, error| failed.or(error)))
+        })?;
+        match failed {
+            Some(error) if self.held()?.iter().any(|held| held.id != id) => {
+                Err(self.failed("destroying the old key", error))
             }
-            Ok(())
-        })
+            _ => Ok(()),
+        }
     }
 
     fn pin(&self) -> Result<Option<Pin>, RootKeyError> {
@@ -252,7 +297,7 @@ impl RootKey for Pkcs11RootKey {
         })
     }
 
-    fn devices(&self) -> Vec<u64> {
+    fn devices(&self) -> Vec<Option<u64>> {
         Vec::new()
     }
 
@@ -266,3 +311,6 @@ fn parse_label(label: &str) -> Option<HeldKey> {
     let (id, epoch) = label.strip_prefix("root key ")?.split_once(" epoch ")?;
     Some(HeldKey { id: RootKeyId(unhex(id)?), epoch: epoch.parse().ok()? })
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ use crate::domain::erasure::{Erased, Part};
 use crate::domain::ids::{CustomerId, Handle, ReceiptId, RecordId, RequestId, TenantId, TenantName};
 use crate::domain::principal::Principal;
 use crate::keys::{Draft, EpochPlan, SystemKeys};
-use crate::root_key::{RootKeyError, RootKeyId};
+use crate::root_key::RootKeyId;
 use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, StoreError, rows};
 
 /// How long a round of erasures waits for those who read the customers' records to stop. They are told at once, and look at it with every
@@ -171,6 +171,10 @@ pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
         }
         Err(VaultError::Commit(CommitError::NotMirrored(error))) => {
             tracing::error!(%error, "no erasure is final until the mirrors follow; reads and writes go on");
+            Ok(())
+        }
+        Err(VaultError::ErasureNotFinal { why }) => {
+            tracing::error!(why, "no erasure is final until this is mended; reads and writes go on");
             Ok(())
         }
         done => done,
@@ -404,14 +408,14 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
     }
 }
 
-/// Tries the old root key on what it wrapped. A provider that says it has destroyed a key, does not list it, and uses it still is caught.
+/// Tries whatever the provider has on what the old root key wrapped. One that says it has destroyed a key, does not list it, and uses it still is
+/// caught; and so is a copy under another name.
 fn probe(core: &Core, row: &RootRow) -> Result<(), VaultError> {
-    match row.previous.as_ref().map(|previous| previous.unwrap(core.provider.as_ref())) {
-        None | Some(Err(RootKeyError::NoSuchKey { .. } | RootKeyError::CannotUnwrap { .. })) => Ok(()),
-        Some(Ok(_)) => {
-            Err(VaultError::ErasureNotFinal { why: "the provider still opens what the old root key wrapped" })
-        }
-        Some(Err(error)) => Err(error.into()),
+    match &row.previous {
+        Some(previous) if previous.is_opened_by(core.provider.as_ref())? => Err(VaultError::ErasureNotFinal {
+            why: "a key at the root key's provider still opens what the old one wrapped: find the copy, and destroy it",
+        }),
+        _ => Ok(()),
     }
 }
 

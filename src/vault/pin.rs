@@ -59,9 +59,37 @@ impl Core {
         position < pinned || self.committer.settled_log().is_some_and(|log| position < log.size())
     }
 
-    /// Whether one image of the data's device would hold a root key too.
+    /// Whether one image of the device of the data, or of a mirror, would hold a root key too.
     pub fn shares_device(&self) -> bool {
-        let data = self.data.metadata().ok().map(|about| about.dev());
-        data.is_some_and(|data| self.provider.devices().contains(&data))
+        let mirrors = self.committer.mirrors().status();
+        let copies = std::iter::once(&self.data).chain(mirrors.iter().map(|mirror| &mirror.place.directory));
+        let copies = copies.map(|path| path.metadata().ok().map(|about| about.dev()));
+        is_shared(&self.provider.devices(), copies)
+    }
+}
+
+/// Whether keys and copies of the data stand on one device. What cannot be told counts as if they did: a receipt must not promise more than
+/// was seen.
+fn is_shared(keys: &[Option<u64>], mut copies: impl Iterator<Item = Option<u64>>) -> bool {
+    !keys.is_empty() && (keys.contains(&None) || copies.any(|copy| copy.is_none() || keys.contains(&copy)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_cannot_be_told_counts_as_shared_and_one_of_a_mirror_as_one_of_the_data() {
+        for (keys, copies, expected) in [
+            (&[Some(1)][..], &[Some(2)][..], false),
+            (&[Some(1), Some(2)], &[Some(2)], true),
+            (&[Some(1)], &[Some(2), Some(1)], true),
+            (&[Some(1)], &[None], true),
+            (&[Some(1), None], &[Some(2)], true),
+            // In a security module, which is no device of this machine.
+            (&[], &[None, Some(1)], false),
+        ] {
+            assert_eq!(is_shared(keys, copies.iter().copied()), expected, "{keys:?}, {copies:?}");
+        }
     }
 }

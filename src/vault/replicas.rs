@@ -19,9 +19,9 @@ impl Vault {
 
     /// Makes one more replica of the root key, in a file that must not exist.
     pub async fn add_replica(&self, place: RootKeyPlace, path: PathBuf) -> Result<(), VaultError> {
-        let RootKeyPlace::File { paths, .. } = place else { return Err(VaultError::NoReplicas) };
+        let RootKeyPlace::File { paths, may_share_device } = place else { return Err(VaultError::NoReplicas) };
         self.core.record(entry(Event::Replica { is_added: true, was_destroyed: false })).await?;
-        let add = move |provider: &FileRootKey, current| provider.add(&path, current);
+        let add = move |provider: &FileRootKey, current| provider.add(&path, current, may_share_device);
         self.core.blocking(move |core| Ok(add(&FileRootKey::open(&paths)?, core.tree.top().row.top.root_key)?)).await
     }
 

@@ -348,8 +348,8 @@ pub(super) fn database_folder(data: &Path) -> PathBuf {
 
 fn create_provider(paths: &VaultPaths) -> Result<(Arc<dyn RootKey>, RootKeyId), StartError> {
     Ok(match &paths.root_key {
-        RootKeyPlace::File { paths, .. } => {
-            let (provider, first) = FileRootKey::create(paths)?;
+        RootKeyPlace::File { paths, may_share_device } => {
+            let (provider, first) = FileRootKey::create(paths, *may_share_device)?;
             (Arc::new(provider), first)
         }
         RootKeyPlace::Pkcs11(place) => {

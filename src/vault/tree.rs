@@ -47,6 +47,11 @@ impl WrappedTop {
         provider.unwrap(self.root_key, &root_associated_data(self.epoch, self.root_key), &self.wrapped)
     }
 
+    /// Whether any key at the provider still opens it, whatever its name.
+    pub fn is_opened_by(&self, provider: &dyn RootKey) -> Result<bool, RootKeyError> {
+        provider.opens(&root_associated_data(self.epoch, self.root_key), &self.wrapped)
+    }
+
     fn encode(&self, w: Writer) -> Writer {
         w.u64(self.epoch).fixed(&self.root_key.0).framed(&self.wrapped)
     }

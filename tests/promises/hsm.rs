@@ -34,10 +34,8 @@ impl Hsm {
         let conf =
             format!("directories.tokendir = {}\nobjectstore.backend = file\n", folder.path().join("tokens").display());
         fs::write(folder.path().join("softhsm2.conf"), conf).unwrap();
-        fs::write(folder.path().join("pin"), format!("{PIN}\n")).unwrap();
         let hsm = Self { folder, module };
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(hsm.pin_file(), fs::Permissions::from_mode(0o600)).unwrap();
+        hsm.write_pin(PIN);
         let made = Command::new("softhsm2-util")
             .args(["--init-token", "--free", "--label", "vault", "--so-pin", "654321", "--pin", PIN])
             .env("SOFTHSM2_CONF", hsm.conf())
@@ -53,6 +51,12 @@ impl Hsm {
 
     fn pin_file(&self) -> PathBuf {
         self.folder.path().join("pin")
+    }
+
+    fn write_pin(&self, pin: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::write(self.pin_file(), format!("{pin}\n")).unwrap();
+        fs::set_permissions(self.pin_file(), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// The flags of `init`.
@@ -151,6 +155,33 @@ async fn a_security_module_that_goes_away_stops_erasures_alone_and_goes_on_when_
     server.restart().await;
     let supervisor = Caller::of(&server, &people.supervisor).await;
     supervisor.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_a_wrong_pin_reads_go_on_and_the_right_one_needs_no_restart() {
+    let Some(hsm) = Hsm::new() else { return };
+    let mut server = Server::make_on(&hsm);
+    server.set("root_key.epoch_window_ms", "0");
+    server.restart().await;
+    let people = server.tenant_with_people("acme").await;
+    let (ingest, officer, supervisor) = (
+        Caller::of(&server, &people.ingest).await,
+        Caller::of(&server, &people.privacy_officer).await,
+        Caller::of(&server, &people.supervisor).await,
+    );
+    ingest.store_chat(chat("chat-0001", "ada")).await.unwrap();
+    let of_bob = ingest.store_chat(chat("chat-0002", "bob")).await.unwrap();
+    hsm.write_pin("999999");
+    assert_refused(officer.erase("erase-0001", "ada").await, Code::Unavailable, "ERASURE_NOT_FINAL");
+    supervisor.chat(&of_bob.record_id, PURPOSES[0]).await.unwrap();
+    hsm.write_pin(PIN);
+    officer.erase("erase-0001", "ada").await.unwrap();
+    assert_eq!(server.stop().await.code(), Some(0));
+    hsm.write_pin("999999");
+    let refused = server.serve_command().output().unwrap();
+    assert!(!refused.status.success());
+    assert!(words(&refused).contains("refuses the PIN"), "{}", words(&refused));
+    assert!(words(&refused).contains("not tried again until that file changes"), "{}", words(&refused));
 }
 
 #[test]

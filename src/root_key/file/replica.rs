@@ -1,14 +1,16 @@
-//! One replica of the root key: a file of five pages of 4,096 bytes, each a text of its own, filled up with spaces.
+//! One replica of the root key: a file of six pages of 4,096 bytes, each a text of its own, filled up with spaces.
 //!
 //! | page | what |
 //! |---|---|
-//! | 0 | format, the replica's own id, all replicas with the paths they were made at, how many were lost |
+//! | 0, 5 | the head, twice: format, the replica's own id, all replicas with the paths they were made at, how many were lost; the newer counts |
 //! | 1, 2 | a key each, or nothing |
 //! | 3, 4 | the pin: the newer of the two counts |
 //!
 //! A page is overwritten in place and synced, so a destroyed key is overwritten where it stood, and no copy of it lies in a file that has
-//! no name any more. A power cut while a page is written spoils that page and no other: a key or a pin that was cut does not match
-//! its check sum, and counts as not there; the key that counts is never on the page that is written.
+//! no name any more. A power cut while a page is written spoils that page and no other: what was cut does not match its check sum, and
+//! counts as not there; neither the key nor the head that counts is ever on the page that is written.
+//!
+//! The format before had one head, without a check sum, and no page 5. It is read, and gets its second head with its next change.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
@@ -23,9 +25,14 @@ use crate::domain::codec::{hex, unhex};
 use crate::root_key::private_file::{Holds, KeyFileError};
 use crate::root_key::{HeldKey, Pin, RootKeyId};
 
-const FORMAT: &str = "oubliette-root-key 2";
+const FORMAT: &str = "oubliette-root-key 3";
+/// The format before this one.
+const ONE_HEAD: &str = "oubliette-root-key 2";
 const PAGE_BYTES: usize = 4096;
-const PAGES: usize = 5;
+const PAGES: usize = 6;
+const PAGES_WITH_ONE_HEAD: usize = 5;
+/// The newer head is never on the page that is written.
+const HEADS: [usize; 2] = [0, 5];
 const FIRST_KEY: usize = 1;
 const FIRST_PIN: usize = 3;
 /// The most replicas.
@@ -39,10 +46,18 @@ pub(super) type ReplicaId = [u8; 16];
 /// What every replica knows of all of them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Family {
+    /// How often it was changed: of two that differ, the higher is newer.
+    pub serial: u64,
     /// Each with the path at which it was made.
     pub members: Vec<(ReplicaId, PathBuf)>,
     /// How many were retired that nobody saw destroyed.
     pub lost: u32,
+}
+
+impl Family {
+    pub fn has(&self, id: ReplicaId) -> bool {
+        self.members.iter().any(|(member, _)| *member == id)
+    }
 }
 
 /// A key as it stands in a file.
@@ -59,6 +74,8 @@ pub(super) struct Content {
     pub keys: [Option<StoredKey>; 2],
     pub is_free: [bool; 2],
     pub pins: [Option<Pin>; 2],
+    /// The pages of the head, the one that may be overwritten first.
+    heads: [usize; 2],
 }
 
 /// A replica.
@@ -73,20 +90,33 @@ impl Replica {
 
     /// Writes a new file, which must not exist.
     pub fn create(&self, id: ReplicaId, family: &Family, key: &StoredKey) -> Result<(), KeyFileError> {
+        self.reserve()?;
+        self.fill(id, family, key)
+    }
+
+    /// Takes the name with a file of the full length and nothing in it: what may be in the way of making it is met before anything hangs
+    /// on it.
+    pub fn reserve(&self) -> Result<(), KeyFileError> {
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
         let file = opened.map_err(|source| match source.kind() {
             ErrorKind::AlreadyExists => KeyFileError::Exists { of: &ROOT_KEY, path: self.path.clone() },
             _ => self.io("making it", source),
         })?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let write = |page: usize, text: &str| file.write_all_at(&filled(text), (page * PAGE_BYTES) as u64);
-        (0..PAGES)
-            .try_for_each(|page| write(page, ""))
-            .and_then(|()| write(0, &render_head(id, family)))
-            .and_then(|()| write(FIRST_KEY, &render_key(key)))
+        let written = (0..PAGES)
+            .try_for_each(|page| file.write_all_at(&filled(""), (page * PAGE_BYTES) as u64))
             .and_then(|()| file.sync_all())
-            .and_then(|()| File::open(folder)?.sync_all())
-            .map_err(|source| self.io("writing it", source))
+            .and_then(|()| File::open(self.folder())?.sync_all());
+        written.map_err(|source| {
+            // There is no key in it; and what is in the way is said by the error that is returned.
+            let _ = std::fs::remove_file(&self.path);
+            self.io("writing it", source)
+        })
+    }
+
+    /// Writes what a reserved file is for; the key last.
+    pub fn fill(&self, id: ReplicaId, family: &Family, key: &StoredKey) -> Result<(), KeyFileError> {
+        self.write_heads(HEADS, id, family)?;
+        self.write_key(0, key)
     }
 
     /// Reads it, after opening it afresh.
@@ -100,20 +130,27 @@ impl Replica {
         if about.mode() & 0o077 != 0 {
             return Err(KeyFileError::TooOpen { path: path() });
         }
-        if !about.is_file() || about.len() != (PAGES * PAGE_BYTES) as u64 {
+        // In between where the power was cut while the second head was added.
+        let length = usize::try_from(about.len()).unwrap_or(usize::MAX);
+        if !about.is_file() || !(PAGES_WITH_ONE_HEAD * PAGE_BYTES..=PAGES * PAGE_BYTES).contains(&length) {
             return Err(self.malformed());
         }
-        let mut bytes = Zeroizing::new(vec![0; PAGES * PAGE_BYTES]);
-        file.read_exact(&mut bytes).map_err(|source| self.io("reading it", source))?;
+        let mut bytes = Zeroizing::new(vec![b' '; PAGES * PAGE_BYTES]);
+        file.read_exact(&mut bytes[..length]).map_err(|source| self.io("reading it", source))?;
         // A page that was cut need not be text; it is then as one whose check sum does not match.
         let page = |number: usize| {
             let text = std::str::from_utf8(&bytes[number * PAGE_BYTES..(number + 1) * PAGE_BYTES]);
             text.unwrap_or("?").trim_end()
         };
-        let (id, family) = parse_head(page(0)).ok_or_else(|| self.malformed())?;
+        let [first, second] = HEADS.map(|number| parse_head(page(number)));
+        let serial = |head: &Option<(ReplicaId, Family)>| head.as_ref().map(|(_, family)| family.serial);
+        let second_is_newer = serial(&second) > serial(&first);
+        let newer = if second_is_newer { second } else { first };
+        let (id, family) = newer.ok_or_else(|| self.malformed())?;
         Ok(Content {
             id,
             family,
+            heads: if second_is_newer { HEADS } else { [HEADS[1], HEADS[0]] },
             keys: [0, 1].map(|slot| parse_key(page(FIRST_KEY + slot))),
             is_free: [0, 1].map(|slot| page(FIRST_KEY + slot).is_empty()),
             pins: [0, 1].map(|slot| parse_pin(page(FIRST_PIN + slot))),
@@ -121,8 +158,14 @@ impl Replica {
     }
 
     /// Overwrites what every replica knows of all of them.
-    pub fn write_family(&self, id: ReplicaId, family: &Family) -> Result<(), KeyFileError> {
-        self.write_page(0, &render_head(id, family), "changing the list of replicas")
+    pub fn write_family(&self, content: &Content, family: &Family) -> Result<(), KeyFileError> {
+        self.write_heads(content.heads, content.id, family)
+    }
+
+    /// Both, so that either of them can be lost later on.
+    fn write_heads(&self, pages: [usize; 2], id: ReplicaId, family: &Family) -> Result<(), KeyFileError> {
+        let head = render_head(id, family);
+        pages.into_iter().try_for_each(|page| self.write_page(page, &head, "changing the list of replicas"))
     }
 
     /// Writes a key onto one of the two pages.
@@ -150,6 +193,11 @@ impl Replica {
         written.and_then(|()| file.sync_data()).map_err(|source| self.io(action, source))
     }
 
+    /// In which it stands.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    }
+
     fn malformed(&self) -> KeyFileError {
         KeyFileError::Malformed { of: &ROOT_KEY, path: self.path.clone() }
     }
@@ -173,16 +221,24 @@ fn check_sum(text: &str) -> String {
 }
 
 fn render_head(id: ReplicaId, family: &Family) -> String {
-    let mut text = format!("{FORMAT}\nthis {}\nlost {}\n", hex(&id), family.lost);
+    let mut said = format!("serial {}\nthis {}\nlost {}", family.serial, hex(&id), family.lost);
     for (id, path) in &family.members {
-        text.push_str(&format!("replica {} {}\n", hex(id), path.display()));
+        said.push_str(&format!("\nreplica {} {}", hex(id), path.display()));
     }
-    text
+    format!("{FORMAT}\nhead {} {said}", check_sum(&said))
 }
 
 fn parse_head(text: &str) -> Option<(ReplicaId, Family)> {
-    let mut lines = text.lines();
-    (lines.next()? == FORMAT).then_some(())?;
+    let (format, rest) = text.split_once('\n')?;
+    let (serial, rest) = match format {
+        FORMAT => {
+            let (serial, rest) = checked(rest, "head ")?.split_once('\n')?;
+            (serial.strip_prefix("serial ")?.parse().ok()?, rest)
+        }
+        ONE_HEAD => (0, rest),
+        _ => return None,
+    };
+    let mut lines = rest.lines();
     let id = unhex(lines.next()?.strip_prefix("this ")?)?;
     let lost = lines.next()?.strip_prefix("lost ")?.parse().ok()?;
     let member = |line: &str| {
@@ -190,8 +246,8 @@ fn parse_head(text: &str) -> Option<(ReplicaId, Family)> {
         Some((unhex(id)?, PathBuf::from(path)))
     };
     let members = lines.map(member).collect::<Option<Vec<_>>>()?;
-    let is_one_of_them = members.iter().any(|(member, _)| *member == id) && members.len() <= MAX_REPLICAS;
-    is_one_of_them.then_some((id, Family { members, lost }))
+    let family = Family { serial, members, lost };
+    (family.has(id) && family.members.len() <= MAX_REPLICAS).then_some((id, family))
 }
 
 fn render_key(stored: &StoredKey) -> Zeroizing<String> {

@@ -77,8 +77,10 @@ impl Round {
     pub fn renew(&mut self, core: &Core, since: Instant) -> Result<(), VaultError> {
         resume(core, std::mem::take(&mut self.asked))?;
         if self.waiting.is_empty() && self.last.is_none_or(|last| last < since) {
-            self.last = Some(Instant::now());
-            return carry_out(core, Vec::new());
+            let begun = Instant::now();
+            // One that fails is tried again with the next call, and not a day later.
+            carry_out(core, Vec::new())?;
+            self.last = Some(begun);
         }
         Ok(())
     }

@@ -298,6 +298,34 @@ async fn an_old_root_key_that_comes_back_is_destroyed_again_before_anything_else
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_without_erasures_that_fails_is_not_put_off_for_a_day() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let mut failed = 0;
+    for after in 0..MANY {
+        let house = House::build().await;
+        let vault = house.open().await;
+        house.fault.arm(after, false);
+        let renewed = vault.renew_root_key(DAY).await;
+        let is_missed = house.fault.was_missed();
+        if vault.core.committer.is_open() {
+            failed += usize::from(renewed.is_err());
+            vault.renew_root_key(DAY).await.unwrap();
+            let reached = house.provider().held().unwrap()[0].epoch;
+            assert!(reached >= 2, "operation {after}: put off");
+            vault.renew_root_key(DAY).await.unwrap();
+            let later = house.provider().held().unwrap()[0].epoch;
+            assert_eq!(later, reached, "operation {after}: one more within the day");
+        }
+        vault.close().await;
+        if is_missed {
+            assert!(failed >= 5, "only {failed} operations of the provider failed");
+            return;
+        }
+    }
+    panic!("an epoch has more operations than {MANY}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn within_the_window_erasures_wait_for_one_epoch_and_writes_do_not_wait() {
     let house = House::with(VaultLimits { epoch_window: Duration::from_millis(400), ..limits() }).await;
     let vault = house.open().await;

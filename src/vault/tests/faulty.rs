@@ -122,7 +122,8 @@ pub(super) struct Lie {
 }
 
 impl Lie {
-    /// From now on: 0 the truth; 1 nothing is destroyed; 2 nothing is destroyed, and it is not listed any more.
+    /// From now on: 0 the truth; 1 nothing is destroyed; 2 nothing is destroyed, and it is not listed any more; 3 keys that are made can be
+    /// copied.
     pub fn tell(&self, lie: u8) {
         self.told.store(lie, Ordering::SeqCst);
     }
@@ -161,6 +162,10 @@ impl RootKey for FaultyKey {
     }
 
     fn stage(&self, epoch: u64) -> Result<RootKeyId, RootKeyError> {
+        if self.2.is(3) {
+            let Provider::Hsm(module) = &self.0 else { panic!("only a security module copies keys") };
+            return module.stage_copyable(epoch);
+        }
         self.meet(|| self.0.stage(epoch))
     }
 
@@ -169,11 +174,16 @@ impl RootKey for FaultyKey {
     }
 
     fn unwrap(&self, id: RootKeyId, associated_data: &[u8], wrapped: &[u8]) -> Result<Key, RootKeyError> {
-        let kept = self.2.kept.lock().unwrap();
-        if let Some((_, root)) = kept.iter().find(|(kept, _)| self.2.is(2) && *kept == id) {
-            return key_wrap::unwrap(root, associated_data, wrapped).map_err(|_| RootKeyError::CannotUnwrap { id });
-        }
         self.meet(|| self.0.unwrap(id, associated_data, wrapped))
+    }
+
+    fn opens(&self, associated_data: &[u8], wrapped: &[u8]) -> Result<bool, RootKeyError> {
+        let kept = self.2.kept.lock().unwrap();
+        let opens = |(_, root): &(RootKeyId, Key)| key_wrap::unwrap(root, associated_data, wrapped).is_ok();
+        if self.2.is(2) && kept.iter().any(opens) {
+            return Ok(true);
+        }
+        self.meet(|| self.0.opens(associated_data, wrapped))
     }
 
     fn keep_only(&self, id: RootKeyId) -> Result<(), RootKeyError> {
@@ -197,7 +207,7 @@ impl RootKey for FaultyKey {
         self.meet(|| self.0.set_pin(pin))
     }
 
-    fn devices(&self) -> Vec<u64> {
+    fn devices(&self) -> Vec<Option<u64>> {
         self.0.devices()
     }
 
