@@ -74,8 +74,6 @@ impl Privacy {
                 Ok(erasure) => {
                     self.gate.metrics.erasures.inc();
                     let receipt = to_proto::receipt(erasure.receipt, &tenant);
-                    // A thousand proofs would not fit one message; each can be got by its receipt's id.
-                    let receipt = v1::ErasureReceipt { proof: String::new(), ..receipt };
                     let opening = hex(&*erasure.opening);
                     v1::CustomerErasure { customer_id, receipt: Some(receipt), opening, ..Default::default() }
                 }

@@ -283,7 +283,9 @@ pub enum RootKeyError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The top key does not open.
-    #[error("the root key {id} does not open the top key: the database was changed, or belongs to another root key")]
+    #[error(
+        "the root key {id} does not open the top key: the database was changed past the service, or belongs to another root key; keep a copy for whoever examines it, and put the newest data back or restore from a mirror (oubliette restore); nothing was changed"
+    )]
     CannotUnwrap {
         /// The key that was used.
         id: RootKeyId,

@@ -63,8 +63,8 @@ use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, StoreError, rows};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a start waits for the mirrors before it leaves what is owed for later.
 const START_PATIENCE: Duration = Duration::from_secs(2);
-/// Duties looked at in one go.
-const DUTIES_AT_ONCE: usize = 256;
+/// Duties looked at in one go: those of one epoch become receipts in one batch.
+const DUTIES_AT_ONCE: usize = MAX_ERASURES;
 /// The most erasures of one epoch: with their rows and pages they fit one batch.
 pub(super) const MAX_ERASURES: usize = 1024;
 /// The most segments that lose secrets in one epoch. For each, up to twice [`MAX_SEGMENT`] secrets are wrapped anew, its own and those under the

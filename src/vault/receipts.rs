@@ -22,7 +22,8 @@ pub struct Receipt {
     pub entered: Timestamp,
     /// What it states.
     pub erased: Erased,
-    /// The statement as an entry that is proven to be in the signed log: `c2sp.org/tlog-proof`.
+    /// The statement as an entry that is proven to be in the signed log: `c2sp.org/tlog-proof`. Empty where it is one of many, each of which
+    /// can be got by its id.
     pub proof: String,
 }
 
@@ -93,7 +94,23 @@ impl<'a> Receipts<'a> {
         row.map(|row| self.read(tenant, &key, &row)).transpose()
     }
 
+    /// The same without its proof.
+    pub fn get_stated(&self, tenant: TenantId, id: ReceiptId) -> Result<Option<Receipt>, VaultError> {
+        let key = rows::receipt(tenant, id);
+        let row = self.core.db.get(&key)?;
+        row.map(|row| Ok(self.stated(tenant, &key, &row)?.2)).transpose()
+    }
+
     fn read(&self, tenant: TenantId, key: &[u8], row: &[u8]) -> Result<Receipt, VaultError> {
+        let (index, stored, stated) = self.stated(tenant, key, row)?;
+        let log = &self.core.log;
+        let proof: Result<String, StoreError> =
+            log.with_key(|key| proof::prove(&self.tree, (index, &stored), &log.origin, key));
+        Ok(Receipt { proof: proof?, ..stated })
+    }
+
+    /// Where the receipt's entry stands, the entry, and what it states.
+    fn stated(&self, tenant: TenantId, key: &[u8], row: &[u8]) -> Result<(u64, Vec<u8>, Receipt), VaultError> {
         let damaged = || VaultError::damaged("a receipt");
         let index = u64::from_be_bytes(row.try_into().map_err(|_| damaged())?);
         let stored = self.core.db.get(&rows::ledger(index))?.ok_or_else(damaged)?;
@@ -106,9 +123,7 @@ impl<'a> Receipts<'a> {
         if !self.core.is_settled(index) {
             return Err(VaultError::ErasureNotFinal { why: "a mirror does not have the receipt yet" });
         }
-        let log = &self.core.log;
-        let proof: Result<String, StoreError> =
-            log.with_key(|key| proof::prove(&self.tree, (index, &stored), &log.origin, key));
-        Ok(Receipt { tenant, entered: entry.at, erased: *erased, proof: proof? })
+        let receipt = Receipt { tenant, entered: entry.at, erased: *erased, proof: String::new() };
+        Ok((index, stored, receipt))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::Erasure;
 use super::answer::{RequestSlot, answer_of};
-use crate::audit::{Caller, Entry, Event};
+use crate::audit::{self, Caller, Event};
 use crate::crypto::secret::{Key, random_bytes};
 use crate::crypto::{kdf, key_wrap};
 use crate::domain::clock::Timestamp;
@@ -128,11 +129,28 @@ pub(super) enum Found {
 #[derive(Default)]
 pub(super) struct Asking {
     batch: Batch,
-    counted: HashMap<TenantId, u64>,
+    counted: HashMap<TenantId, Counted>,
     grounds: Vec<Ground>,
 }
 
+/// How many erasures a tenant has asked for within an hour, those of this round included.
+struct Counted {
+    sum: u64,
+    /// Counts that are too old to count.
+    old: Vec<Vec<u8>>,
+}
+
 impl Asking {
+    /// Refuses one more than an hour may have. Only the tree's writer counts, so the rows are read once a round.
+    fn refuse_over_the_ceiling(&mut self, core: &Core, tenant: TenantId) -> Result<(), VaultError> {
+        let counted = match self.counted.entry(tenant) {
+            Entry::Occupied(counted) => counted.into_mut(),
+            Entry::Vacant(place) => place.insert(count(core, tenant)?),
+        };
+        let limit = core.limits.erasures_per_hour;
+        if counted.sum >= limit { Err(VaultError::ErasureCeiling { limit }) } else { Ok(()) }
+    }
+
     /// Makes all of it durable. The fences are closed by then; they open again if it does not become so.
     pub fn commit(self, core: &Core) -> Result<(), VaultError> {
         if self.batch.is_empty() {
@@ -168,8 +186,9 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         }
     };
     let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
-    let before = asking.counted.get(&job.tenant).copied().unwrap_or(0);
-    let old_counts = if requested_by.is_none() { under_the_ceiling(core, job.tenant, before)? } else { Vec::new() };
+    if requested_by.is_none() {
+        asking.refuse_over_the_ceiling(core, job.tenant)?;
+    }
     let pending = Pending {
         customer,
         request: job.request.clone(),
@@ -190,10 +209,12 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         batch.require_absent(tombstone.clone());
         batch.put(tombstone.clone(), key_wrap::seal(&tenant.settings, &tombstone, &encode_tombstone()));
     }
-    if requested_by.is_none() {
-        old_counts.into_iter().for_each(|key| batch.delete(key));
+    if requested_by.is_none()
+        && let Some(counted) = asking.counted.get_mut(&job.tenant)
+    {
+        std::mem::take(&mut counted.old).into_iter().for_each(|key| batch.delete(key));
         batch.add(rows::erasures(job.tenant, five_minutes()), 1);
-        asking.counted.insert(job.tenant, before + 1);
+        counted.sum += 1;
     }
     let what = match what {
         What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
@@ -201,7 +222,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         What::Tenant(subject) => ErasingWhat::Tenant(subject),
     };
     let event = Event::ErasureAsked { receipt: asked.pending.receipt };
-    let entry = Entry { at: Timestamp::now(), tenant: job.tenant, caller: Some(job.caller), event };
+    let entry = audit::Entry { at: Timestamp::now(), tenant: job.tenant, caller: Some(job.caller), event };
     batch.put(row, ErasingRow { tenant: job.tenant, what, sealed }.encode());
     batch.append(entry.encode().to_vec());
     core.fences.close(asked.ground());
@@ -285,12 +306,11 @@ fn five_minutes() -> u64 {
     Timestamp::now().as_ms() / COUNT_MS
 }
 
-/// That one more erasure is under the ceiling of an hour, with `more` that are not yet counted; returns the counts that are too old to count.
-/// Only the tree's writer counts.
-fn under_the_ceiling(core: &Core, tenant: TenantId, more: u64) -> Result<Vec<Vec<u8>>, VaultError> {
+/// What a tenant has asked for within an hour.
+fn count(core: &Core, tenant: TenantId) -> Result<Counted, VaultError> {
     let (from, to) = rows::erasures_of(tenant);
     let first = rows::erasures(tenant, five_minutes().saturating_sub(COUNTS - 1));
-    let (mut sum, mut old) = (more, Vec::new());
+    let (mut sum, mut old) = (0, Vec::new());
     // The rows of an hour, and the few that an hour without erasures left.
     for (key, value) in core.db.range(&from, &to, DUE_COUNTS)? {
         if key < first {
@@ -299,8 +319,7 @@ fn under_the_ceiling(core: &Core, tenant: TenantId, more: u64) -> Result<Vec<Vec
             sum += value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
         }
     }
-    let limit = core.limits.erasures_per_hour;
-    if sum >= limit { Err(VaultError::ErasureCeiling { limit }) } else { Ok(old) }
+    Ok(Counted { sum, old })
 }
 
 /// More counts than an hour has; old ones go with every erasure.
