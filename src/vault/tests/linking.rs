@@ -10,7 +10,7 @@ use crate::store::Database;
 use crate::vault::format::encode_tombstone;
 use crate::vault::tree::pseudonym;
 
-const PEOPLE: usize = 40;
+const PEOPLE: usize = 60;
 
 type Image = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -148,8 +148,8 @@ fn strongest(rows: &Image, house: &House, people: &[Person], settings: &Key) -> 
     (strongest.0, strongest.1, tombstones.len() * handles.len())
 }
 
-/// With forty people, two orders that have nothing to do with each other come this near with a chance of 1 in 40 million; that one pair of the
-/// few hundred does, with 1 in 100,000.
+/// With sixty people, two orders that have nothing to do with each other come this near with a chance of less than 1 in a billion; that one
+/// pair of the few hundred does, of less than 1 in a million.
 const BY_CHANCE: f64 = 0.75;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
