@@ -3,7 +3,7 @@
 //! He knows what is sealed under what, and trusts none of it: every key that he reaches is tried on every version of every page and of
 //! every wrapped secret, and every secret on every record, profile, index row, pending row and object.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 
