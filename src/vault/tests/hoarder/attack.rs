@@ -120,35 +120,57 @@ struct Secret {
     key: Key,
 }
 
+/// What he has in his hands once the pages and wrapped secrets are open.
+struct Hands {
+    tenants: Vec<TenantId>,
+    keys: Vec<Key>,
+    secrets: Vec<Secret>,
+}
+
 /// Everything that the hoard gives under the keys that `provider` holds.
 pub fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
-    let roots = hoard.each(rows::Kind::Root);
-    let tops: Vec<Key> =
-        roots.flat_map(|(_, row)| StolenRoot::read(&row).unwrap().top_keys(provider).unwrap()).collect();
-    let pages: Vec<_> =
-        hoard.each(rows::Kind::Page).map(|(key, page)| (NodeId(key[1..17].try_into().unwrap()), page)).collect();
-    let mut attack = Attack { tops: tops.len(), ..Attack::default() };
-    let reached = reach_by_force(tops, &pages);
-    attack.links = reached.links.iter().map(|(person, _)| *person).collect();
-    (attack.pages_opened, attack.pages_closed) = (reached.pages_opened, reached.pages_closed);
-    (attack.inner_pages, attack.tries) = (reached.inner_pages, reached.tries);
-    // Which tenants there are stands in the keys of rows.
-    let tenants = hoard.of(rows::Kind::Record).into_iter().map(|(key, _)| TenantId(key[1..17].try_into().unwrap()));
-    let tenants: Vec<TenantId> = tenants.collect::<BTreeSet<_>>().into_iter().collect();
-    let mut keys = reached.keys;
-    let segments = attack.segments(hoard, &tenants, &keys);
-    attack.segment_keys = segments.len();
-    keys.extend(segments);
-    let secrets = attack.secrets(hoard, &tenants, &keys);
+    let mut attack = Attack::default();
+    let Hands { tenants, keys, secrets } = attack.reach_secrets(hoard, provider);
     attack.open_records(hoard, &secrets);
     attack.open_objects(hoard, &tenants, &secrets);
     attack.open_profiles(hoard, &secrets);
     attack.open_index(hoard, &secrets);
     attack.open_pending(hoard, &keys, &secrets);
+    attack.open_answers(hoard, &keys, &secrets);
     attack
 }
 
+/// The records alone.
+pub fn records(hoard: &Hoard, provider: &dyn RootKey) -> BTreeSet<Kept> {
+    let mut attack = Attack::default();
+    let hands = attack.reach_secrets(hoard, provider);
+    attack.open_records(hoard, &hands.secrets);
+    attack.opened
+}
+
 impl Attack {
+    fn reach_secrets(&mut self, hoard: &Hoard, provider: &dyn RootKey) -> Hands {
+        let roots = hoard.each(rows::Kind::Root);
+        let tops = roots.flat_map(|(_, row)| StolenRoot::read(&row).unwrap().top_keys(provider).unwrap());
+        let tops: Vec<Key> = tops.collect();
+        let pages = hoard.each(rows::Kind::Page).map(|(key, page)| (NodeId(key[1..17].try_into().unwrap()), page));
+        let pages: Vec<_> = pages.collect();
+        self.tops = tops.len();
+        let reached = reach_by_force(tops, &pages);
+        self.links = reached.links.iter().map(|(person, _)| *person).collect();
+        (self.pages_opened, self.pages_closed) = (reached.pages_opened, reached.pages_closed);
+        (self.inner_pages, self.tries) = (reached.inner_pages, reached.tries);
+        // Which tenants there are stands in the keys of rows.
+        let tenants = hoard.of(rows::Kind::Record).into_iter().map(|(key, _)| TenantId(key[1..17].try_into().unwrap()));
+        let tenants: Vec<TenantId> = tenants.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut keys = reached.keys;
+        let segments = self.segments(hoard, &tenants, &keys);
+        self.segment_keys = segments.len();
+        keys.extend(segments);
+        let secrets = self.secrets(hoard, &tenants, &keys);
+        Hands { tenants, keys, secrets }
+    }
+
     /// All keys of segments that any of `keys` opens, or any that one of them opens.
     fn segments(&mut self, hoard: &Hoard, tenants: &[TenantId], keys: &[Key]) -> Vec<Key> {
         let mut found: Vec<Key> = Vec::new();
@@ -257,47 +279,44 @@ impl Attack {
         }
     }
 
-    /// What is pending names whom it is about, sealed under a key of the customer, of the record or of the tenant; and what answers a repeat
-    /// is sealed under the request's id, which no row tells.
+    /// What is pending names whom it is about, sealed under a key of the customer, of the record or of the tenant. Which customer it is, it
+    /// does not show: every key is tried as that of every handle.
     fn open_pending(&mut self, hoard: &Hoard, keys: &[Key], secrets: &[Secret]) {
         let handles: HashSet<Handle> =
             hoard.of(rows::Kind::Profile).into_iter().filter_map(|(key, _)| rows::parse_profile(&key)).collect();
-        let sealed: Vec<_> =
-            hoard.each(rows::Kind::Erasing).map(|(key, row)| (key, ErasingRow::decode(&row).unwrap())).collect();
-        let tenants: BTreeSet<TenantId> = sealed
-            .iter()
-            .map(|(_, row)| match row.what {
-                ErasingWhat::Tenant(subject) => subject,
-                _ => row.tenant,
-            })
-            .collect();
-        let all = || keys.iter().chain(secrets.iter().map(|secret| &secret.key));
-        let mut under: Vec<Key> = all().map(Key::duplicate).collect();
-        for tenant in &tenants {
-            let place = |handle, record, revision| Place { tenant: *tenant, handle, record, revision };
+        let mut sealed: BTreeMap<TenantId, Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+        for (key, row) in hoard.each(rows::Kind::Erasing) {
+            let row = ErasingRow::decode(&row).unwrap();
+            let of = if let ErasingWhat::Tenant(subject) = row.what { subject } else { row.tenant };
+            sealed.entry(of).or_default().push((key, row.sealed));
+        }
+        for (tenant, rows) in sealed {
+            let place = |handle, record, revision| Place { tenant, handle, record, revision };
             let of_customers = keys.iter().flat_map(|key| {
-                handles
-                    .iter()
-                    .map(move |handle| use_key(key, Use::Pending, &place(*handle, RecordId::PROFILE, Revision::FIRST)))
+                let profile = |handle: &Handle| place(*handle, RecordId::PROFILE, Revision::FIRST);
+                handles.iter().map(move |handle| use_key(key, Use::Pending, &profile(handle)))
             });
-            under.extend(of_customers);
             let of_parts = secrets.iter().map(|secret| {
                 let (handle, record, revision) = secret.place;
                 use_key(&secret.key, Use::Pending, &place(handle, record, revision))
             });
-            under.extend(of_parts);
-            under.extend(keys.iter().map(|key| kdf::derive(key, Use::Pending.label(), &[&tenant.0])));
+            let of_tenants = keys.iter().map(|key| kdf::derive(key, Use::Pending.label(), &[&tenant.0]));
+            for under in of_customers.chain(of_parts).chain(of_tenants) {
+                self.tries += rows.len();
+                let opened = rows.iter().filter_map(|(key, sealed)| key_wrap::open(&under, key, sealed).ok());
+                let named = opened.map(|plain| format::Pending::decode(&plain).unwrap().customer.as_str().to_owned());
+                self.pending.extend(named.collect::<Vec<_>>());
+            }
         }
-        for (key, row) in &sealed {
-            self.tries += under.len();
-            let opened = under.iter().filter_map(|tried| key_wrap::open(tried, key, &row.sealed).ok());
-            let named = opened.map(|plain| format::Pending::decode(&plain).unwrap().customer.as_str().to_owned());
-            self.pending.extend(named);
-        }
+    }
+
+    /// What answers a repeat is sealed under a key that the request's id leads to, which no row tells.
+    fn open_answers(&mut self, hoard: &Hoard, keys: &[Key], secrets: &[Secret]) {
         for (key, row) in hoard.each(rows::Kind::ErasureRequest) {
             let sealed = ErasureRequestRow::decode(&row).unwrap().sealed;
-            self.tries += under.len();
-            self.answers += under.iter().filter(|tried| key_wrap::open(tried, &key, &sealed).is_ok()).count();
+            let under = keys.iter().chain(secrets.iter().map(|secret| &secret.key));
+            self.tries += keys.len() + secrets.len();
+            self.answers += under.filter(|tried| key_wrap::open(tried, &key, &sealed).is_ok()).count();
         }
     }
 }

@@ -4,7 +4,7 @@ mod misfortunes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attack::{Attack, Hoard, Kept, attack};
+use super::attack::{Attack, Hoard, Kept, attack, records};
 use super::*;
 use crate::domain::ids::Handle;
 use crate::vault::tree::pseudonym;
@@ -385,7 +385,7 @@ impl History {
         self.keep_copies(None);
         let provider = self.house.provider();
         assert_eq!(provider.held().unwrap().len(), 1);
-        let with_copies = attack(&self.copies, &*provider).opened;
+        let with_copies = records(&self.copies, &*provider);
         let attack = attack(&self.hoard, &*provider);
         for person in &erased_people {
             assert!(!attack.links.contains(person), "a page that opens links an erased person to a handle");

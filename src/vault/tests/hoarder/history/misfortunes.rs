@@ -22,6 +22,8 @@ impl History {
         assert!(missed || !is_done, "it was answered although the power was cut");
         self.coverage.crashes += usize::from(!missed);
         drop(self.vault.take());
+        // Before the start sweeps away what an upload left.
+        self.hoard.keep_objects(&self.house.paths().data.join("objects"));
         self.vault = Some(self.house.open().await);
         match (what, leaves) {
             (0, Some(of)) => {
