@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use super::page::{Child, Entry, Kind, Label, NO_PAGE, Page, nibble};
 use super::view::{MAX_DEPTH, handle_of, tenant_slot, top_slot};
 use super::{NodeId, PageSource, TreeError};
+use crate::crypto::kdf;
 use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::ids::{Handle, Pseudonym, TenantId};
 
@@ -117,6 +118,20 @@ impl<'a> Draft<'a> {
         let path = self.descend(Kind::Directory, root, &pseudonym.0)?;
         let leaf = path.last().and_then(|id| self.nodes[id].page.entry(&pseudonym.0));
         Ok(leaf.map(|entry| handle_of(&entry.payload)))
+    }
+
+    /// The handle for a customer who is to be added: a keyed hash of the pseudonym, under the key of the last page on her way through the
+    /// directory. To whom that key is gone it is as good as random, and her erasure replaces it.
+    ///
+    /// It is not random for the sake of what is lost: an insert that a power cut or the loss of a disk took back may stand in an image all the
+    /// same. Whoever is added again gets the same handle and so the same path, and her erasure gives fresh keys to the pages that held the
+    /// lost key too. (Unless her page of the directory got a fresh key, or was split by another insert that was lost, in between.)
+    pub fn new_handle(&mut self, tenant: TenantId, pseudonym: Pseudonym) -> Result<Handle, TreeError> {
+        let node = self.tenant_path(tenant)?.last().copied().ok_or(TreeError::NoSuchLeaf)?;
+        let directory = self.slot(node, tenant_slot::DIRECTORY)?;
+        let path = self.descend(Kind::Directory, directory, &pseudonym.0)?;
+        let key = &self.nodes[&path[path.len() - 1]].key;
+        Ok(handle_of(&kdf::derive(key, "oubliette handle", &[&tenant.0, &pseudonym.0])))
     }
 
     /// Adds a customer: a link in the directory and a fresh key, which is returned.

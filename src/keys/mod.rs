@@ -27,6 +27,8 @@ mod view;
 use std::fmt;
 
 pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite, RenewMark};
+#[cfg(test)]
+pub(crate) use reach::reach_by_force;
 pub use reach::{Reached, reach};
 pub use view::{SystemKeys, TenantKeys, View};
 

@@ -29,7 +29,7 @@ pub(super) enum Kind {
     Customers = 5,
 }
 
-/// The name of a leaf in a trie: a keyed hash or a random handle, so labels are uniformly distributed.
+/// The name of a leaf in a trie: a keyed hash, of a person or for a handle, so labels are uniformly distributed.
 pub(super) type Label = [u8; 16];
 
 /// A child of an inner page.

@@ -99,6 +99,69 @@ fn below(kind: Kind, slot: u8) -> Option<Kind> {
     }
 }
 
+/// What is reached by force.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Forced {
+    /// Every key that stood in a page that opened, whatever it is for, and the top keys.
+    pub keys: Vec<Key>,
+    /// Links from a person to a handle.
+    pub links: Vec<(Pseudonym, Handle)>,
+    /// Versions of pages that opened.
+    pub pages_opened: usize,
+    /// And those that did not.
+    pub pages_closed: usize,
+    /// Of those that opened, the pages of tries that had split.
+    pub inner_pages: usize,
+    /// How often a key was tried on a page.
+    pub tries: usize,
+}
+
+/// Tries every key that is reached on every version of every page, as a page of every kind, whatever says for which page it is. For tests
+/// that attack small trees.
+#[cfg(test)]
+pub(crate) fn reach_by_force(tops: Vec<Key>, pages: &[(NodeId, Vec<u8>)]) -> Forced {
+    const KINDS: [Kind; 5] = [Kind::Top, Kind::Tenants, Kind::Tenant, Kind::Directory, Kind::Customers];
+    let mut forced = Forced::default();
+    let mut closed: Vec<&(NodeId, Vec<u8>)> = pages.iter().collect();
+    let mut known = std::collections::HashSet::new();
+    let mut to_try = tops;
+    while let Some(key) = to_try.pop() {
+        if !known.insert(*key.expose()) {
+            continue;
+        }
+        forced.tries += closed.len() * KINDS.len();
+        closed.retain(|(id, stored)| {
+            let opened = KINDS.into_iter().find_map(|kind| Some((kind, Page::open(kind, *id, &key, stored).ok()?)));
+            let stays = opened.is_none();
+            if let Some((kind, page)) = opened {
+                forced.take(kind, page, &mut to_try);
+            }
+            stays
+        });
+        forced.keys.push(key);
+    }
+    forced.pages_closed = closed.len();
+    forced
+}
+
+#[cfg(test)]
+impl Forced {
+    fn take(&mut self, kind: Kind, page: Page, to_try: &mut Vec<Key>) {
+        self.pages_opened += 1;
+        match (page, kind) {
+            (Page::Inner(children), _) => {
+                self.inner_pages += usize::from(!matches!(kind, Kind::Top | Kind::Tenant));
+                to_try.extend(children.into_iter().map(|child| child.key));
+            }
+            (Page::Leaf(entries), Kind::Directory) => {
+                self.links.extend(entries.iter().map(|entry| (Pseudonym(entry.label), handle_of(&entry.payload))));
+            }
+            (Page::Leaf(entries), _) => to_try.extend(entries.into_iter().map(|entry| entry.payload)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

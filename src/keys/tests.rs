@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::draft::EpochPlan;
 use super::page::{Kind, Page};
+use super::view::tenant_slot;
 use super::*;
 use crate::crypto::secret::Key;
 use crate::domain::ids::{Handle, Pseudonym, TenantId};
@@ -22,6 +23,17 @@ impl PageSource for Image {
     }
 }
 
+impl Image {
+    fn take(&mut self, writes: Vec<PageWrite>) {
+        for write in writes {
+            match write.sealed {
+                Some(sealed) => self.0.insert(write.id, sealed),
+                None => self.0.remove(&write.id),
+            };
+        }
+    }
+}
+
 /// A tree that somebody kept an image of after every write.
 struct House {
     now: Image,
@@ -31,38 +43,61 @@ struct House {
     keys: HashMap<u8, Vec<Key>>,
     living: BTreeSet<u8>,
     splits: usize,
+    label: fn(u8) -> [u8; 16],
+    /// The tree and who lived, before each insert since the last epoch: what a restore can go back to.
+    before: Vec<(Image, BTreeSet<u8>)>,
+    /// Keys of inserts that a restore lost.
+    lost: HashMap<u8, Vec<Key>>,
 }
 
 /// A name whose first four bits differ from customer to customer by chance, as real ones do.
-fn label(customer: u8) -> [u8; 16] {
+fn apart(customer: u8) -> [u8; 16] {
     [customer.wrapping_mul(0x9d); 16]
+}
+
+/// A name that has its first eight bits in common with two others, and its first four with one more: so a page that splits splits again at
+/// once, and a path is as long as four pages.
+fn close(customer: u8) -> [u8; 16] {
+    let mut label = [0; 16];
+    label[..2].copy_from_slice(&[[0x00, 0x00], [0x00, 0x10], [0x0f, 0x20], [0x00, 0x20]][usize::from(customer % 4)]);
+    label[15] = customer;
+    label
 }
 
 impl House {
     fn new() -> Self {
+        Self::of(apart)
+    }
+
+    fn of(label: fn(u8) -> [u8; 16]) -> Self {
         let empty = Image::default();
         let mut draft = Draft::create(&empty, LEAF_LIMIT);
         draft.add_tenant(TENANT).unwrap();
         let EpochPlan { writes, top } = draft.into_epoch();
-        let (now, living) = (Image::default(), BTreeSet::new());
-        let mut house = Self { now, images: Vec::new(), top, keys: HashMap::new(), living, splits: 0 };
+        let mut house = Self {
+            now: Image::default(),
+            images: Vec::new(),
+            top,
+            keys: HashMap::new(),
+            living: BTreeSet::new(),
+            splits: 0,
+            label,
+            before: Vec::new(),
+            lost: HashMap::new(),
+        };
         house.write(writes);
         house
     }
 
     fn write(&mut self, writes: Vec<PageWrite>) {
-        for write in writes {
-            match write.sealed {
-                Some(sealed) => self.now.0.insert(write.id, sealed),
-                None => self.now.0.remove(&write.id),
-            };
-        }
+        self.now.take(writes);
         self.images.push(self.now.clone());
     }
 
     fn add(&mut self, customer: u8) {
-        let before = self.now.0.len();
+        let (before, label) = (self.now.0.len(), self.label);
         let source = self.now.clone();
+        self.before.push((source.clone(), self.living.clone()));
         let mut draft = Draft::open(&source, &self.top, LEAF_LIMIT).unwrap();
         let key = draft.add_customer(TENANT, Pseudonym(label(customer)), Handle(label(customer))).unwrap();
         self.write(draft.into_inserts().writes);
@@ -73,11 +108,14 @@ impl House {
 
     /// Erases these in one epoch; `keep` is a fault: which top key stays.
     fn erase(&mut self, customers: &[u8], keep: Option<&Key>) {
-        let source = self.now.clone();
+        let (source, label) = (self.now.clone(), self.label);
         let mut draft = Draft::open(&source, &self.top, LEAF_LIMIT).unwrap();
         for customer in customers {
             draft.erase_customer(TENANT, Pseudonym(label(*customer)), Handle(label(*customer))).unwrap();
             self.living.remove(customer);
+            // Also the keys that she had in inserts that were lost go with her.
+            let lost = self.lost.remove(customer).unwrap_or_default();
+            self.keys.get_mut(customer).unwrap().splice(0..0, lost);
         }
         let EpochPlan { mut writes, top } = draft.into_epoch();
         self.top = top;
@@ -87,18 +125,60 @@ impl House {
             sealed.sealed = Some(page.seal(Kind::Top, NodeId::TOP, old));
             self.top = old.duplicate();
         }
+        self.before.clear();
         self.write(writes);
+    }
+
+    /// An epoch that is planned, comes to the disk, and does not count in the end: its root key is destroyed, and the one before stays.
+    fn abort(&mut self, customer: u8) {
+        let (source, label) = (self.now.clone(), (self.label)(customer));
+        let mut draft = Draft::open(&source, &self.top, LEAF_LIMIT).unwrap();
+        draft.erase_customer(TENANT, Pseudonym(label), Handle(label)).unwrap();
+        let mut never = self.now.clone();
+        never.take(draft.into_epoch().writes);
+        self.images.push(never);
+    }
+
+    /// The disk is lost, and what comes back does not have the last insert: the page that it wrote is with the hoarder, beside the one of
+    /// before, which counts again under the same keys.
+    fn restore(&mut self) {
+        let (image, living) = self.before.pop().unwrap();
+        for lost in self.living.difference(&living) {
+            let key = self.keys.get_mut(lost).and_then(Vec::pop).unwrap();
+            self.lost.entry(*lost).or_default().push(key);
+        }
+        (self.now, self.living) = (image, living);
+    }
+
+    /// How many pages lie between the tenant's and the deepest customer key of now.
+    fn depth(&self) -> usize {
+        let reached = reach(vec![self.top.duplicate()], &[&self.now]).unwrap();
+        let keys: HashMap<NodeId, Key> = reached.pages.into_iter().collect();
+        let open = |kind, id: NodeId| Page::open(kind, id, &keys[&id], &self.now.0[&id]).unwrap();
+        let tenant = open(Kind::Tenant, NodeId(TENANT.0));
+        let (mut level, mut depth) = (vec![tenant.child(tenant_slot::CUSTOMERS).unwrap().id], 0);
+        while !level.is_empty() {
+            depth += 1;
+            let pages = level.iter().map(|id| open(Kind::Customers, *id));
+            let below = pages.flat_map(|page| match page {
+                Page::Inner(children) => children.into_iter().map(|child| child.id).collect(),
+                Page::Leaf(_) => Vec::new(),
+            });
+            level = below.collect();
+        }
+        depth
     }
 
     /// Gives a customer a fresh key, as the erasure of one of her records does.
     fn rekey(&mut self, customer: u8) {
         let source = self.now.clone();
         let mut draft = Draft::open(&source, &self.top, LEAF_LIMIT).unwrap();
-        let (old, fresh) = draft.rekey_customer(TENANT, Handle(label(customer))).unwrap();
+        let (old, fresh) = draft.rekey_customer(TENANT, Handle((self.label)(customer))).unwrap();
         assert!(self.keys[&customer].last().unwrap().same_as(&old));
         self.keys.get_mut(&customer).unwrap().push(fresh);
         let EpochPlan { writes, top } = draft.into_epoch();
         self.top = top;
+        self.before.clear();
         self.write(writes);
     }
 
@@ -135,6 +215,8 @@ enum Step {
     Erase(u8),
     EraseBoth(u8, u8),
     Rekey(u8),
+    Abort(u8),
+    Restore,
 }
 
 impl House {
@@ -144,6 +226,8 @@ impl House {
             Step::Erase(customer) => self.erase(&[customer], None),
             Step::EraseBoth(one, other) => self.erase(&[one, other], None),
             Step::Rekey(customer) => self.rekey(customer),
+            Step::Abort(customer) => self.abort(customer),
+            Step::Restore => self.restore(),
         }
     }
 
@@ -153,37 +237,65 @@ impl House {
         let known = self.keys.keys().copied().max().map_or(0, |last| last + 1);
         let newcomers = (0..known.saturating_add(1).min(most)).filter(|customer| !self.living.contains(customer));
         let mut steps: Vec<Step> = newcomers.map(Step::Add).collect();
-        steps.extend(living.iter().flat_map(|customer| [Step::Erase(*customer), Step::Rekey(*customer)]));
+        let alone = |customer: &u8| [Step::Erase(*customer), Step::Rekey(*customer), Step::Abort(*customer)];
+        steps.extend(living.iter().flat_map(alone));
         let pairs =
             living.iter().enumerate().flat_map(|(at, one)| living[at + 1..].iter().map(move |other| (one, other)));
         steps.extend(pairs.map(|(one, other)| Step::EraseBoth(*one, *other)));
+        steps.extend((!self.before.is_empty()).then_some(Step::Restore));
         steps
     }
 }
 
-/// All histories of up to 6 steps with up to 4 customers; the states of the house are rebuilt step by step.
-#[test]
-fn the_hoarder_of_every_small_history_reaches_nothing_of_the_erased_and_all_of_the_living() {
-    const STEPS: usize = 6;
+/// How often what was in all histories together.
+#[derive(Debug, Default)]
+struct Coverage {
+    histories: usize,
+    splits: usize,
+    shared_epochs: usize,
+    erased_alone: usize,
+    aborted_epochs: usize,
+    restores: usize,
+    deepest: usize,
+}
+
+/// All histories of up to so many steps with up to 4 customers; the states of the house are rebuilt step by step.
+fn every_history(label: fn(u8) -> [u8; 16], most_steps: usize) -> Coverage {
     const CUSTOMERS: u8 = 4;
-    let (mut histories, mut splits, mut shared, mut erased) = (0_usize, 0_usize, 0_usize, 0_usize);
+    let mut covered = Coverage::default();
     let mut to_try: Vec<Vec<Step>> = vec![Vec::new()];
     while let Some(history) = to_try.pop() {
-        let mut house = House::new();
+        let mut house = House::of(label);
         history.iter().for_each(|step| house.take(*step));
         house.assert_holds(&history);
-        histories += 1;
-        splits += house.splits;
-        shared += history.iter().filter(|step| matches!(step, Step::EraseBoth(..))).count();
-        erased += history.iter().filter(|step| matches!(step, Step::Erase(_))).count();
-        if history.len() < STEPS {
+        let count = |is: fn(&Step) -> bool| history.iter().filter(|step| is(step)).count();
+        covered.histories += 1;
+        covered.splits += house.splits;
+        covered.shared_epochs += count(|step| matches!(step, Step::EraseBoth(..)));
+        covered.erased_alone += count(|step| matches!(step, Step::Erase(_)));
+        covered.aborted_epochs += count(|step| matches!(step, Step::Abort(_)));
+        covered.restores += count(|step| matches!(step, Step::Restore));
+        if matches!(history.last(), Some(Step::Add(_))) {
+            covered.deepest = covered.deepest.max(house.depth());
+        }
+        if history.len() < most_steps {
             to_try.extend(house.possible(CUSTOMERS).into_iter().map(|step| [&history[..], &[step]].concat()));
         }
     }
-    println!(
-        "hoarder, small histories: {histories} histories, {splits} splits, {shared} shared epochs, {erased} erasures alone"
-    );
-    assert!(histories > 1_000 && splits > 0 && shared > 0 && erased > 0, "{histories} {splits} {shared} {erased}");
+    covered
+}
+
+#[test]
+fn the_hoarder_of_every_small_history_reaches_nothing_of_the_erased_and_all_of_the_living() {
+    for (names, label, deepest) in [("apart", apart as fn(u8) -> [u8; 16], 2), ("close", close, 4)] {
+        let covered = every_history(label, 6);
+        println!("hoarder, small histories, names {names}: {covered:?}");
+        let Coverage { histories, splits, shared_epochs, erased_alone, aborted_epochs, restores, .. } = covered;
+        assert!(histories > 1_000, "{covered:?}");
+        let counts = [splits, shared_epochs, erased_alone, aborted_epochs, restores];
+        assert!(counts.into_iter().all(|count| count > 0), "{covered:?}");
+        assert_eq!(covered.deepest, deepest, "names {names}: pages on the longest path");
+    }
 }
 
 fn six() -> House {
@@ -220,7 +332,7 @@ fn the_hoarder_wins_if_a_key_moves_to_another_customer() {
     let moved = house.keys[&3][0].duplicate();
     let source = house.now.clone();
     let mut draft = Draft::open(&source, &house.top, LEAF_LIMIT).unwrap();
-    draft.add_customer_with(TENANT, Pseudonym(label(9)), Handle(label(9)), moved.duplicate()).unwrap();
+    draft.add_customer_with(TENANT, Pseudonym(apart(9)), Handle(apart(9)), moved.duplicate()).unwrap();
     house.write(draft.into_inserts().writes);
     house.erase(&[3], None);
     assert_eq!(house.attack().1, BTreeSet::from([3]));
@@ -236,7 +348,7 @@ fn the_hoarder_wins_if_an_insert_uses_an_old_page_key_again() {
     // Every page that an insert writes now gets the key that the page of that name had before the epoch.
     let source = house.now.clone();
     let mut draft = Draft::open(&source, &house.top, LEAF_LIMIT).unwrap();
-    draft.add_customer(TENANT, Pseudonym(label(9)), Handle(label(9))).unwrap();
+    draft.add_customer(TENANT, Pseudonym(apart(9)), Handle(apart(9))).unwrap();
     let copies: Vec<&dyn PageSource> = old_pages.iter().map(|image| image as &dyn PageSource).collect();
     let old_keys: HashMap<NodeId, Key> = reach(vec![old_top], &copies).unwrap().pages.into_iter().collect();
     draft.use_keys_again(&old_keys);

@@ -259,6 +259,10 @@ fn run_epoch(core: &Core, asked: Vec<Asked>, renewal: Option<&mut Renewal>) -> R
     settle(core)?;
     let epoch = core.tree.top().row.top.epoch + 1;
     let staged = core.provider.stage(epoch)?;
+    if staged == core.tree.top().row.top.root_key {
+        // An epoch under it could never be told from the one before: nothing would be destroyed, and no later epoch could begin.
+        return Err(VaultError::ErasureNotFinal { why: "the provider staged the root key that it had" });
+    }
     match write_epoch(core, (epoch, staged), &asked, renewal) {
         Ok(()) => {}
         // The batch may be on the disk or not: both keys stay until a restart reads which one it names.

@@ -58,9 +58,16 @@ impl StolenRoot {
     pub fn top_keys(&self, provider: &dyn RootKey) -> Result<Vec<Key>, RootKeyError> {
         let held = provider.held()?;
         let tops = std::iter::once(&self.0.top).chain(&self.0.previous);
-        // Whatever root key the row names for it, each that is held is tried.
-        let tried = tops.flat_map(|top| held.iter().map(|key| WrappedTop { root_key: key.id, ..top.clone() }));
-        Ok(tried.filter_map(|top| top.unwrap(provider).ok()).collect())
+        // Whatever root key the row names for it, each that is held is tried: as the one that is named, and as what it calls itself.
+        let tried = tops.flat_map(|top| held.iter().map(move |key| (top, key.id)));
+        let opened = tried.flat_map(|(top, key)| {
+            let renamed = WrappedTop { root_key: key, ..top.clone() };
+            [
+                top.unwrap_with(provider, key).ok(),
+                (key != top.root_key).then(|| renamed.unwrap(provider).ok()).flatten(),
+            ]
+        });
+        Ok(opened.flatten().collect())
     }
 }
 

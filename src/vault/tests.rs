@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use faulty::{Fault, FaultyDisk, FaultyKey, Lie, Provider};
+use faulty::{Blow, Fault, FaultyDisk, FaultyKey, Lie, Life, Provider, Says, Then};
 use hoarder::Hoard;
 use zeroize::Zeroizing;
 
@@ -53,6 +53,8 @@ struct House {
     mirrors: Vec<MirrorPlace>,
     /// Where the root key is, if in a security module.
     hsm: Option<Pkcs11Place>,
+    /// How many files the root key is in else.
+    replicas: usize,
     tenant: TenantId,
 }
 
@@ -66,11 +68,21 @@ impl House {
     }
 
     async fn on(limits: VaultLimits, hsm: Option<Pkcs11Place>) -> Self {
+        Self::furnished(limits, hsm, 1).await
+    }
+
+    /// With a root key in two files.
+    async fn replicated() -> Self {
+        Self::furnished(limits(), None, 2).await
+    }
+
+    async fn furnished(limits: VaultLimits, hsm: Option<Pkcs11Place>, replicas: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let access = Access::new(Policies::default_policy());
         let (fault, lie, hoard) = (Arc::default(), Arc::default(), Arc::default());
         let mirrors = Vec::new();
-        let mut house = Self { folder, access, fault, lie, hoard, limits, mirrors, hsm, tenant: TenantId([0; 16]) };
+        let tenant = TenantId([0; 16]);
+        let mut house = Self { folder, access, fault, lie, hoard, limits, mirrors, hsm, replicas, tenant };
         let vault = Vault::create(house.paths(), house.limits.clone(), origin()).await.unwrap();
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
@@ -86,9 +98,14 @@ impl House {
         self.folder.path().join("root.key")
     }
 
+    fn root_keys(&self) -> Vec<PathBuf> {
+        let others = (1..self.replicas).map(|number| self.folder.path().join(format!("replica-{number}.key")));
+        std::iter::once(self.root_key()).chain(others).collect()
+    }
+
     fn provider(&self) -> Provider {
         match &self.hsm {
-            None => Provider::File(FileRootKey::open(&[self.root_key()]).unwrap()),
+            None => Provider::File(FileRootKey::open(&self.root_keys()).unwrap()),
             Some(place) => Provider::Hsm(Pkcs11RootKey::open(place.clone()).unwrap()),
         }
     }
@@ -96,7 +113,7 @@ impl House {
     fn paths(&self) -> VaultPaths {
         let at = |name: &str| self.folder.path().join(name);
         let root_key = match &self.hsm {
-            None => RootKeyPlace::File { paths: vec![self.root_key()], may_share_device: true },
+            None => RootKeyPlace::File { paths: self.root_keys(), may_share_device: true },
             Some(place) => RootKeyPlace::Pkcs11(place.clone()),
         };
         VaultPaths { data: at("data"), root_key, signing_key: at("signing.key"), mirrors: self.mirrors.clone() }
@@ -107,11 +124,22 @@ impl House {
         let (fault, lie, hoard) = (Arc::clone(&self.fault), Arc::clone(&self.lie), Arc::clone(&self.hoard));
         let open = move || {
             let db = SledEngine::open(&start::database_folder(&paths.data)).unwrap();
-            let (db, provider) = (FaultyDisk(db, Arc::clone(&fault), hoard), FaultyKey(provider, fault, lie));
+            let life = Arc::<Life>::default();
+            let db = FaultyDisk::new(db, Arc::clone(&fault), hoard, Arc::clone(&life));
+            let provider = FaultyKey::new(provider, fault, lie, life);
             let signing_key = SigningKeyFile::open(&paths.signing_key).unwrap();
             start::assemble(&paths, limits, Arc::new(db), Arc::new(provider), signing_key).unwrap()
         };
         Vault::over(tokio::task::spawn_blocking(open).await.unwrap()).await.unwrap()
+    }
+
+    /// After a blow: the process ends in order, or it is gone as it stands. Then it starts again.
+    async fn open_after(&self, vault: Arc<Vault>, blow: Blow) -> Arc<Vault> {
+        if !blow.is_crash() {
+            vault.close().await;
+        }
+        drop(vault);
+        self.open().await
     }
 
     fn permit(&self, action: Action) -> Permit<TenantScope> {

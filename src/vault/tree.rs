@@ -44,7 +44,12 @@ impl WrappedTop {
     }
 
     pub fn unwrap(&self, provider: &dyn RootKey) -> Result<Key, RootKeyError> {
-        provider.unwrap(self.root_key, &root_associated_data(self.epoch, self.root_key), &self.wrapped)
+        self.unwrap_with(provider, self.root_key)
+    }
+
+    /// The same with another key than the row names: what a thief tries.
+    pub fn unwrap_with(&self, provider: &dyn RootKey, held: RootKeyId) -> Result<Key, RootKeyError> {
+        provider.unwrap(held, &root_associated_data(self.epoch, self.root_key), &self.wrapped)
     }
 
     /// Whether any key at the provider still opens it, whatever its name.

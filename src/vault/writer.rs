@@ -15,7 +15,6 @@ use super::customer::Customer;
 use super::erasure::{Erasure, ErasureJob, MAX_ERASURES, Round};
 use super::tree::pseudonym;
 use crate::audit::{Caller, Entry, Event};
-use crate::crypto::secret::random_bytes;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CustomerId, Handle, TenantId};
 use crate::keys::{Draft, PageWrite};
@@ -270,7 +269,7 @@ fn plan_customer(
     if let Some(handle) = draft.handle(job.tenant, pseudonym)? {
         return Ok(handle);
     }
-    let handle = Handle(random_bytes());
+    let handle = draft.new_handle(job.tenant, pseudonym)?;
     let key = draft.add_customer(job.tenant, pseudonym, handle)?;
     batch.require_absent(tombstone);
     Customer::new(job.tenant, handle, key).add_rows(batch, &job.customer);

@@ -4,14 +4,15 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use oubliette::api::v1;
 use oubliette::domain::codec::hex;
 use serde_json::Value;
 use tonic::Code;
 
-use crate::fixture::{Server, oubliette, words};
-use crate::wire::{Caller, assert_refused, chat};
+use crate::fixture::{Server, oubliette, token_for, words};
+use crate::wire::{Caller, assert_refused, chat, reason};
 use crate::{paper, tell};
 
 const CUSTOMER: &str = "Frau Müller, +43 1 58858";
@@ -114,6 +115,95 @@ async fn assert_listed_by_time(officer: &Caller, receipts: &[v1::ErasureReceipt]
     assert!(listed(None, at(third)).await.unwrap() == before_it);
     assert!(listed(at(third + 3_600_000), None).await.unwrap().is_empty());
     assert_refused(listed(at(third), at(third)).await, Code::InvalidArgument, "OUT_OF_RANGE");
+}
+
+/// What our program states of a receipt about `of`, after both accepted it as that and refused it as one about each of `others`. The
+/// other program must state the same subject and the same people.
+fn checked_by_both(file: &str, key: &str, of: &[&str], others: &[&[&str]]) -> Value {
+    let ours = |of: &[&str]| {
+        let names = ["--customer", "--opening", "--record", "--revision"];
+        let named = names.into_iter().zip(of).flat_map(|(name, value)| [name, *value]);
+        verify(&[file, "--key", key, "--json"].into_iter().chain(named).collect::<Vec<_>>())
+    };
+    let theirs = |of: &[&str]| elsewhere(&[&[file, key], of].concat());
+    for other in others {
+        assert_eq!(ours(other).status.code(), Some(6), "{other:?} passes as {of:?}");
+        if let Some(output) = theirs(other) {
+            assert_eq!(output.status.code(), Some(1), "{other:?} passes as {of:?}: {}", words(&output));
+        }
+    }
+    let output = ours(of);
+    assert!(output.status.success(), "{of:?}: {}", words(&output));
+    let stated: Value = serde_json::from_slice(&output.stdout).unwrap();
+    if let Some(output) = theirs(of) {
+        assert!(output.status.success(), "{of:?}: {}", words(&output));
+        let other: Value = serde_json::from_slice(&output.stdout).unwrap();
+        for what in ["requested_by", "approved_by", "epoch", "log_index", "log_size"] {
+            assert_eq!(other[what], stated[what], "{what} of {of:?}");
+        }
+        let (subject, ours) = (other["subject"].as_str().unwrap(), stated["subject"].as_str().unwrap());
+        assert!(ours.contains(subject), "{subject} is {ours} to our program");
+    }
+    stated
+}
+
+#[tokio::test]
+async fn receipts_of_a_record_a_revision_and_a_tenant_with_its_approver_are_checked_by_our_program_and_another() {
+    // The least delay that may be set; the rest is shown while it passes.
+    let server = Server::start_with(&[("limits.tenant_erasure_delay_minutes", "1")]).await;
+    let (people, gone) = (server.tenant_with_people("acme").await, server.tenant_with_people("globex").await);
+    let admin = server.admin_client().await;
+    let second = token_for(&admin, "system", "second", v1::Role::Admin, &[]).await;
+    let second = Caller::of(&server, &second).await;
+    let request = v1::RequestTenantErasureRequest { name: gone.tenant.clone() };
+    let first = Caller::of(&server, &server.admin_token()).await;
+    first.admin.clone().request_tenant_erasure(request).await.unwrap();
+    let asked = std::time::Instant::now();
+
+    let (ingest, officer) =
+        (Caller::of(&server, &people.ingest).await, Caller::of(&server, &people.privacy_officer).await);
+    let record = ingest.store_chat(chat("chat-0001", CUSTOMER)).await.unwrap().record_id;
+    let revised = ingest.store_chat(chat("chat-0002", CUSTOMER)).await.unwrap().record_id;
+    ingest.revise(&revised, 1, chat("chat-0003", CUSTOMER)).await.unwrap();
+    let key = officer.log_keys().await.unwrap().remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("receipt.tlog-proof");
+    let name = file.to_str().unwrap();
+
+    let (receipt, opening) = officer.erase_record("erase-0001", &record, 0).await.unwrap();
+    fs::write(&file, &receipt.proof).unwrap();
+    let others: &[&[&str]] =
+        &[&[CUSTOMER, &opening], &[CUSTOMER, &opening, &revised], &[CUSTOMER, &opening, &record, "1"]];
+    let stated = checked_by_both(name, &key, &[CUSTOMER, &opening, &record], others);
+    assert_eq!((receipt.subject, &stated["approved_by"]), (v1::ErasureSubject::Record.into(), &Value::Null));
+
+    let (receipt, opening) = officer.erase_record("erase-0002", &revised, 1).await.unwrap();
+    fs::write(&file, &receipt.proof).unwrap();
+    let others: &[&[&str]] =
+        &[&[CUSTOMER, &opening, &revised], &[CUSTOMER, &opening, &revised, "2"], &["eve", &opening, &revised, "1"]];
+    checked_by_both(name, &key, &[CUSTOMER, &opening, &revised, "1"], others);
+    assert_eq!(receipt.subject, i32::from(v1::ErasureSubject::Revision));
+
+    let (receipt, opening) = loop {
+        let approval = v1::ApproveTenantErasureRequest { request_id: "erase-it".into(), name: gone.tenant.clone() };
+        match second.admin.clone().approve_tenant_erasure(approval).await.map(tonic::Response::into_inner) {
+            Ok(answer) => break (answer.receipt.unwrap(), answer.opening),
+            Err(status) => {
+                let waited = asked.elapsed();
+                assert!(waited < Duration::from_secs(90), "after {waited:?}: {status:?}");
+                assert_eq!(reason(&status), "TOO_EARLY");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    };
+    assert!(asked.elapsed() >= Duration::from_secs(59), "nothing waited for the second person");
+    fs::write(&file, &receipt.proof).unwrap();
+    let others: &[&[&str]] = &[&[&people.tenant, &opening], &[&gone.tenant, &"0".repeat(64)]];
+    let stated = checked_by_both(name, &key, &[&gone.tenant, &opening], others);
+    assert_eq!(receipt.subject, i32::from(v1::ErasureSubject::Tenant));
+    assert!(!receipt.approved_by.is_empty() && receipt.approved_by != receipt.requested_by);
+    assert_eq!(stated["approved_by"], receipt.approved_by);
+    assert_eq!(stated["requested_by"], receipt.requested_by);
 }
 
 #[tokio::test]

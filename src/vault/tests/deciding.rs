@@ -85,7 +85,7 @@ async fn a_row_that_decides_and_that_the_log_does_not_know_is_refused_at_start()
     vault.revoke_token(house.admin(system, 1, Action::RevokeToken, house.tenant), token).await.unwrap();
     vault.request_tenant_erasure(house.admin(system, 1, Action::RequestTenantErasure, house.tenant)).await.unwrap();
     // The provider does not destroy: what is pending and what is owed stays.
-    house.lie.tell(1);
+    house.lie.tell(Says::Destroyed);
     house.erase(&vault, "cleo").await.unwrap_err();
     vault.close().await;
     drop(vault);

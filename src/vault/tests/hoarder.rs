@@ -1,15 +1,20 @@
-//! The hoarder: keeps the bytes of every row and every file that were ever durable, and has everything that the service has today.
-//! He reaches nothing of whoever was erased, and everything of everybody else, with the same attack.
+//! The hoarder: keeps the bytes of every row, every object and every file that were ever durable, and has everything that the service has
+//! today. He reaches nothing of whoever was erased, and everything of everybody else, with the same attack.
 //!
 //! What he keeps is more than any images could show: every version of every row that was ever handed to the disk, also of batches that
-//! failed; what stands in the files of mirrors and backups, whatever counts of it; and what a restore or a compaction wrote. He knows no index and trusts none: every key that he reaches is tried on every wrapped secret.
+//! failed or that a power cut took; what stands in the files of mirrors and backups, whatever counts of it; and what a restore or a compaction
+//! wrote. He knows no index and trusts none: every key that he reaches is tried on every page and every wrapped secret, every secret on
+//! everything that is sealed.
 
 mod attack;
 mod history;
+mod planted;
 
 pub(super) use attack::Hoard;
-use attack::attack;
-use history::History;
+use std::collections::BTreeSet;
+
+use attack::{Attack, attack};
+use history::{Coverage, History, Truth};
 
 use super::*;
 use crate::crypto::secret::random_bytes;
@@ -24,40 +29,98 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
         history.go_on().await;
         // Whoever kept one old root key, of before the last erasure, wins with the same attack: so the attack is real, and it is the
         // destruction of that key that stands against it, and nothing else.
-        while history.living.len() < 4 {
-            history.put().await;
-        }
-        let (pocket, before) = (tempfile::tempdir().unwrap(), history.erased.len());
+        let last = history.somebody_with_everything().await;
+        let pocket = tempfile::tempdir().unwrap();
         let kept = pocket.path().join("root.key");
         std::fs::copy(history.house.root_key(), &kept).unwrap();
-        history.erase(2).await;
-        assert!(history.erased.len() > before, "{place}: nobody was left to erase");
+        history.erase_these(vec![last]).await;
         let hoard = Arc::clone(&history.hoard);
-        let (now, living, erased, coverage) = history.attack().await;
-        println!("hoarder, {place}: {coverage:?}; {} pages opened", now.pages_opened);
-        let with_an_old_key = attack(&hoard, &FileRootKey::open(&[kept]).unwrap());
-        assert!(!with_an_old_key.opened.is_disjoint(&erased), "{place}: the attack is not real");
-        assert!(now.opened.is_disjoint(&erased), "{place}: erased records open");
-        assert_eq!(now.opened, living, "{place}: living records do not open");
+        let (now, truth, coverage) = history.attack().await;
+        println!("hoarder, {place}: {coverage:?}; {} pages opened, {} tries", now.pages_opened, now.tries);
+        assert_real(&attack(&hoard, &FileRootKey::open(&[kept]).unwrap()), &truth, &place);
+        assert_holds(&now, &truth, coverage.unacknowledged, &place);
         assert_eq!(now.tops, 1, "{place}: the root row of an older epoch opens");
-        for (what, count) in [
-            ("living", coverage.living),
-            ("erased", coverage.erased),
-            ("records erased alone", coverage.single_records),
-            ("revisions", coverage.revisions),
-            ("revisions erased alone", coverage.revisions_erased_alone),
-            ("segments", coverage.segments),
-            ("tenants erased", coverage.tenants),
-            ("erasures that shared an epoch", coverage.shared_epochs),
-            ("aborted epochs", coverage.aborted_epochs),
-            ("restarts", coverage.restarts),
-            ("restores", coverage.restores),
-            ("restores from backups", coverage.restores_from_backups),
-            ("compactions", coverage.compactions),
-            ("rows of mirrors", coverage.rows_of_mirrors),
-            ("pages that stay closed", coverage.pages_that_came_and_went),
-        ] {
-            assert!(count > 0, "{place}: the history had no {what}");
-        }
+        assert_covered(&coverage, &place);
+    }
+}
+
+/// That with an old root key the same attack reaches some of everything that it must not reach without.
+fn assert_real(attack: &Attack, truth: &Truth, place: &str) {
+    let of_erased = |record: &RecordId| truth.erased.iter().any(|(erased, _)| erased == record);
+    let handles: BTreeSet<_> = truth.erased_people.values().copied().collect();
+    let reached = [
+        ("records", !attack.opened.is_disjoint(&truth.erased)),
+        ("secrets", attack.secrets.iter().any(|(handle, ..)| handles.contains(handle))),
+        ("real ids", attack.profiles.iter().any(|name| truth.erased_people.contains_key(name))),
+        ("objects", attack.objects.iter().any(of_erased)),
+        ("index rows", attack.indexed.iter().any(of_erased)),
+        ("pending erasures", attack.pending.iter().any(|name| truth.erased_people.contains_key(name))),
+    ];
+    for (what, is_reached) in reached {
+        assert!(is_reached, "{place}: the attack is not real: an old root key gives no {what}");
+    }
+}
+
+/// Nothing of the erased, and all of the living.
+fn assert_holds(attack: &Attack, truth: &Truth, unacknowledged: usize, place: &str) {
+    let of_erased: BTreeSet<_> = truth.erased_people.values().copied().collect();
+    let of_living: BTreeSet<_> = truth.people.values().copied().collect();
+    assert!(attack.opened.is_disjoint(&truth.erased), "{place}: erased records open");
+    for (handle, record, revision) in &attack.secrets {
+        assert!(!of_erased.contains(handle), "{place}: a secret of an erased customer unwraps, of record {record}");
+        assert!(!truth.erased.contains(&(*record, *revision)), "{place}: the secret of an erased record unwraps");
+    }
+    let names: BTreeSet<String> = truth.people.keys().cloned().collect();
+    assert_eq!(attack.profiles, names, "{place}: the real ids that open are not those of the living");
+    assert!(attack.pending.is_empty(), "{place}: a pending erasure names {:?}", attack.pending);
+    assert_eq!(attack.answers, 0, "{place}: answers to erasures open without the request's id");
+
+    let missing: Vec<_> = truth.living.difference(&attack.opened).collect();
+    assert!(missing.is_empty(), "{place}: living records do not open: {missing:?}");
+    // What a crash took may stand somewhere, with the customer who is still there.
+    let others = attack.opened.difference(&truth.living).count();
+    assert!(others <= unacknowledged, "{place}: {others} more records open than there are");
+    assert!(attack.handles.is_subset(&of_living), "{place}: something under the handle of nobody opens");
+    let unwrapped: BTreeSet<_> = attack.secrets.iter().map(|(_, record, revision)| (*record, *revision)).collect();
+    assert!(unwrapped.is_superset(&truth.living), "{place}: secrets of living records do not unwrap");
+    let records: BTreeSet<_> = attack.opened.iter().map(|(record, _)| *record).collect();
+    let stored = truth.living.iter().map(|(record, revision)| (*record, *revision == Revision::FIRST));
+    let in_objects: BTreeSet<_> = stored
+        .filter(|(record, is_first)| *is_first && truth.in_objects.contains(record))
+        .map(|(record, _)| record)
+        .collect();
+    assert!(attack.objects.is_superset(&in_objects), "{place}: objects of living records do not open");
+    // A write that a crash cut may have objects and no record, or index rows and a record without its objects.
+    for (what, of) in [("objects", &attack.objects), ("index rows", &attack.indexed)] {
+        let others = of.difference(&records).count();
+        assert!(others <= unacknowledged, "{place}: {what} of {others} more records open than there are");
+    }
+}
+
+fn assert_covered(coverage: &Coverage, place: &str) {
+    for (what, count) in [
+        ("living", coverage.living),
+        ("erased", coverage.erased),
+        ("records erased alone", coverage.single_records),
+        ("revisions", coverage.revisions),
+        ("revisions erased alone", coverage.revisions_erased_alone),
+        ("segments", coverage.segments),
+        ("tenants erased", coverage.tenants),
+        ("recordings", coverage.recordings),
+        ("long chats", coverage.long_chats),
+        ("reads", coverage.reads),
+        ("erasures that shared an epoch", coverage.shared_epochs),
+        ("aborted epochs", coverage.aborted_epochs),
+        ("crashes", coverage.crashes),
+        ("restarts", coverage.restarts),
+        ("restores", coverage.restores),
+        ("restores from backups", coverage.restores_from_backups),
+        ("compactions", coverage.compactions),
+        ("rows of mirrors", coverage.rows_of_mirrors),
+        ("objects", coverage.objects),
+        ("pages that stay closed", coverage.pages_that_came_and_went),
+        ("pages that had split", coverage.inner_pages),
+    ] {
+        assert!(count > 0, "{place}: the history had no {what}");
     }
 }

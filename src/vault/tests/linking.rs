@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::crypto::key_wrap;
-use crate::domain::ids::{Handle, Pseudonym};
+use crate::crypto::secret::Key;
+use crate::domain::ids::{Handle, Pseudonym, ReceiptId};
 use crate::store::Database;
 use crate::vault::format::encode_tombstone;
 use crate::vault::tree::pseudonym;
 
-const PEOPLE: usize = 40;
+const PEOPLE: usize = 60;
+
+type Image = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// All rows, as one image holds them.
-fn image(db: &dyn Database) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn image(db: &dyn Database) -> Image {
     let (mut rows, mut from) = (BTreeMap::new(), vec![0]);
     loop {
         let some = db.range(&from, &[0xff; 64], 1024).unwrap();
@@ -30,31 +33,131 @@ fn holds(row: (&Vec<u8>, &Vec<u8>), bytes: &[u8]) -> bool {
 struct Person {
     pseudonym: Pseudonym,
     handle: Handle,
+    /// Of her erasure.
+    receipt: ReceiptId,
+    final_at: Timestamp,
 }
 
-/// Stores a chat for each person, at times that differ, and gives who they are.
-async fn settle_in(house: &House, vault: &Arc<Vault>) -> Vec<Person> {
+/// Stores a chat for each person. Then, in another order, each is heard of for the last time and erased, as it happens to people who ask for
+/// it after a talk.
+async fn come_and_go(house: &House, vault: &Arc<Vault>) -> Vec<Person> {
     let keys = vault.core.tenant_keys(house.tenant).unwrap();
-    let mut people = Vec::new();
+    let mut here = Vec::new();
     for number in 0..PEOPLE {
         let name = format!("person-{number:03}");
         let id = house.store(vault, &name, 40).await.unwrap();
+        here.push((name, id));
+    }
+    let mut people = Vec::new();
+    while !here.is_empty() {
+        let (name, id) = here.swap_remove((people.len() * 7 + 3) % here.len());
         house.read(vault, id).await.unwrap();
         let pseudonym = pseudonym(&keys, &customer(&name));
-        people.push(Person { pseudonym, handle: vault.core.tree.handle(house.tenant, pseudonym).unwrap().unwrap() });
+        let handle = vault.core.tree.handle(house.tenant, pseudonym).unwrap().unwrap();
+        let receipt = house.erase(vault, &name).await.unwrap();
+        let (receipt, final_at) = (receipt.erased.receipt, receipt.erased.final_at);
+        people.push(Person { pseudonym, handle, receipt, final_at });
+        // Times are in milliseconds: no two are the same.
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     people
 }
+
+/// Something by which people can be put in an order, each with its value; `None` where the image has none of hers.
+type Observable = (String, Vec<Option<Vec<u8>>>);
+
+/// All that an image and the keys of now show of each tombstone: its key, its bytes, what it says, and any eight bytes of it as a number.
+fn of_tombstones(rows: &Image, house: &House, people: &[Person], settings: &Key) -> Vec<Observable> {
+    let keys: Vec<_> = people.iter().map(|person| rows::tombstone(house.tenant, person.pseudonym)).collect();
+    let sealed: Vec<_> = keys.iter().map(|key| rows[key].clone()).collect();
+    let plain: Vec<_> = keys.iter().map(|key| key_wrap::open(settings, key, &rows[key]).unwrap().to_vec()).collect();
+    let of = |what: &str, values: &[Vec<u8>]| (what.to_owned(), values.iter().cloned().map(Some).collect());
+    let mut seen = vec![of("key", &keys), of("bytes", &sealed), of("plain", &plain)];
+    let lengths: Vec<_> = sealed.iter().map(|bytes| bytes.len().to_be_bytes().to_vec()).collect();
+    seen.push(of("length", &lengths));
+    for (what, values) in [("bytes", &sealed), ("plain", &plain)] {
+        for at in 0..values.iter().map(Vec::len).max().unwrap().saturating_sub(7) {
+            let window = values.iter().map(|bytes| bytes.get(at..at + 8).map(<[u8]>::to_vec)).collect();
+            seen.push((format!("{what} from {at} on"), window));
+        }
+    }
+    seen
+}
+
+/// All that an image shows of each handle that no key leads to any more: itself, where the ledger names it first and last, when its record
+/// came, and what still stands under it.
+fn of_handles(rows: &Image, people: &[Person]) -> Vec<Observable> {
+    let found = |person: &Person, kind: rows::Kind| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let (from, to) = rows::all(kind);
+        let about = rows.range(from..to).filter(|row| holds(*row, &person.handle.0));
+        about.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let of = |what: &str, seen: &dyn Fn(&Person) -> Option<Vec<u8>>| {
+        (what.to_owned(), people.iter().map(seen).collect::<Vec<_>>())
+    };
+    let key_of = |row: &(Vec<u8>, Vec<u8>)| row.0.clone();
+    let mut seen = vec![
+        of("handle", &|person| Some(person.handle.0.to_vec())),
+        of("first in the ledger", &|person| found(person, rows::Kind::Ledger).first().map(key_of)),
+        of("last in the ledger", &|person| found(person, rows::Kind::Ledger).last().map(key_of)),
+        of("record", &|person| found(person, rows::Kind::Record).first().map(key_of)),
+        of("secret's key", &|person| found(person, rows::Kind::Secret).last().map(|row| row.0[17..].to_vec())),
+    ];
+    for kind in [rows::Kind::Profile, rows::Kind::Secret, rows::Kind::Reclaim, rows::Kind::Index] {
+        seen.push(of(&format!("bytes of {kind:?}"), &|person| found(person, kind).first().map(|row| row.1.clone())));
+        seen.push(of(&format!("count of {kind:?}"), &|person| {
+            Some(vec![u8::try_from(found(person, kind).len()).unwrap()])
+        }));
+    }
+    seen
+}
+
+/// The place of each in the order of the values; who has the same has the mean of their places.
+fn ranks(values: &[Option<Vec<u8>>]) -> Vec<f64> {
+    let place = |value: &Option<Vec<u8>>| {
+        let before = values.iter().filter(|other| *other < value).count();
+        let same = values.iter().filter(|other| *other == value).count();
+        before as f64 + (same as f64 - 1.0) / 2.0
+    };
+    values.iter().map(place).collect()
+}
+
+/// Spearman's correlation of two orders: 1 and -1 where one tells the other, about 0 where it does not. An order in which all are the same
+/// tells nothing.
+fn correlation(one: &[Option<Vec<u8>>], other: &[Option<Vec<u8>>]) -> f64 {
+    let (one, other) = (ranks(one), ranks(other));
+    let mean = (one.len() as f64 - 1.0) / 2.0;
+    let sum = |pairs: &mut dyn Iterator<Item = (f64, f64)>| pairs.map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let both = sum(&mut one.iter().copied().zip(other.iter().copied()));
+    let spread = sum(&mut one.iter().map(|a| (*a, *a))) * sum(&mut other.iter().map(|b| (*b, *b)));
+    if spread == 0.0 { 0.0 } else { both / spread.sqrt() }
+}
+
+/// The strongest correlation of anything about the tombstones with anything about the handles, and how many pairs of such there were.
+fn strongest(rows: &Image, house: &House, people: &[Person], settings: &Key) -> (f64, String, usize) {
+    let (tombstones, handles) = (of_tombstones(rows, house, people, settings), of_handles(rows, people));
+    let mut strongest = (0.0, String::new());
+    for (what, values) in &tombstones {
+        for (other, of_handle) in &handles {
+            let found = correlation(values, of_handle).abs();
+            if found > strongest.0 {
+                strongest = (found, format!("{what} with {other}"));
+            }
+        }
+    }
+    (strongest.0, strongest.1, tombstones.len() * handles.len())
+}
+
+/// With sixty people, two orders that have nothing to do with each other come this near with a chance of less than 1 in a billion; that one
+/// pair of the few hundred does, of less than 1 in a million.
+const BY_CHANCE: f64 = 0.75;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_else() {
     for reclaimed in [false, true] {
         let house = House::build().await;
         let vault = house.open().await;
-        let people = settle_in(&house, &vault).await;
-        for number in 0..PEOPLE {
-            house.erase(&vault, &format!("person-{number:03}")).await.unwrap();
-        }
+        let people = come_and_go(&house, &vault).await;
         if reclaimed {
             vault.reclaim().await.unwrap();
         }
@@ -81,12 +184,23 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
             }
         }
         assert_eq!(opened.len(), 1, "tombstones differ in length");
-        // What orders the tombstones is the keyed hash; what orders the orphaned handles is when they were last heard of. The
-        // guess that pairs the one order with the other is right as often as any: of forty, one, and eight with a chance of 1 in 100,000.
-        let mut by_tombstone: Vec<usize> = (0..PEOPLE).collect();
-        by_tombstone.sort_by_key(|number| people[*number].pseudonym);
-        let right = by_tombstone.iter().enumerate().filter(|(place, number)| place == *number).count();
-        assert!(right < 8, "{right} of {PEOPLE} orphaned handles are told by order");
+        let (found, what, pairs) = strongest(&rows, &house, &people, &tenant.settings);
+        println!("linking, reclaimed: {reclaimed}: {pairs} pairs of orders, the nearest {found:.2} ({what})");
+        assert!(found < BY_CHANCE, "{what}: {found:.2}: which handle was whose can be told better than by chance");
+        // With a tombstone that says only a little more, the same look tells whose each handle was.
+        for (planted, more) in [
+            ("its receipt", &(|person: &Person| person.receipt.0.to_vec()) as &dyn Fn(&Person) -> Vec<u8>),
+            ("its time", &|person| person.final_at.as_ms().to_be_bytes().to_vec()),
+        ] {
+            let mut rows = rows.clone();
+            for person in &people {
+                let key = rows::tombstone(house.tenant, person.pseudonym);
+                let plain = [encode_tombstone().as_slice(), &more(person)].concat();
+                rows.insert(key.clone(), key_wrap::seal(&tenant.settings, &key, &plain));
+            }
+            let (found, what, _) = strongest(&rows, &house, &people, &tenant.settings);
+            assert!(found > 0.95, "a tombstone with {planted} was planted, and is not seen: {found:.2} ({what})");
+        }
         vault.close().await;
     }
 }

@@ -125,11 +125,11 @@ async fn a_restore_changes_nothing_but_the_data_and_can_be_made_again_after_it_w
         (house.store(&vault, "ada", 150_000).await.unwrap(), house.store(&vault, "bob", 60).await.unwrap());
     restore_drill::mirrored(&vault).await;
     // An erasure that is asked for and on the mirrors, and not carried out.
-    house.lie.tell(1);
+    house.lie.tell(Says::Destroyed);
     house.erase(&vault, "ada").await.unwrap_err();
     vault.close().await;
     drop(vault);
-    house.lie.tell(0);
+    house.lie.tell(Says::TheTruth);
     let keys = || house.provider().held().unwrap().into_iter().map(|held| held.id).collect::<Vec<_>>();
     let pin = || house.provider().pin().unwrap();
     let before = (keys(), pin());

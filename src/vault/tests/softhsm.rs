@@ -77,9 +77,9 @@ async fn an_old_root_key_that_has_a_copy_under_another_label_keeps_an_erasure_fr
     let ada = house.store(&vault, "ada", 100).await.unwrap();
     let bob = house.store(&vault, "bob", 100).await.unwrap();
     // A token that knows no keys which must not be copied.
-    house.lie.tell(3);
+    house.lie.tell(Says::NotToBeCopied);
     vault.renew_root_key(Duration::ZERO).await.unwrap();
-    house.lie.tell(0);
+    house.lie.tell(Says::TheTruth);
     let old = vault.core.provider.held().unwrap()[0].id;
     house.in_module(|module| module.copy_key(old, "spare")).unwrap();
     for restarted in [false, true] {

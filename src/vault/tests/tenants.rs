@@ -106,7 +106,7 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
 async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_all_gone_and_the_others_stay() {
     let mut met = 0;
     'operations: for after in 0..MANY {
-        for behind in [false, true] {
+        for blow in Blow::EVERY {
             let house = House::with(VaultLimits { tenant_erasure_delay: Duration::ZERO, ..limits() }).await;
             let vault = house.open().await;
             let system = vault.tenant_id(TenantName::system()).await.unwrap();
@@ -124,18 +124,16 @@ async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_
                     .await
                     .map(|erasure| erasure.receipt)
             };
-            house.fault.arm(after, behind);
+            house.fault.strike(after, blow);
             let answer = approve(&vault).await;
             if house.fault.was_missed() {
                 answer.unwrap();
                 break 'operations;
             }
             met += 1;
-            let place = format!("operation {after}, behind: {behind}");
+            let place = format!("operation {after}, {blow:?}");
             assert!(answer.is_err(), "{place}: an erasure is final although something failed");
-            vault.close().await;
-            drop(vault);
-            let vault = house.open().await;
+            let vault = house.open_after(vault, blow).await;
             let is_gone = vault.core.tree.tenant(house.tenant).unwrap().is_none();
             assert_eq!(house.final_erasures(&vault), usize::from(is_gone), "{place}");
             if !is_gone {
@@ -150,7 +148,7 @@ async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_
             vault.close().await;
         }
     }
-    assert!((14..MANY * 2).contains(&met), "{met} faults were met");
+    assert!((14..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

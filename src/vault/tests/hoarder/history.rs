@@ -1,9 +1,12 @@
 //! A random history of everything that can happen to a vault, with a hoarder beside it.
 
+mod misfortunes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attack::{Attack, Hoard, Kept, attack};
+use super::attack::{Attack, Hoard, Kept, attack, records};
 use super::*;
+use crate::domain::ids::Handle;
 use crate::vault::tree::pseudonym;
 
 /// What a history has had in it. A zero is a failure: then the attack proves less than it says.
@@ -16,14 +19,53 @@ pub struct Coverage {
     pub revisions_erased_alone: usize,
     pub segments: usize,
     pub tenants: usize,
+    pub recordings: usize,
+    pub long_chats: usize,
+    pub reads: usize,
     pub shared_epochs: usize,
+    /// Those in which a root key was staged before something failed.
     pub aborted_epochs: usize,
+    pub crashes: usize,
+    /// Writes that a crash took: they may be there, unseen by who wrote them.
+    pub unacknowledged: usize,
     pub restarts: usize,
     pub restores: usize,
     pub restores_from_backups: usize,
     pub compactions: usize,
     pub rows_of_mirrors: usize,
+    pub objects: usize,
     pub pages_that_came_and_went: usize,
+    /// Pages of tries that had split, among those of now.
+    pub inner_pages: usize,
+}
+
+/// What a record is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Short,
+    /// A chat that goes to objects.
+    Long,
+    /// A recording, of two parts.
+    Call,
+}
+
+/// A record about to be stored.
+struct Put {
+    of: String,
+    request: String,
+    shape: Shape,
+}
+
+/// What the hoarder must reach, and what he must not.
+#[derive(Default)]
+pub struct Truth {
+    pub living: BTreeSet<Kept>,
+    pub erased: BTreeSet<Kept>,
+    /// Names and handles of customers.
+    pub people: BTreeMap<String, Handle>,
+    pub erased_people: BTreeMap<String, Handle>,
+    /// Records with objects.
+    pub in_objects: BTreeSet<RecordId>,
 }
 
 /// A history, and the hoard of it.
@@ -38,7 +80,13 @@ pub struct History {
     pub erased: BTreeMap<String, Vec<Kept>>,
     pub coverage: Coverage,
     pub next: usize,
+    pub truth: Truth,
+    calls: BTreeSet<RecordId>,
 }
+
+/// Customers who come in one go at the beginning: more than a leaf page holds at either limit, so that its page splits.
+const NEWCOMERS: usize = 60;
+const CALL_BYTES: usize = 6_000;
 
 /// Numbers from a seed (splitmix64).
 pub struct Chance(u64);
@@ -58,6 +106,7 @@ impl History {
         let house = House::mirrored(VaultLimits {
             leaf_entries,
             segment_secrets: 3,
+            part_bytes: 4_096,
             tenant_erasure_delay: Duration::ZERO,
             ..limits()
         })
@@ -70,15 +119,35 @@ impl History {
         let copies = Hoard::default();
         let (chance, coverage) = (Chance(seed), Coverage::default());
         let (living, erased) = (BTreeMap::new(), BTreeMap::new());
-        Self { house, vault, hoard, copies, chance, living, erased, coverage, next: 0 }
+        let (truth, calls) = (Truth::default(), BTreeSet::new());
+        Self { house, vault, hoard, copies, chance, living, erased, coverage, next: 0, truth, calls }
     }
 
-    /// Two hundred steps of it.
+    /// Many new customers at once.
+    async fn people_come(&mut self) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..NEWCOMERS {
+            let (vault, permit) = (Arc::clone(self.vault()), self.house.permit(Action::CreateTranscript));
+            let of = format!("newcomer-{number:03}");
+            tasks.spawn(async move {
+                let stored = vault.create_transcript(permit, chat(&of, 40), request(&of)).await;
+                let id = stored.unwrap().content.id;
+                (of, id)
+            });
+        }
+        for (of, id) in tasks.join_all().await {
+            self.is_stored(&of, id, Shape::Short);
+        }
+    }
+
+    /// A hundred and sixty steps of it.
     pub async fn go_on(&mut self) {
-        for step in 0..200 {
+        self.people_come().await;
+        for step in 0..160 {
             // Once at least, whatever chance says.
             match step {
                 60 => self.compact().await,
+                50 | 110 | 130 => self.crash().await,
                 80 => self.lose_the_disk(None).await,
                 100 => self.erase_a_tenant().await,
                 70 | 140 => {
@@ -86,10 +155,17 @@ impl History {
                     self.erase_a_revision().await;
                 }
                 120 => self.lose_all_but_a_backup().await,
+                150 => {
+                    for _ in 0..8 {
+                        if self.coverage.aborted_epochs == 0 {
+                            self.erase_with_a_fault().await;
+                        }
+                    }
+                }
                 _ => {}
             }
-            match self.chance.below(32) {
-                _ if step < 20 => self.put().await,
+            match self.chance.below(40) {
+                _ if step < 10 => self.put().await,
                 0 => self.erase(1).await,
                 1 => self.erase(3).await,
                 2 => self.erase_with_a_fault().await,
@@ -100,8 +176,11 @@ impl History {
                 7 => self.lose_all_but_a_backup().await,
                 8..12 => self.revise().await,
                 12 => self.erase_a_revision().await,
+                13 => self.crash().await,
+                14..20 => self.read().await,
                 _ => self.put().await,
             }
+            self.hoard.keep_objects(&self.house.paths().data.join("objects"));
         }
     }
 
@@ -110,17 +189,79 @@ impl History {
     }
 
     pub async fn put(&mut self) {
+        let put = self.next_put();
+        let id = self.store(&put).await.unwrap();
+        self.is_stored(&put.of, id, put.shape);
+    }
+
+    fn next_put(&mut self) -> Put {
         let known: Vec<_> = self.living.keys().cloned().collect();
         let of = match self.chance.below(3) {
             0 | 1 if !known.is_empty() => known[self.chance.below(known.len())].clone(),
             _ => format!("customer-{:04}", self.next),
         };
         self.next += 1;
-        let request = request(&format!("{}", self.next));
-        let stored =
-            self.vault().create_transcript(self.house.permit(Action::CreateTranscript), chat(&of, 40), request);
-        let id = stored.await.unwrap().content.id;
-        self.living.entry(of).or_default().push((id, Revision::FIRST));
+        let shape = match self.chance.below(8) {
+            0 => Shape::Long,
+            1 => Shape::Call,
+            _ => Shape::Short,
+        };
+        Put { of, request: format!("{}", self.next), shape }
+    }
+
+    async fn store(&self, put: &Put) -> Result<RecordId, VaultError> {
+        let (vault, length) = (self.vault(), if put.shape == Shape::Long { 5_000 } else { 40 });
+        if put.shape != Shape::Call {
+            let permit = self.house.permit(Action::CreateTranscript);
+            let stored = vault.create_transcript(permit, chat(&put.of, length), request(&put.request)).await;
+            return stored.map(|stored| stored.content.id);
+        }
+        let new = NewRecording {
+            customer: customer(&put.of),
+            details: details(),
+            media_type: "audio/wav".to_owned(),
+            expected_sha256: None,
+        };
+        match vault.begin_upload(self.house.permit(Action::UploadRecording), new, request(&put.request)).await? {
+            Begun::Done(stored) => Ok(stored.content.id),
+            Begun::Started(mut upload) => {
+                upload.push(bytes::Bytes::from(text(CALL_BYTES))).await?;
+                Ok(upload.finish().await?.content.id)
+            }
+        }
+    }
+
+    fn is_stored(&mut self, of: &str, id: RecordId, shape: Shape) {
+        let keys = self.vault().core.tenant_keys(self.house.tenant).unwrap();
+        let handle = self.vault().core.tree.handle(self.house.tenant, pseudonym(&keys, &customer(of)));
+        self.truth.people.insert(of.to_owned(), handle.unwrap().unwrap());
+        self.living.entry(of.to_owned()).or_default().push((id, Revision::FIRST));
+        self.coverage.long_chats += usize::from(shape == Shape::Long);
+        self.coverage.recordings += usize::from(shape == Shape::Call);
+        if shape != Shape::Short {
+            self.truth.in_objects.insert(id);
+        }
+        if shape == Shape::Call {
+            self.calls.insert(id);
+        }
+    }
+
+    /// Whoever is erased as a whole.
+    fn is_erased(&mut self, of: String, records: Vec<Kept>) {
+        let handle = self.truth.people.remove(&of).unwrap();
+        self.truth.erased_people.insert(of.clone(), handle);
+        self.erased.insert(of, records);
+    }
+
+    /// Reads what is there, and looks for what is not.
+    async fn read(&mut self) {
+        let calls = self.calls.clone();
+        let Some((_, (id, revision))) = self.some_record(|_, (id, _)| !calls.contains(&id)) else { return };
+        assert!(self.house.read_revision(self.vault(), id, Some(revision.0)).await.is_some());
+        if let Some((id, revision)) = self.erased.values().flatten().find(|(id, _)| !calls.contains(id)) {
+            assert_eq!(self.house.read_revision(self.vault(), *id, Some(revision.0)).await, None);
+        }
+        self.coverage.reads += 1;
     }
 
     /// A customer, and a record of hers that `fits`, by its newest revision.
@@ -134,7 +275,8 @@ impl History {
     }
 
     pub async fn revise(&mut self) {
-        let Some((of, (id, base))) = self.some_record(|_, _| true) else { return };
+        let calls = self.calls.clone();
+        let Some((of, (id, base))) = self.some_record(|_, (id, _)| !calls.contains(&id)) else { return };
         let revision = self.house.revise(self.vault(), (id, base), &of, 50).await.unwrap();
         self.living.get_mut(&of).unwrap().push((id, revision));
         self.coverage.revisions += 1;
@@ -152,15 +294,30 @@ impl History {
         self.coverage.revisions_erased_alone += 1;
     }
 
+    /// A new customer with a record of every shape.
+    pub async fn somebody_with_everything(&mut self) -> String {
+        let of = format!("everything-{:04}", self.next);
+        for shape in [Shape::Short, Shape::Long, Shape::Call] {
+            self.next += 1;
+            let put = Put { of: of.clone(), request: format!("{}", self.next), shape };
+            let id = self.store(&put).await.unwrap();
+            self.is_stored(&of, id, shape);
+        }
+        self.hoard.keep_objects(&self.house.paths().data.join("objects"));
+        of
+    }
+
     /// Erases up to `count` customers at once: one of them may go first, the others share an epoch.
     pub async fn erase(&mut self, count: usize) {
-        let mut chosen = Vec::new();
-        for _ in 0..count.min(self.living.len().saturating_sub(1)) {
-            let at = self.chance.below(self.living.len());
-            let of = self.living.keys().nth(at).unwrap().clone();
-            let records = self.living.remove(&of).unwrap();
-            chosen.push((of, records));
-        }
+        let mut names: Vec<String> = self.living.keys().cloned().collect();
+        let count = count.min(names.len().saturating_sub(1));
+        let chosen = (0..count).map(|_| names.swap_remove(self.chance.below(names.len())));
+        let chosen = chosen.collect();
+        self.erase_these(chosen).await;
+    }
+
+    pub async fn erase_these(&mut self, names: Vec<String>) {
+        let chosen: Vec<_> = names.into_iter().map(|of| self.living.remove_entry(&of).unwrap()).collect();
         let mut tasks = tokio::task::JoinSet::new();
         for (of, _) in &chosen {
             let (vault, permit, of) =
@@ -173,7 +330,7 @@ impl History {
         let epochs = tasks.join_all().await;
         let distinct: BTreeSet<_> = epochs.iter().collect();
         self.coverage.shared_epochs += epochs.len() - distinct.len();
-        self.erased.extend(chosen);
+        chosen.into_iter().for_each(|(of, records)| self.is_erased(of, records));
     }
 
     /// Erases up to two records of customers who stay, at once.
@@ -206,126 +363,44 @@ impl History {
         let vault = Arc::clone(self.vault());
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let (tenant, record) = tenants::neighbour(&self.house, &vault, system).await;
+        let keys = vault.core.tenant_keys(tenant).unwrap();
+        let handle = vault.core.tree.handle(tenant, pseudonym(&keys, &customer("nora"))).unwrap().unwrap();
         let admin = |of, action| self.house.admin(system, of, action, tenant);
         vault.request_tenant_erasure(admin(1, Action::RequestTenantErasure)).await.unwrap();
         let (name, request) = (TenantName::parse("globex").unwrap(), erasure_of("globex"));
         vault.erase_tenant(admin(2, Action::ApproveTenantErasure), name, request).await.unwrap();
         drop(vault);
         self.coverage.tenants += 1;
-        self.erased.insert("nora in part".to_owned(), vec![(record, Revision::FIRST)]);
-    }
-
-    /// An erasure that fails somewhere, a restart, and the erasure again.
-    pub async fn erase_with_a_fault(&mut self) {
-        if self.living.len() < 2 {
-            return;
-        }
-        let at = self.chance.below(self.living.len());
-        let of = self.living.keys().nth(at).unwrap().clone();
-        let (after, behind) = (self.chance.below(12), self.chance.below(2) == 0);
-        self.house.fault.arm(after, behind);
-        let answer = self.house.erase(self.vault(), &of).await;
-        self.coverage.aborted_epochs += usize::from(!self.house.fault.was_missed() && answer.is_err());
-        match self.chance.below(2) {
-            0 => self.restart(false).await,
-            _ => self.lose_the_disk(None).await,
-        }
-        self.house.erase(self.vault(), &of).await.unwrap();
-        let records = self.living.remove(&of).unwrap();
-        self.erased.insert(of, records);
-    }
-
-    pub async fn restart(&mut self, in_order: bool) {
-        let vault = self.vault.take().unwrap();
-        if in_order {
-            vault.reclaim().await.unwrap();
-        }
-        vault.close().await;
-        drop(vault);
-        self.vault = Some(self.house.open().await);
-        self.coverage.restarts += 1;
-    }
-
-    /// Keeps what stands in the files of the mirrors and of a backup.
-    pub fn keep_copies(&mut self, backup: Option<&PathBuf>) {
-        let mirrors = [Sort::Whole, Sort::Keys].map(|sort| self.house.mirror(sort));
-        for directory in mirrors.iter().chain(backup) {
-            let writes = crate::store::mirror::every_write(directory).unwrap();
-            self.coverage.rows_of_mirrors += writes.len();
-            self.copies.keep(&writes);
-            self.hoard.keep(&writes);
-        }
-    }
-
-    /// The disk is lost, and the data restored: from the mirror of everything, or from that of the keys and a backup.
-    pub async fn lose_the_disk(&mut self, backup: Option<PathBuf>) {
-        let vault = self.vault.take().unwrap();
-        vault.close().await;
-        drop(vault);
-        self.keep_copies(backup.as_ref());
-        self.house.lose_the_disk();
-        if backup.is_some() {
-            // Nobody restores from less while the mirror of everything is there: it is lost too, and another disk takes its place.
-            std::fs::remove_dir_all(self.house.mirror(Sort::Whole)).unwrap();
-            create_mirror(&self.house.mirror(Sort::Whole)).unwrap();
-        }
-        self.coverage.restores += 1;
-        self.coverage.restores_from_backups += usize::from(backup.is_some());
-        let from = if backup.is_some() { Sort::Keys } else { Sort::Whole };
-        let restored = self.house.restore(from, backup).await.unwrap();
-        assert_eq!((restored.verified.damaged, restored.verified.missing), (0, 0));
-        self.open().await;
-    }
-
-    /// A backup, an erasure after it, and the loss of all but the backup and the keys.
-    pub async fn lose_all_but_a_backup(&mut self) {
-        restore_drill::mirrored(self.vault()).await;
-        let backup = self.house.back_up(&format!("backup-{}", self.coverage.restores)).await;
-        self.erase(1).await;
-        self.lose_the_disk(Some(backup)).await;
-    }
-
-    /// The database is written anew.
-    pub async fn compact(&mut self) {
-        let vault = self.vault.take().unwrap();
-        vault.close().await;
-        drop(vault);
-        Vault::compact(self.house.paths(), |_| {}).await.unwrap();
-        self.coverage.compactions += 1;
-        self.open().await;
-    }
-
-    /// Opens the vault on a database that something else than the service has written.
-    pub async fn open(&mut self) {
-        let db = SledEngine::open(&start::database_folder(&self.house.paths().data)).unwrap();
-        self.hoard.keep_all(&db);
-        drop(db);
-        self.vault = Some(self.house.open().await);
+        self.truth.people.insert("nora".to_owned(), handle);
+        self.is_erased("nora".to_owned(), vec![(record, Revision::FIRST)]);
     }
 
     /// The attack, after everything else; it needs the provider of now, and no service.
-    pub async fn attack(mut self) -> (Attack, BTreeSet<Kept>, BTreeSet<Kept>, Coverage) {
+    pub async fn attack(mut self) -> (Attack, Truth, Coverage) {
         let vault = self.vault.take().unwrap();
         let keys = vault.core.tenant_keys(self.house.tenant).unwrap();
-        let whole = self.erased.keys().filter(|of| !of.ends_with("in part"));
-        let erased_people: Vec<_> = whole.map(|of| pseudonym(&keys, &customer(of))).collect();
+        let erased_people: Vec<_> = self.truth.erased_people.keys().map(|of| pseudonym(&keys, &customer(of))).collect();
         vault.close().await;
         drop(vault);
         self.keep_copies(None);
         let provider = self.house.provider();
         assert_eq!(provider.held().unwrap().len(), 1);
-        let with_copies = attack(&self.copies, &*provider).opened;
+        let with_copies = records(&self.copies, &*provider);
         let attack = attack(&self.hoard, &*provider);
-        assert_eq!(with_copies, attack.opened, "the mirrors do not hold what the disks held");
         for person in &erased_people {
             assert!(!attack.links.contains(person), "a page that opens links an erased person to a handle");
         }
         let ids = |of: &BTreeMap<String, Vec<Kept>>| of.values().flatten().copied().collect::<BTreeSet<_>>();
-        let (living, erased) = (ids(&self.living), ids(&self.erased));
-        self.coverage.living = living.len();
-        self.coverage.erased = erased.len();
+        let mut truth = self.truth;
+        (truth.living, truth.erased) = (ids(&self.living), ids(&self.erased));
+        let missing: Vec<_> = truth.living.difference(&with_copies).collect();
+        assert!(missing.is_empty(), "the mirrors do not hold {missing:?}");
+        self.coverage.living = truth.living.len();
+        self.coverage.erased = truth.erased.len();
+        self.coverage.objects = attack.objects.len();
         self.coverage.pages_that_came_and_went = attack.pages_closed;
+        self.coverage.inner_pages = attack.inner_pages;
         self.coverage.segments = attack.segment_keys;
-        (attack, living, erased, self.coverage)
+        (attack, truth, self.coverage)
     }
 }
