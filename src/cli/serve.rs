@@ -379,6 +379,7 @@ pub(super) fn vault_limits(config: &Config) -> VaultLimits {
         part_bytes: limits.part_bytes,
         recording_bytes: limits.recording_bytes,
         disk_reserve_bytes: limits.disk_reserve_bytes,
+        database_cache_bytes: limits.database_cache_bytes,
         list_scan_rows: limits.list_scan_rows,
         erasures_per_hour: limits.erasures_per_hour,
         tenant_erasure_delay: Duration::from_secs(limits.tenant_erasure_delay_minutes * 60),

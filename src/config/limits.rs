@@ -104,6 +104,9 @@ limits! {
     inline_content_bytes: u64 = 32 * KIB, 0, 256 * KIB;
     /// Content is refused when less than so many bytes are free on the disk; erasures, audit and reads go on.
     disk_reserve_bytes: u64 = GIB, 0, 1_024 * GIB;
+    /// About how many bytes of the database stay in memory; it may take several times of that. With hundreds of thousands of customers
+    /// more of it makes erasures faster.
+    database_cache_bytes: u64 = 32 * MIB, 8 * MIB, 64 * GIB;
     /// How many rows one call of a list may look at.
     list_scan_rows: usize = 10_000, 200, 1_000_000;
     /// How many minutes after it was asked for the erasure of a whole tenant can be approved by a second person.

@@ -115,7 +115,7 @@ opaque_id!(
     TenantId
 );
 opaque_id!(
-    /// The random name that stands for a customer everywhere but in the directory.
+    /// The name that stands for a customer everywhere but in the directory; as good as random once she is erased.
     Handle
 );
 opaque_id!(

@@ -30,7 +30,7 @@ pub use log::{LogTree, ledger_size};
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
 pub use objects::{CopyStatus, MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
 pub use sequence::Position;
-pub use sled_engine::SledEngine;
+pub use sled_engine::{DEFAULT_CACHE_BYTES, SledEngine};
 
 /// The most rows that one [`Database::range`] returns.
 pub const MAX_RANGE_ROWS: usize = 4096;

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 use super::disk::{create_dir, sync_dir};
 use super::{Database, MAX_RANGE_ROWS, Row, StoreError, Write};
 
-/// sled's cache takes several times of what it is told (its issues 1309 and 1410), so it is told little.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// sled's cache takes several times of what it is told (its issues 1309 and 1410), so it is told little unless the operator says otherwise.
+pub const DEFAULT_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// How long another holder of a lock is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
@@ -46,19 +46,37 @@ pub struct SledEngine {
     _lock: File,
 }
 
+/// How a database is opened.
+#[derive(Clone, Copy)]
+struct Opening {
+    patience: Duration,
+    cache_bytes: u64,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self { patience: LOCK_PATIENCE, cache_bytes: DEFAULT_CACHE_BYTES }
+    }
+}
+
 impl SledEngine {
     /// Opens the database in `dir`, or creates it. Blocks, for five seconds if another process has it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_within(dir, LOCK_PATIENCE)
+        Self::open_as(dir, Opening::default())
     }
 
-    fn open_within(dir: &Path, patience: Duration) -> Result<Self, StoreError> {
+    /// The same, with about so many bytes of it in memory.
+    pub fn open_with_cache(dir: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        Self::open_as(dir, Opening { cache_bytes, ..Opening::default() })
+    }
+
+    fn open_as(dir: &Path, opening: Opening) -> Result<Self, StoreError> {
         create_dir(dir)?;
-        let lock = lock_dir(dir, patience)?;
+        let lock = lock_dir(dir, opening.patience)?;
         remove_unfinished_snapshots(dir)?;
         let data_file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(DATA_FILE));
         let data_file = data_file.map_err(|e| StoreError::io("opening the database file", e))?;
-        let db = open_or_replay(dir, patience)?;
+        let db = open_or_replay(dir, opening)?;
         let engine = Self { db, data_file, whole_batches: RwLock::new(()), _lock: lock };
         engine.sync()?;
         sync_new_files(dir).map_err(|e| StoreError::io("syncing the database directory", e))?;
@@ -152,8 +170,8 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn open_or_replay(dir: &Path, patience: Duration) -> Result<sled::Db, StoreError> {
-    let first = match open_sled(dir, patience) {
+fn open_or_replay(dir: &Path, opening: Opening) -> Result<sled::Db, StoreError> {
+    let first = match open_sled(dir, opening) {
         Err(e @ (StoreError::Io { .. } | StoreError::Engine { .. })) => e,
         settled => return settled,
     };
@@ -165,7 +183,7 @@ fn open_or_replay(dir: &Path, patience: Duration) -> Result<sled::Db, StoreError
     );
     // Snapshots over an empty log: the log was lost, or this replay does not find it. An empty database would say that there never was a
     // customer.
-    match open_sled(dir, patience) {
+    match open_sled(dir, opening) {
         Ok(db) if !db.is_empty() => Ok(db),
         emptied_or_failed => {
             drop(emptied_or_failed);
@@ -176,8 +194,8 @@ fn open_or_replay(dir: &Path, patience: Duration) -> Result<sled::Db, StoreError
 }
 
 /// Opens sled, waiting for a lock that it may still hold since it was last dropped.
-fn open_sled(dir: &Path, patience: Duration) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None).use_compression(false);
+fn open_sled(dir: &Path, Opening { patience, cache_bytes }: Opening) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None).use_compression(false);
     let give_up = Instant::now() + patience;
     loop {
         let mut locked = false;

@@ -74,6 +74,7 @@ use self::core::Core;
 use self::writer::TreeWriter;
 use crate::domain::ids::BlindIndex;
 use crate::keys::LEAF_LIMIT;
+use crate::store::DEFAULT_CACHE_BYTES;
 
 /// Where the vault keeps what.
 #[derive(Debug, Clone)]
@@ -127,6 +128,8 @@ pub struct VaultLimits {
     pub recording_bytes: u64,
     /// So much of the disk is left for erasure, audit and reads.
     pub disk_reserve_bytes: u64,
+    /// About how many bytes of the database stay in memory.
+    pub database_cache_bytes: u64,
     /// The most rows looked at for one page of a list.
     pub list_scan_rows: usize,
     /// How long after it was asked for the erasure of a tenant can be approved.
@@ -147,6 +150,7 @@ impl Default for VaultLimits {
             part_bytes: 8 << 20,
             recording_bytes: 16 << 30,
             disk_reserve_bytes: 1 << 30,
+            database_cache_bytes: DEFAULT_CACHE_BYTES,
             list_scan_rows: 10_000,
             tenant_erasure_delay: Duration::from_secs(72 * 60 * 60),
             segment_secrets: 1024,

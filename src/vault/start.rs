@@ -248,7 +248,8 @@ fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError
     let provider = open_provider(&paths.root_key)?;
     let signing_key = SigningKeyFile::open(&paths.signing_key)?;
     // From here on no other process has the data, nor what a crash left beside the root key.
-    let db = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
+    let db = SledEngine::open_with_cache(&database_folder(&paths.data), limits.database_cache_bytes)?;
+    let db = Arc::new(db);
     assemble(paths, limits, db, provider, signing_key)
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
 
-const NO_PATIENCE: Duration = Duration::from_millis(100);
+const AT_ONCE: Opening = Opening { patience: Duration::from_millis(100), cache_bytes: DEFAULT_CACHE_BYTES };
 
 fn put(key: &[u8], value: &[u8]) -> Write {
     Write::Put { key: key.to_vec(), value: value.to_vec() }
@@ -102,14 +102,14 @@ fn a_lost_log_is_an_error_and_not_an_empty_database() {
 fn a_directory_in_use_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let engine = SledEngine::open(dir.path()).unwrap();
-    let refused = SledEngine::open_within(dir.path(), NO_PATIENCE).err().unwrap();
+    let refused = SledEngine::open_as(dir.path(), AT_ONCE).err().unwrap();
     assert!(matches!(&refused, StoreError::InUse { path } if path == dir.path()), "{refused}");
     drop(engine);
     SledEngine::open(dir.path()).unwrap();
 
     let other = tempfile::tempdir().unwrap();
     let _plain_sled = sled::open(other.path()).unwrap();
-    assert!(matches!(SledEngine::open_within(other.path(), NO_PATIENCE), Err(StoreError::InUse { .. })));
+    assert!(matches!(SledEngine::open_as(other.path(), AT_ONCE), Err(StoreError::InUse { .. })));
     assert!(snapshots(other.path()).unwrap().is_empty() && !other.path().join("set-aside-1").exists());
 }
 

@@ -284,7 +284,7 @@ impl Attack {
     fn open_pending(&mut self, hoard: &Hoard, keys: &[Key], secrets: &[Secret]) {
         let handles: HashSet<Handle> =
             hoard.of(rows::Kind::Profile).into_iter().filter_map(|(key, _)| rows::parse_profile(&key)).collect();
-        let mut sealed: BTreeMap<TenantId, Vec<(Vec<u8>, Vec<u8>)>> = BTreeMap::new();
+        let mut sealed: BTreeMap<TenantId, Vec<Row>> = BTreeMap::new();
         for (key, row) in hoard.each(rows::Kind::Erasing) {
             let row = ErasingRow::decode(&row).unwrap();
             let of = if let ErasingWhat::Tenant(subject) = row.what { subject } else { row.tenant };
