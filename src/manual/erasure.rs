@@ -146,9 +146,9 @@
 //! | 1,000,000 | none | 3.6 / 4.8 ms | 3.2 ms | 2,300/s |
 //! | 1,000,000 | one, on the same disk | 4.1 / 6.4 ms | 4.0 ms | 2,300/s |
 //!
-//! The million with `limits.database_cache_bytes` at 1 GiB: pages that are not in memory are read from the disk, and a batch touches thousands
-//! of them. With the default of 32 MiB one alone takes 4.6 / 6.5 ms, and a batch goes at 1,100/s. The process then takes twice the
-//! cache: 1.95 GB at its highest.
+//! The million with `limits.database_cache_bytes` at 1 GiB, where the process took 1.95 GB at its highest: pages that are not in memory are
+//! read from the disk, and a batch touches thousands of them. With the default of 32 MiB one alone takes 4.6 / 6.5 ms, and a batch goes at
+//! 1,100/s.
 //!
 //! A mirror takes up to a quarter of the rate at which chats are stored: 5,261/s without and 4,037/s with one in the first seconds, 3,582/s
 //! and 3,073/s over 100,000 chats. Readers who take what they get are cut off 1.6 to 2.9 ms after the request (p99 3.5 to 6.0 ms).
