@@ -66,8 +66,8 @@
 //! 4. So every page on the path that opens today was sealed afterwards and never held the erased key; and no older page on the path opens,
 //!    because its key stood only in older pages above it, up to the root key that is gone.
 //!
-//! After a restore every page of the tree gets a fresh key before the service opens: what the lost disk had and no mirror knew of may stand
-//! in an image of it, and no erasure would reach what nobody knows of.
+//! After a restore every page of the tree gets a fresh key before anything is called erased again, as a rule at the first start: what the lost
+//! disk had and no mirror knew of may stand in an image of it, and no erasure would reach what nobody knows of.
 //!
 //! The link from a person to her handle stands in the directory and dies in the same epoch. Nothing else leads from one to the other, or from
 //! the person to a time: a tombstone says only that it is one; what is pending names the pseudonym and is sealed under the customer's own
