@@ -40,6 +40,28 @@ pub(super) struct Admitted {
     _guard: InFlightGuard,
 }
 
+impl BegunUpload {
+    /// Of a chat that was taken in.
+    pub(super) fn of_chat(
+        place: Place,
+        new: NewTranscript,
+        admitted: Admitted,
+        reservation: Reservation,
+        inside: Inside,
+    ) -> Self {
+        let draft = Draft {
+            place,
+            kind: RecordKind::Transcript,
+            created: Timestamp::now(),
+            content_bytes: text_bytes(&new.turns),
+            content_sha256: None,
+            media_type: None,
+            details: new.details,
+        };
+        Self { admitted, draft, customer: new.customer, expected_sha256: None, reservation, inside }
+    }
+}
+
 /// A chat that was taken in, and not yet sealed.
 struct BegunTranscript {
     admitted: Admitted,
@@ -71,23 +93,25 @@ impl Vault {
         };
         let inside = self.core.fences.enter(tenant, handle)?;
         let place = Place { tenant, handle, record: new_record_id(), revision: Revision::FIRST };
-        let draft = Draft {
-            place,
-            kind: RecordKind::Transcript,
-            created: Timestamp::now(),
-            content_bytes: text_bytes(&new.turns),
-            content_sha256: None,
-            media_type: None,
-            details: new.details,
-        };
-        let customer = new.customer;
-        if !is_inline {
-            let begun = BegunUpload { admitted, draft, customer, expected_sha256: None, reservation, inside };
-            let mut upload = self.start_upload(permit, begun).await?;
-            upload.push(Bytes::from_owner(packed)).await?;
-            return upload.finish().await;
+        let begun = BegunUpload::of_chat(place, new, admitted, reservation, inside);
+        if is_inline {
+            return self.store_in_rows(&permit, begun, packed).await;
         }
-        let entry = stored(&permit, &place);
+        let mut upload = self.start_upload(permit, begun).await?;
+        upload.push(Bytes::from_owner(packed)).await?;
+        upload.finish().await
+    }
+
+    /// Seals a packed chat and stores it, all of it in rows.
+    pub(super) async fn store_in_rows(
+        &self,
+        permit: &Permit<TenantScope>,
+        begun: BegunUpload,
+        packed: Zeroizing<Vec<u8>>,
+    ) -> Result<Fenced<Record>, VaultError> {
+        let BegunUpload { admitted, draft, customer, expected_sha256: _, reservation, inside } = begun;
+        let place = draft.place;
+        let entry = stored(permit, &place);
         let build = move |core: &Arc<Core>| {
             let mut batch = Batch::new();
             batch.hold(reservation);
@@ -310,7 +334,7 @@ impl Core {
 }
 
 /// The ledger's entry about a record that `permit` stores.
-pub(super) fn stored(permit: &Permit<TenantScope>, place: &Place) -> Entry {
+fn stored(permit: &Permit<TenantScope>, place: &Place) -> Entry {
     let Place { handle, record, revision, .. } = *place;
     let event = Event::Stored { action: permit.action(), handle, record, revision };
     entry(permit.principal(), place.tenant, event)

@@ -7,16 +7,15 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::fence::Fenced;
-use super::format::{Place, Use, encode_transcript, text_bytes, use_key};
-use super::record_rows::{Draft, Sealed, Storing, check_details};
-use super::records::{RequestKey, stored};
+use super::format::{Place, encode_transcript};
+use super::record_rows::check_details;
+use super::records::RequestKey;
+use super::upload::BegunUpload;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::crypto::content;
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::{RecordId, Revision};
 use crate::domain::record::{NewTranscript, Record, RecordFacts, RecordKind};
-use crate::store::Batch;
 
 impl Vault {
     /// Stores a chat as the revision behind `base`, which must be the newest one of the record. It is of the same customer; all else is as `new`
@@ -52,25 +51,6 @@ impl Vault {
         let inside = self.core.fences.enter_record(&facts)?;
         let RecordFacts { handle, id: record, .. } = facts;
         let place = Place { tenant, handle, record, revision: base.next() };
-        let entry = stored(&permit, &place);
-        let build = move |core: &Arc<Core>| {
-            let draft = Draft {
-                place,
-                kind: RecordKind::Transcript,
-                created: Timestamp::now(),
-                content_bytes: text_bytes(&new.turns),
-                content_sha256: None,
-                media_type: None,
-                details: new.details,
-            };
-            let mut batch = Batch::new();
-            batch.hold(reservation);
-            let secret = core.add_secret(&mut batch, &place)?;
-            let sealed = Sealed::Inline(content::seal(&use_key(&secret, Use::Content, &place), b"", &packed));
-            core.build(entry, Storing { admitted, draft, customer: new.customer, secret, sealed, batch })
-        };
-        let (batch, storing) = self.core.blocking(build).await?;
-        let record = self.commit(batch, storing).await?;
-        Ok(Fenced { content: record, watches: vec![inside.watch()] })
+        self.store_in_rows(&permit, BegunUpload::of_chat(place, new, admitted, reservation, inside), packed).await
     }
 }
