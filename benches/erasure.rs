@@ -24,6 +24,7 @@ use oubliette::access::policy::Policies;
 use oubliette::audit::note::Origin;
 use oubliette::domain::action::Action;
 use oubliette::domain::clock::Timestamp;
+use oubliette::domain::grant::Why;
 use oubliette::domain::ids::{
     BlindIndex, CustomerId, PrincipalName, Purpose, RequestId, TenantId, TenantName, TokenId,
 };
@@ -101,12 +102,12 @@ impl House {
 
     fn permit(&self, action: Action) -> Permit<TenantScope> {
         let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &[Role::Ingest, Role::PrivacyOfficer]);
-        self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
+        self.access.door(&caller, action, self.tenant, Some(Why { purpose: purpose(), case: None })).unwrap()
     }
 
     fn supervisor(&self, action: Action) -> Permit<TenantScope> {
         let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &[Role::Supervisor]);
-        self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
+        self.access.door(&caller, action, self.tenant, Some(Why { purpose: purpose(), case: None })).unwrap()
     }
 
     /// Stores a chat for each of these customers, many at once.

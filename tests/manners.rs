@@ -78,7 +78,7 @@ async fn a_message_that_is_none_is_the_callers_mistake_and_names_the_field() {
 async fn a_message_that_is_too_large_is_refused_with_the_limit() {
     let server = Server::start(Limits::default()).await;
     let record_id = "x".repeat(stub::MESSAGE_BYTES + 1);
-    let request = v1::GetRecordRequest { record_id, purpose: String::new() };
+    let request = v1::GetRecordRequest { record_id, ..Default::default() };
     let status = server.records().await.get_record(request).await.err().unwrap();
     assert_refused(&status, Code::ResourceExhausted, Reason::MessageTooLarge);
     let details = status.get_error_details();

@@ -39,7 +39,8 @@ const MAY_IMPORT_MORE: &[(&str, &[&str], &str)] = &[
     ("cli/client/transfer", &["crypto"], "checks by SHA-256 what it sends and gets"),
     ("cli/init", &["access", "crypto", "audit"], "mints the first admin's token, and names the log"),
     ("cli/receipt", &["audit"], "checks receipts offline"),
-    ("cli/serve", &["access"], "loads the policy"),
+    ("cli/serve", &["access"], "hands the policy on"),
+    ("cli/policy", &["access", "crypto"], "loads and checks policies, and tells them apart by a hash"),
     ("cli/demo/content", &["crypto"], "knows by SHA-256 what it stored"),
     ("cli/demo/attacker", &["keys", "crypto", "store", "root_key"], "an attacker goes round the house by definition"),
 ];

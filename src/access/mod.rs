@@ -5,24 +5,27 @@
 //! and its refusals never tell whether a tenant, a customer or a record exists.
 
 pub mod identity;
-#[cfg(test)]
-mod matrix;
 pub mod permit;
 pub mod policy;
+#[cfg(test)]
+mod policy_matrix;
 mod question;
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use identity::Unauthenticated;
 use permit::{Permit, TenantScope};
-use policy::Policies;
+use policy::{Policies, Verdict};
 
 use crate::domain::action::Action;
-use crate::domain::ids::{Purpose, TenantId};
+use crate::domain::grant::Why;
+use crate::domain::ids::TenantId;
 use crate::domain::principal::Principal;
 use crate::domain::record::RecordFacts;
 
 /// Mints permits by the policies it was made with.
 pub struct Access {
-    policies: Policies,
+    policies: RwLock<Arc<Policies>>,
 }
 
 /// A caller is not let through. The text goes to the caller, and says nothing of what is stored.
@@ -48,36 +51,79 @@ pub enum Refused {
 impl Access {
     /// Access by these policies.
     pub fn new(policies: Policies) -> Self {
-        Self { policies }
+        Self { policies: RwLock::new(Arc::new(policies)) }
     }
 
-    /// The door: may `principal` do `action` in `tenant` at all? For actions that need no purpose, `purpose` is ignored.
+    /// Access by other policies from now on. Permits that were given stay; streams that are open ask again within seconds.
+    pub fn replace(&self, policies: Policies) {
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policies);
+    }
+
+    fn policies(&self) -> Arc<Policies> {
+        Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The door: may `principal` do `action` in `tenant` at all? For actions that need no purpose, `why` is ignored.
     pub fn door(
         &self,
         principal: &Principal,
         action: Action,
         tenant: TenantId,
-        purpose: Option<Purpose>,
+        why: Option<Why>,
     ) -> Result<Permit<TenantScope>, Refused> {
-        let purpose = purpose.filter(|_| action.needs_purpose());
-        if action.needs_purpose() && purpose.is_none() {
+        let why = why.filter(|_| action.needs_purpose());
+        if action.needs_purpose() && why.is_none() {
             return Err(Refused::NoPurpose);
         }
         if !may_cross(principal, action, tenant) {
             return Err(Refused::NotAllowed);
         }
-        let permit = Permit::through_door(principal, action, tenant, purpose);
-        if self.policies.allow(&permit) { Ok(permit) } else { Err(Refused::NotAllowed) }
+        let permit = Permit::through_door(principal, action, tenant, why);
+        if self.policies().allow(&permit) { Ok(permit) } else { Err(Refused::NotAllowed) }
+    }
+
+    /// What decides whether `principal` may do `action` in its own tenant, to a record where its facts are given. Gives no permit.
+    pub fn explain(
+        &self,
+        principal: &Principal,
+        action: Action,
+        why: Option<Why>,
+        facts: Option<RecordFacts>,
+    ) -> Result<Explanation, Refused> {
+        let why = why.filter(|_| action.needs_purpose());
+        if action.needs_purpose() && why.is_none() {
+            return Err(Refused::NoPurpose);
+        }
+        let policies = self.policies();
+        let door = Permit::through_door(principal, action, principal.tenant, why);
+        let record = facts.filter(|_| action.needs_purpose()).map(|facts| policies.explain(&door.narrowed(facts)));
+        Ok(Explanation { door: policies.explain(&door), record })
     }
 
     /// The record: may whoever came through `door` with a read see this record?
     pub fn record(&self, door: &Permit<TenantScope>, facts: RecordFacts) -> Result<Permit<RecordFacts>, Refused> {
-        let is_read = door.action().needs_purpose() && door.purpose().is_some();
+        let is_read = door.action().needs_purpose() && door.why().is_some();
         if !is_read || facts.tenant != door.resource().tenant {
             return Err(Refused::NotThisRecord);
         }
         let permit = door.narrowed(facts);
-        if self.policies.allow(&permit) { Ok(permit) } else { Err(Refused::NotThisRecord) }
+        if self.policies().allow(&permit) { Ok(permit) } else { Err(Refused::NotThisRecord) }
+    }
+}
+
+/// What decides about an action: at the door, and for a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// At the door.
+    pub door: Verdict,
+    /// For the record, where one is named.
+    pub record: Option<Verdict>,
+}
+
+impl Explanation {
+    /// Whether it may be done.
+    pub fn allowed(&self) -> bool {
+        self.door.allowed && self.record.as_ref().is_none_or(|record| record.allowed)
     }
 }
 

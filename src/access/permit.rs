@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use crate::domain::action::Action;
-use crate::domain::ids::{Purpose, TenantId};
+use crate::domain::grant::Why;
+use crate::domain::ids::TenantId;
 use crate::domain::principal::Principal;
 
 /// The right to do [`Permit::action`] to [`Permit::resource`].
@@ -13,7 +14,7 @@ pub struct Permit<R> {
     // Shared, because a page of a list has a permit for each of its records.
     principal: Arc<Principal>,
     action: Action,
-    purpose: Option<Purpose>,
+    why: Option<Why>,
     resource: R,
 }
 
@@ -25,20 +26,15 @@ pub struct TenantScope {
 }
 
 impl Permit<TenantScope> {
-    pub(super) fn through_door(
-        principal: &Principal,
-        action: Action,
-        tenant: TenantId,
-        purpose: Option<Purpose>,
-    ) -> Self {
-        Self { principal: Arc::new(principal.clone()), action, purpose, resource: TenantScope { tenant } }
+    pub(super) fn through_door(principal: &Principal, action: Action, tenant: TenantId, why: Option<Why>) -> Self {
+        Self { principal: Arc::new(principal.clone()), action, why, resource: TenantScope { tenant } }
     }
 }
 
 impl<R> Permit<R> {
     /// The same right, narrowed to one thing of the resource.
     pub(super) fn narrowed<N>(&self, resource: N) -> Permit<N> {
-        Permit { principal: Arc::clone(&self.principal), action: self.action, purpose: self.purpose.clone(), resource }
+        Permit { principal: Arc::clone(&self.principal), action: self.action, why: self.why.clone(), resource }
     }
 
     /// Who may.
@@ -56,8 +52,8 @@ impl<R> Permit<R> {
         &self.resource
     }
 
-    /// Why: there for every action that needs one.
-    pub fn purpose(&self) -> Option<&Purpose> {
-        self.purpose.as_ref()
+    /// Why: there for every action that needs a purpose.
+    pub fn why(&self) -> Option<&Why> {
+        self.why.as_ref()
     }
 }

@@ -1,7 +1,9 @@
 //! The rules, as Cedar policies: loading, checking and asking them. They are held against the schema once, when they are loaded,
 //! together with every form of question that the program can ask. Whatever goes wrong while they are asked is a refusal.
 
-use cedar_policy::{Authorizer, CedarSchemaError, Decision, ParseErrors, PolicySet, Schema, ValidationMode, Validator};
+use cedar_policy::{
+    Authorizer, CedarSchemaError, Decision, ParseErrors, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+};
 
 use super::permit::Permit;
 use super::question::{Resource, Unaskable, Vocabulary};
@@ -49,6 +51,11 @@ impl Policies {
         Self::load(SCHEMA, DEFAULT_POLICY).expect("the default policy fits its schema: a test loads it")
     }
 
+    /// The text of that policy.
+    pub fn default_text() -> &'static str {
+        DEFAULT_POLICY
+    }
+
     /// An operator's policy in the place of the default one; the schema stays.
     pub fn of_operator(policy_text: &str) -> Result<Self, PolicyError> {
         Self::load(SCHEMA, policy_text)
@@ -79,6 +86,31 @@ impl Policies {
         // Cedar passes over a rule that it cannot evaluate, even a `forbid`. Here that is a refusal.
         response.decision() == Decision::Allow && response.diagnostics().errors().next().is_none()
     }
+
+    /// The same, with what decided.
+    pub(super) fn explain<R: Resource>(&self, permit: &Permit<R>) -> Verdict {
+        let (request, entities) = match self.vocabulary.question(permit, None) {
+            Ok(question) => question,
+            Err(error) => return Verdict { allowed: false, decided_by: Vec::new(), errors: vec![error.to_string()] },
+        };
+        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        let name = |id: &PolicyId| self.policies.annotation(id, "id").map_or_else(|| id.to_string(), str::to_owned);
+        let mut decided_by: Vec<String> = response.diagnostics().reason().map(name).collect();
+        decided_by.sort();
+        let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        Verdict { allowed: response.decision() == Decision::Allow && errors.is_empty(), decided_by, errors }
+    }
+}
+
+/// What the rules say to one question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// The rules that decided, by their `@id`: those that permit, or those that forbid. Empty where nothing permits.
+    pub decided_by: Vec<String>,
+    /// Rules that could not be evaluated: with one of them, nothing is allowed.
+    pub errors: Vec<String>,
 }
 
 fn findings(schema: &Schema, policies: &PolicySet) -> Vec<String> {

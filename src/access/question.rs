@@ -11,6 +11,7 @@ use cedar_policy::{
 use super::permit::{Permit, TenantScope};
 use crate::domain::action::Action;
 use crate::domain::codec::hex;
+use crate::domain::grant::{Grants, Why};
 use crate::domain::ids::{
     BlindIndex, Handle, PrincipalName, Purpose, RecordId, Revision, TenantId, TenantName, TokenId,
 };
@@ -77,7 +78,7 @@ impl Vocabulary {
     ) -> Result<(Request, Entities), Unaskable> {
         let caller = self.types.caller(permit.principal())?;
         let resource = permit.resource().entity(&self.types)?;
-        let purpose = permit.purpose().map(|purpose| ("purpose".to_owned(), string(purpose.as_str())));
+        let purpose = permit.why().map(|why| ("purpose".to_owned(), string(why.purpose.as_str())));
         let action = &self.actions[&permit.action()];
         let context = Context::from_pairs(purpose).map_err(Box::new)?;
         let request = Request::new(caller.uid(), action.uid(), resource.uid(), context, schema).map_err(Box::new)?;
@@ -88,8 +89,8 @@ impl Vocabulary {
 
     /// Holds every form of question that `action` can lead to against `schema`.
     pub(super) fn try_out(&self, action: Action, schema: &Schema) -> Result<(), Unaskable> {
-        let purpose = action.needs_purpose().then(any_purpose);
-        let door = Permit::through_door(&any_principal(), action, ANY_TENANT, purpose);
+        let why = action.needs_purpose().then(|| Why { purpose: any_purpose(), case: None });
+        let door = Permit::through_door(&any_principal(), action, ANY_TENANT, why);
         self.question(&door, Some(schema))?;
         if action.needs_purpose() {
             self.question(&door.narrowed(any_record()), Some(schema))?;
@@ -115,6 +116,9 @@ impl Resource for RecordFacts {
             ("kind", string(kind)),
             ("in_callers_team", Value::new_bool(self.callers_team.is_some())),
             ("handled_by_caller", Value::new_bool(self.handled_by_caller)),
+            ("of_stated_case", Value::new_bool(self.is_of_stated_case)),
+            ("case_assigned", Value::new_bool(self.grants.case_is_assigned)),
+            ("glass_broken", Value::new_bool(self.grants.glass_is_broken)),
             ("purposes", strings(self.purposes.iter().map(Purpose::as_str))),
         ];
         entity(uid(&types.record, &hex(self.id.as_bytes())), attributes)
@@ -185,6 +189,8 @@ fn any_record() -> RecordFacts {
         handle: Handle([5; 16]),
         callers_team: None,
         handled_by_caller: false,
+        is_of_stated_case: false,
+        grants: Grants::default(),
         purposes: vec![any_purpose()],
     }
 }

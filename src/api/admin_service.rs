@@ -91,6 +91,11 @@ impl Admin {
         self.change(permit, move |entry| Ok(TenantEntry { suspended, ..entry })).await
     }
 
+    async fn freeze(&self, permit: Permit<TenantScope>, frozen: bool) -> Result<v1::Tenant, ApiError> {
+        let (entry, usage) = self.gate.vault.freeze_tenant(permit, frozen).await?;
+        Ok(to_proto::tenant(entry, usage))
+    }
+
     async fn request_erasure(
         &self,
         request: Request<v1::RequestTenantErasureRequest>,
@@ -260,6 +265,26 @@ impl AdminService for Admin {
         let (permit, _) = self.door(request, Action::ResumeTenant, named).await?;
         let tenant = Some(self.suspend(permit, false).await?);
         Ok(Response::new(v1::ResumeTenantResponse { tenant }))
+    }
+
+    async fn freeze_tenant(
+        &self,
+        request: Request<v1::FreezeTenantRequest>,
+    ) -> Result<Response<v1::FreezeTenantResponse>, Status> {
+        let named = |m: &v1::FreezeTenantRequest| from_proto::tenant_or_own("name", &m.name);
+        let (permit, _) = self.door(request, Action::FreezeTenant, named).await?;
+        let tenant = Some(self.freeze(permit, true).await?);
+        Ok(Response::new(v1::FreezeTenantResponse { tenant }))
+    }
+
+    async fn unfreeze_tenant(
+        &self,
+        request: Request<v1::UnfreezeTenantRequest>,
+    ) -> Result<Response<v1::UnfreezeTenantResponse>, Status> {
+        let named = |m: &v1::UnfreezeTenantRequest| from_proto::tenant_or_own("name", &m.name);
+        let (permit, _) = self.door(request, Action::UnfreezeTenant, named).await?;
+        let tenant = Some(self.freeze(permit, false).await?);
+        Ok(Response::new(v1::UnfreezeTenantResponse { tenant }))
     }
 
     async fn set_principal(

@@ -5,6 +5,7 @@
 
 mod admin;
 mod details;
+mod grants;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -16,11 +17,14 @@ use zeroize::Zeroizing;
 use super::v1;
 use crate::domain::clock::{CLOCK_SKEW_MS, Timestamp};
 use crate::domain::erasure::Part;
+use crate::domain::grant::Why;
 use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, ReceiptId, RecordId, RequestId, Revision};
 use crate::domain::record::{
     ByteSpan, FindBy, NewRecording, NewTranscript, RecordFilter, Speaker, TranscriptLimits, Turn,
 };
 use crate::domain::{Invalid, Problem};
+
+pub use grants::{assign_case, break_glass, explain_access, list_case_assignments, unassign_case};
 
 pub use admin::{
     TokenRequest, approve_tenant_erasure, create_tenant, create_token, revoke_token, set_principal, tenant_name,
@@ -50,7 +54,7 @@ pub struct PageRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListRequest {
     /// Why it is read.
-    pub purpose: Purpose,
+    pub why: Why,
     /// Which records.
     pub filter: RecordFilter,
     /// Which page.
@@ -137,19 +141,29 @@ pub fn upload_chunk(message: v1::UploadRecordingRequest) -> Result<Bytes, Invali
     }
 }
 
-/// The record and the purpose that every read of one record states.
-pub fn read(record_id: &str, purpose: &str) -> Result<(RecordId, Purpose), Invalid> {
-    Ok((RecordId::parse(record_id)?, Purpose::parse(purpose)?))
+/// The record, and why it is read: what every read of one record states.
+pub fn read(record_id: &str, purpose: &str, reader_case_id: String) -> Result<(RecordId, Why), Invalid> {
+    Ok((RecordId::parse(record_id)?, why(purpose, reader_case_id)?))
+}
+
+/// Why something is read.
+fn why(purpose: &str, reader_case_id: String) -> Result<Why, Invalid> {
+    let case = Zeroizing::new(reader_case_id);
+    let case = match case.as_str() {
+        "" => None,
+        case => Some(named("reader_case_id", CaseId::parse(case))?),
+    };
+    Ok(Why { purpose: Purpose::parse(purpose)?, case })
 }
 
 /// Which bytes of which recording, and why.
-pub fn download(message: &v1::DownloadRecordingRequest) -> Result<(RecordId, Purpose, RangeRequest), Invalid> {
-    let (record, purpose) = read(&message.record_id, &message.purpose)?;
+pub fn download(message: v1::DownloadRecordingRequest) -> Result<(RecordId, Why, RangeRequest), Invalid> {
+    let (record, why) = read(&message.record_id, &message.purpose, message.reader_case_id)?;
     let range = message.range.as_ref().map_or_else(RangeRequest::default, |range| RangeRequest {
         offset: range.offset,
         length: NonZeroU64::new(range.length),
     });
-    Ok((record, purpose, range))
+    Ok((record, why, range))
 }
 
 /// Which records are listed.
@@ -157,7 +171,7 @@ pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Inva
     let customer_id = Zeroizing::new(message.customer_id);
     let case_id = Zeroizing::new(message.case_id);
     let agent = Zeroizing::new(message.agent);
-    let purpose = Purpose::parse(&message.purpose)?;
+    let why = why(&message.purpose, message.reader_case_id)?;
     let by = match (customer_id.as_str(), case_id.as_str(), agent.as_str()) {
         ("", "", "") => FindBy::Tenant,
         (customer, "", "") => FindBy::Customer(CustomerId::parse(customer)?),
@@ -170,7 +184,7 @@ pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Inva
     let before = ("started_before", message.started_before);
     let (started_from, started_before) = time_span("started_from", message.started_from, before)?;
     let page = page(message.page_size, message.page_token)?;
-    Ok(ListRequest { purpose, filter: RecordFilter { by, started_from, started_before }, page })
+    Ok(ListRequest { why, filter: RecordFilter { by, started_from, started_before }, page })
 }
 
 /// From when on, and before when.

@@ -27,6 +27,7 @@ fn of_vault(error: &VaultError) -> ApiError {
         VaultError::TooEarly { not_before } => {
             ApiError::TooEarly { retry_ms: not_before.as_ms().saturating_sub(Timestamp::now().as_ms()) }
         }
+        VaultError::TenantFrozen => ApiError::TenantFrozen,
         VaultError::NotErased => ApiError::NotErased,
         VaultError::RequestIdReused => ApiError::RequestIdReused,
         VaultError::RequestInProgress => ApiError::RequestInProgress,

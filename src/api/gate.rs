@@ -6,15 +6,17 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::metadata::MetadataMap;
 
+use super::leash::Leash;
 use super::status::ApiError;
 use crate::access::identity::{BearerToken, Unauthenticated, authenticate};
 use crate::access::permit::{Permit, TenantScope};
-use crate::access::{Access, Refused};
+use crate::access::{Access, Explanation, Refused};
 use crate::config::Limits;
 use crate::crypto::hash::sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{Purpose, RecordId, Revision, TenantName};
+use crate::domain::grant::Why;
+use crate::domain::ids::{RecordId, Revision, TenantName};
 use crate::domain::principal::Principal;
 use crate::domain::record::RecordFacts;
 use crate::telemetry::metrics::Metrics;
@@ -32,15 +34,18 @@ pub(super) struct Gate {
     streams_limit: u64,
     /// How long a download waits for a reader who takes nothing.
     pub stream_idle: Duration,
+    /// How often an open stream asks again.
+    recheck: Duration,
 }
 
 impl Gate {
-    pub fn new(vault: Arc<Vault>, access: Access, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(vault: Arc<Vault>, access: Arc<Access>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         let streams_limit = (limits.bytes_in_flight / STREAM_BYTES).max(1);
         let permits = usize::try_from(streams_limit).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         let stream_idle = Duration::from_millis(limits.stream_idle_timeout_ms);
-        let access = Arc::new(access);
-        Self { vault, access, metrics, streams: Arc::new(Semaphore::new(permits)), streams_limit, stream_idle }
+        let recheck = Duration::from_millis(limits.access_recheck_ms);
+        let streams = Arc::new(Semaphore::new(permits));
+        Self { vault, access, metrics, streams, streams_limit, stream_idle, recheck }
     }
 
     /// Gives back the space of what was erased, in the background.
@@ -70,13 +75,13 @@ impl Gate {
         caller: &Principal,
         action: Action,
         tenant: Option<TenantName>,
-        purpose: Option<Purpose>,
+        why: Option<Why>,
     ) -> Result<Permit<TenantScope>, ApiError> {
         let tenant = match tenant {
             None => caller.tenant,
             Some(name) => self.vault.tenant_id(name).await?,
         };
-        let permit = self.access.door(caller, action, tenant, purpose);
+        let permit = self.access.door(caller, action, tenant, why);
         self.noted(caller, action, None, permit).await
     }
 
@@ -92,6 +97,50 @@ impl Gate {
             Some(facts) => self.access.record(door, facts),
         };
         self.noted(door.principal(), door.action(), Some(record), permit).await
+    }
+
+    /// What decides; see [`Access::explain`].
+    pub fn explain(
+        &self,
+        principal: &Principal,
+        action: Action,
+        why: Option<Why>,
+        facts: Option<RecordFacts>,
+    ) -> Result<Explanation, ApiError> {
+        Ok(self.access.explain(principal, action, why, facts)?)
+    }
+
+    /// A leash for a stream that stores through `door`.
+    pub fn leash_of_door(self: &Arc<Self>, metadata: &MetadataMap, door: &Permit<TenantScope>) -> Leash {
+        let (gate, metadata, question) = (Arc::clone(self), metadata.clone(), Question::of(door));
+        Leash::new(self.recheck, move || {
+            let (gate, metadata, question) = (Arc::clone(&gate), metadata.clone(), question.clone());
+            async move { gate.still_at_the_door(&metadata, &question).await.map(drop) }
+        })
+    }
+
+    /// A leash for a stream that reads what `permit` is for.
+    pub fn leash_of_record(self: &Arc<Self>, metadata: &MetadataMap, permit: &Permit<RecordFacts>) -> Leash {
+        let (gate, metadata, question) = (Arc::clone(self), metadata.clone(), Question::of(permit));
+        let (record, revision) = (permit.resource().id, permit.resource().revision);
+        Leash::new(self.recheck, move || {
+            let (gate, metadata, question) = (Arc::clone(&gate), metadata.clone(), question.clone());
+            async move {
+                let door = gate.still_at_the_door(&metadata, &question).await?;
+                gate.record(&door, record, Some(revision)).await.map(drop)
+            }
+        })
+    }
+
+    /// Asks at the door again, for a stream that is open. It counts as no call.
+    async fn still_at_the_door(
+        &self,
+        metadata: &MetadataMap,
+        question: &Question,
+    ) -> Result<Permit<TenantScope>, ApiError> {
+        let (caller, _) = self.authenticate(metadata).await?;
+        let permit = self.access.door(&caller, question.action, caller.tenant, question.why.clone());
+        self.noted(&caller, question.action, None, permit).await
     }
 
     /// Which records the caller may see in a list.
@@ -136,6 +185,19 @@ impl Gate {
             self.vault.note_refusal(caller, action, record).await?;
         }
         permit.map_err(ApiError::from)
+    }
+}
+
+/// What was asked at the door.
+#[derive(Clone)]
+struct Question {
+    action: Action,
+    why: Option<Why>,
+}
+
+impl Question {
+    fn of<R>(permit: &Permit<R>) -> Self {
+        Self { action: permit.action(), why: permit.why().cloned() }
     }
 }
 

@@ -36,10 +36,11 @@ impl Method {
 }
 
 /// The services of our own.
-pub const SERVICES: [&str; 3] = [RECORDS, PRIVACY, ADMIN];
+pub const SERVICES: [&str; 4] = [RECORDS, PRIVACY, ACCESS, ADMIN];
 
 const RECORDS: &str = "oubliette.v1.RecordService";
 const PRIVACY: &str = "oubliette.v1.PrivacyService";
+const ACCESS: &str = "oubliette.v1.AccessService";
 const ADMIN: &str = "oubliette.v1.AdminService";
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
@@ -68,12 +69,19 @@ pub const METHODS: &[Method] = &[
     unary(PRIVACY, "GetReceipt"),
     unary(PRIVACY, "ListReceipts"),
     unary(PRIVACY, "ListLogKeys"),
+    unary(ACCESS, "AssignCase"),
+    unary(ACCESS, "UnassignCase"),
+    unary(ACCESS, "ListCaseAssignments"),
+    unary(ACCESS, "BreakGlass"),
+    unary(ACCESS, "ExplainAccess"),
     unary(ADMIN, "CreateTenant"),
     unary(ADMIN, "GetTenant"),
     unary(ADMIN, "ListTenants"),
     unary(ADMIN, "UpdateTenantSettings"),
     unary(ADMIN, "SuspendTenant"),
     unary(ADMIN, "ResumeTenant"),
+    unary(ADMIN, "FreezeTenant"),
+    unary(ADMIN, "UnfreezeTenant"),
     unary(ADMIN, "RequestTenantErasure"),
     unary(ADMIN, "CancelTenantErasure"),
     unary(ADMIN, "ApproveTenantErasure"),

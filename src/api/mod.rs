@@ -3,10 +3,12 @@
 //! Messages become domain types at the door in and are made of them at the door out; errors leave by one map. Nothing here
 //! decides who may do what, opens a key or touches the store.
 
+mod access_service;
 mod admin_service;
 pub mod from_proto;
 mod from_vault;
 mod gate;
+mod leash;
 pub mod listener;
 pub mod manners;
 pub mod methods;

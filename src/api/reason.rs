@@ -64,6 +64,8 @@ reasons! {
     NotFound = "NOT_FOUND",
     /// The tenant is suspended.
     TenantSuspended = "TENANT_SUSPENDED",
+    /// Nothing of the tenant's content is read for now.
+    TenantFrozen = "TENANT_FROZEN",
     /// The request id was used with other content.
     RequestIdReused = "REQUEST_ID_REUSED",
     /// A request with this id is being carried out.

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, Streaming};
 use zeroize::Zeroizing;
 
 use super::gate::Gate;
+use super::leash::Leash;
 use super::manners::{Watches, amend};
 use super::page_token;
 use super::status::ApiError;
@@ -21,7 +22,8 @@ use super::{from_proto, to_proto, v1};
 use crate::crypto::hash::sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{Purpose, RecordId, Revision};
+use crate::domain::grant::Why;
+use crate::domain::ids::{RecordId, Revision};
 use crate::domain::record::{Record, RecordFacts};
 use crate::vault::{Begun, Download, Fenced, Page, RequestKey, RequestedSpan, Upload, VaultError};
 
@@ -64,6 +66,7 @@ impl Records {
         let (metadata, _, mut stream) = request.into_parts();
         let caller = self.gate.caller(&metadata).await?;
         let permit = self.gate.door(&caller, Action::UploadRecording, None, None).await?;
+        let leash = self.gate.leash_of_door(&metadata, &permit);
         let _room = self.gate.room_for_a_stream()?;
         let first = stream.message().await.map_err(amend)?;
         let hash = first.as_ref().map_or([0; 32], hash_of);
@@ -71,23 +74,25 @@ impl Records {
         let begun = self.gate.vault.begin_upload(permit, new, RequestKey { id, hash }).await;
         let record = match begun.map_err(of_metadata)? {
             Begun::Done(record) => *record,
-            Begun::Started(upload) => take_all(upload, stream).await?,
+            Begun::Started(upload) => take_all(upload, stream, &leash).await?,
         };
         self.gate.metrics.records_stored.inc();
         Ok(record)
     }
 
     async fn download(&self, request: Request<v1::DownloadRecordingRequest>) -> Result<Fenced<Chunks>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
-        let (record, purpose, range) = from_proto::download(request.get_ref())?;
-        let permit = self.permit(&caller, Action::DownloadRecording, (record, None), purpose).await?;
+        let (metadata, _, message) = request.into_parts();
+        let caller = self.gate.caller(&metadata).await?;
+        let (record, why, range) = from_proto::download(message)?;
+        let permit = self.permit(&caller, Action::DownloadRecording, (record, None), why).await?;
         let room = self.gate.room_for_a_stream()?;
         let length = range.length.map_or(0, std::num::NonZeroU64::get);
         let is_whole = range.offset == 0 && length == 0;
         let span = (!is_whole).then_some(RequestedSpan { offset: range.offset, length });
+        let leash = self.gate.leash_of_record(&metadata, &permit);
         let download = self.gate.vault.open_recording(permit, span).await?;
         let watches = vec![download.watch()];
-        Ok(Fenced { content: Chunks::of(download, room, self.gate.stream_idle), watches })
+        Ok(Fenced { content: Chunks::of(download, leash, room, self.gate.stream_idle), watches })
     }
 
     async fn transcript(
@@ -96,9 +101,9 @@ impl Records {
     ) -> Result<Response<v1::GetTranscriptResponse>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
-        let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
+        let (record, why) = from_proto::read(&message.record_id, &message.purpose, message.reader_case_id)?;
         let which = (record, from_proto::revision(message.revision));
-        let permit = self.permit(&caller, Action::GetTranscript, which, purpose).await?;
+        let permit = self.permit(&caller, Action::GetTranscript, which, why).await?;
         let read = self.gate.vault.get_transcript(permit).await?;
         Ok(leaving(read, |(record, turns)| v1::GetTranscriptResponse {
             record: Some(to_proto::record(record)),
@@ -109,8 +114,8 @@ impl Records {
     async fn record(&self, request: Request<v1::GetRecordRequest>) -> Result<Fenced<Record>, ApiError> {
         let caller = self.gate.caller(request.metadata()).await?;
         let message = request.into_inner();
-        let (record, purpose) = from_proto::read(&message.record_id, &message.purpose)?;
-        let permit = self.permit(&caller, Action::GetRecord, (record, None), purpose).await?;
+        let (record, why) = from_proto::read(&message.record_id, &message.purpose, message.reader_case_id)?;
+        let permit = self.permit(&caller, Action::GetRecord, (record, None), why).await?;
         Ok(self.gate.vault.get_record(permit).await?)
     }
 
@@ -124,7 +129,7 @@ impl Records {
         let asked = from_proto::list_records(message)?;
         let mark = asked.page.token.as_deref().map(page_token::read).transpose()?;
         let page = Page { question, mark, size: asked.page.size };
-        let door = Arc::new(self.gate.door(&caller, Action::ListRecords, None, Some(asked.purpose)).await?);
+        let door = Arc::new(self.gate.door(&caller, Action::ListRecords, None, Some(asked.why)).await?);
         let vault = &self.gate.vault;
         let found = vault.find(&door, &asked.filter, page, self.gate.visible(&door)).await?;
         let records = vault.show(&door, &asked.filter, found.handle, found.permits).await?;
@@ -139,9 +144,9 @@ impl Records {
         caller: &crate::domain::principal::Principal,
         action: Action,
         (record, revision): (RecordId, Option<Revision>),
-        purpose: Purpose,
+        why: Why,
     ) -> Result<Permit, ApiError> {
-        let door = self.gate.door(caller, action, None, Some(purpose)).await?;
+        let door = self.gate.door(caller, action, None, Some(why)).await?;
         self.gate.record(&door, record, revision).await
     }
 }
@@ -177,12 +182,14 @@ fn hash_of(message: &impl prost::Message) -> [u8; 32] {
 async fn take_all(
     mut upload: Upload,
     mut stream: Streaming<v1::UploadRecordingRequest>,
+    leash: &Leash,
 ) -> Result<Fenced<Record>, Status> {
-    let erased = upload.erased();
+    let (erased, pulled) = (upload.erased(), leash.pulled());
     loop {
         let message = tokio::select! {
             message = stream.message() => message,
             () = erased.cancelled() => Err(ApiError::CustomerErased.into()),
+            () = pulled.cancelled() => Err(leash.why().unwrap_or(ApiError::Unauthenticated).into()),
         };
         let taken = match message {
             Ok(None) => return Ok(upload.finish().await.map_err(ApiError::from)?),
@@ -201,30 +208,46 @@ async fn take_all(
 
 type Sent = Result<v1::DownloadRecordingResponse, Status>;
 
-/// The messages of a download. A task reads ahead by one; once the customer is being erased, nothing more comes out of here, not
-/// even what was read already.
+/// The messages of a download. A task reads ahead by one; once the customer is being erased, the tenant frozen or the caller's right gone,
+/// nothing more comes out of here, not even what was read already.
 pub(super) struct Chunks {
     /// `None` says that all was sent. A channel that closes without it broke off.
     waiting: mpsc::Receiver<Option<Sent>>,
     erased: CancellationToken,
+    frozen: CancellationToken,
+    leash: Leash,
     limit_ms: u64,
     has_ended: bool,
     _room: OwnedSemaphorePermit,
 }
 
 impl Chunks {
-    fn of(download: Download, room: OwnedSemaphorePermit, idle: Duration) -> Self {
+    fn of(download: Download, leash: Leash, room: OwnedSemaphorePermit, idle: Duration) -> Self {
         let limit_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let (sender, waiting) = mpsc::channel(CHUNKS_WAITING);
-        let erased = download.erased();
-        let watched = erased.clone();
+        let (erased, frozen) = (download.erased(), download.frozen());
+        let ends = [erased.clone(), frozen.clone(), leash.pulled()];
         tokio::spawn(async move {
+            let [erased, frozen, pulled] = ends;
             tokio::select! {
-                () = watched.cancelled() => {}
+                () = erased.cancelled() => {}
+                () = frozen.cancelled() => {}
+                () = pulled.cancelled() => {}
                 () = read_ahead(download, sender, idle) => {}
             }
         });
-        Self { waiting, erased, limit_ms, has_ended: false, _room: room }
+        Self { waiting, erased, frozen, leash, limit_ms, has_ended: false, _room: room }
+    }
+
+    /// Why nothing more may come, if so.
+    fn over(&self) -> Option<ApiError> {
+        if self.erased.is_cancelled() {
+            return Some(ApiError::ErasedWhileReading);
+        }
+        if self.frozen.is_cancelled() {
+            return Some(ApiError::TenantFrozen);
+        }
+        self.leash.why()
     }
 }
 
@@ -256,10 +279,10 @@ impl Stream for Chunks {
             return Poll::Ready(None);
         }
         let next = std::task::ready!(self.waiting.poll_recv(context));
-        // Looked at after the wait: what came before the erasure and was not sent stays here.
-        if self.erased.is_cancelled() {
+        // Looked at after the wait: what came before the end and was not sent stays here.
+        if let Some(error) = self.over() {
             self.has_ended = true;
-            return Poll::Ready(Some(Err(ApiError::ErasedWhileReading.into())));
+            return Poll::Ready(Some(Err(error.into())));
         }
         match next {
             Some(Some(message)) => Poll::Ready(Some(message)),

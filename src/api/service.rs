@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tonic::service::Routes;
 
+use super::access_service::Cases;
 use super::admin_service::Admin;
 use super::gate::Gate;
 use super::privacy_service::Privacy;
 use super::records_service::Records;
+use super::v1::access_service_server::AccessServiceServer;
 use super::v1::admin_service_server::AdminServiceServer;
 use super::v1::privacy_service_server::PrivacyServiceServer;
 use super::v1::record_service_server::RecordServiceServer;
@@ -17,13 +19,15 @@ use crate::telemetry::metrics::Metrics;
 use crate::vault::Vault;
 
 /// The routes of all services, to be served by [`super::server::run`].
-pub fn routes(vault: Arc<Vault>, access: Access, limits: &Limits, metrics: Arc<Metrics>) -> Routes {
+pub fn routes(vault: Arc<Vault>, access: Arc<Access>, limits: &Limits, metrics: Arc<Metrics>) -> Routes {
     let gate = Arc::new(Gate::new(vault, access, limits, metrics));
     let bytes = limits.message_bytes;
     let records = RecordServiceServer::new(Records::new(Arc::clone(&gate)));
     let privacy = PrivacyServiceServer::new(Privacy::new(Arc::clone(&gate)));
+    let cases = AccessServiceServer::new(Cases::new(Arc::clone(&gate)));
     let admin = AdminServiceServer::new(Admin::new(gate));
     Routes::new(records.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(privacy.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
+        .add_service(cases.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(admin.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
 }

@@ -84,6 +84,9 @@ pub enum ApiError {
     /// The caller's tenant is suspended.
     #[error("the tenant is suspended; ask the operator of the vault to resume it")]
     TenantSuspended,
+    /// Nothing of the tenant is read for now.
+    #[error("the tenant is frozen and nothing of its content is read; an admin of the tenant can unfreeze it")]
+    TenantFrozen,
     /// The same request id with other content.
     #[error("request_id was already used for a request with other content; choose a new one")]
     RequestIdReused,
@@ -280,6 +283,7 @@ impl ApiError {
             Self::PermissionDenied => (Code::PermissionDenied, Reason::PermissionDenied),
             Self::NotFound => (Code::NotFound, Reason::NotFound),
             Self::TenantSuspended => (Code::PermissionDenied, Reason::TenantSuspended),
+            Self::TenantFrozen => (Code::FailedPrecondition, Reason::TenantFrozen),
             Self::RequestIdReused => (Code::AlreadyExists, Reason::RequestIdReused),
             Self::RequestInProgress => (Code::Aborted, Reason::RequestInProgress),
             Self::CustomerErased => (Code::FailedPrecondition, Reason::CustomerErased),

@@ -5,11 +5,14 @@ use bytes::Bytes;
 use prost_types::Timestamp as WireTimestamp;
 
 use super::v1;
+use crate::access::Explanation;
+use crate::access::policy::Verdict;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{Ground, MediumClass, Subject};
+use crate::domain::grant::CaseAssignment;
 use crate::domain::ids::{RecordId, TenantName};
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
-use crate::domain::record::{ByteSpan, Record, Turn};
+use crate::domain::record::{ByteSpan, Record, RecordFacts, Turn};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
 use crate::vault::{Receipt, Verified};
 
@@ -41,6 +44,36 @@ pub fn record(record: Record) -> v1::Record {
     }
 }
 
+/// How a record stands to a principal.
+pub fn relation(facts: &RecordFacts) -> v1::RecordRelation {
+    v1::RecordRelation {
+        in_callers_team: facts.callers_team.is_some(),
+        handled_by_caller: facts.handled_by_caller,
+        of_stated_case: facts.is_of_stated_case,
+        case_assigned: facts.grants.case_is_assigned,
+        glass_broken: facts.grants.glass_is_broken,
+        purposes: facts.purposes.iter().map(|purpose| purpose.as_str().to_owned()).collect(),
+    }
+}
+
+/// What decides about an action.
+pub fn explanation(explained: Explanation, relation: Option<v1::RecordRelation>) -> v1::ExplainAccessResponse {
+    let verdict = |Verdict { allowed, decided_by, errors }| v1::Verdict { allowed, decided_by, errors };
+    let allowed = explained.allowed();
+    let (door, record) = (Some(verdict(explained.door)), explained.record.map(verdict));
+    v1::ExplainAccessResponse { allowed, door, record, relation }
+}
+
+/// Who works on a case.
+pub fn case_assignment(assignment: &CaseAssignment) -> v1::CaseAssignment {
+    v1::CaseAssignment {
+        customer_id: assignment.customer.as_str().to_owned(),
+        case_id: assignment.case.as_str().to_owned(),
+        principal: assignment.assignee.as_str().to_owned(),
+        expires_at: Some(timestamp(assignment.expires)),
+    }
+}
+
 /// The turns of a chat. Their texts move into the message, without a copy that would stay behind.
 pub fn turns(turns: Vec<Turn>) -> Vec<v1::Turn> {
     let turn = |mut turn: Turn| v1::Turn {
@@ -69,6 +102,7 @@ pub fn tenant(entry: TenantEntry, usage: Usage) -> v1::Tenant {
         name: entry.name.as_str().to_owned(),
         settings: Some(settings(entry.settings)),
         suspended: entry.suspended,
+        frozen: entry.frozen,
         created_at: Some(timestamp(entry.created)),
         used_content_bytes: usage.content_bytes,
         used_records: usage.records,

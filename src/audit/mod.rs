@@ -21,6 +21,7 @@ use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::erasure::{Erased, Ground, MediumClass, Subject};
+use crate::domain::grant::{Granted, Grants};
 use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
 const VERSION: u8 = 1;
@@ -74,13 +75,16 @@ pub enum Event {
         revision: Revision,
         /// The place of the purpose in the tenant's list.
         purpose: u8,
+        /// What let the caller read beyond a role.
+        grants: Grants,
     },
     /// A list of records is about to be given.
     Listed {
         /// The customer, where the list was of one.
         handle: Option<Handle>,
-        /// How many records.
-        count: u32,
+        /// Those that it may show, with their customers: at most [`MAX_SHOWN`], so a long list has several entries. In entries of before the list
+        /// was named: how many.
+        shown: Shown,
         /// The place of the purpose in the tenant's list.
         purpose: u8,
     },
@@ -132,6 +136,27 @@ pub enum Event {
         /// Where the entry of the key before it stands.
         previous: Option<u64>,
     },
+    /// A case was assigned or taken back, or a glass broken.
+    Granted {
+        /// By which operation.
+        action: Action,
+        /// What.
+        granted: Granted,
+    },
+    /// A policy decides from now on; or one was to, and cannot.
+    Policy {
+        /// SHA-256 of its text; zeros where it could not be read.
+        text_sha256: [u8; 32],
+        /// Whether it decides.
+        is_accepted: bool,
+    },
+    /// Something that somebody should look at.
+    Alert {
+        /// What.
+        sort: AlertSort,
+        /// About whom: the keyed hash of the name.
+        about: BlindIndex,
+    },
     /// The fence of an erased customer was taken away: the person may become a customer again. Of whom, it does not say.
     Readmitted,
     /// A replica of the root key is about to be made, or given up.
@@ -141,6 +166,42 @@ pub enum Event {
         /// Whether somebody saw the medium of the one that is given up destroyed.
         was_destroyed: bool,
     },
+}
+
+/// What a list may show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// These records.
+    Records(Vec<(Handle, RecordId)>),
+    /// So many, which ones is not told.
+    Count(u32),
+}
+
+/// The most records that one entry names: an entry stands in one row.
+pub const MAX_SHOWN: usize = 100;
+
+/// What somebody should look at. The number is what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum AlertSort {
+    /// A glass was broken.
+    GlassBroken = 1,
+}
+
+impl AlertSort {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::GlassBroken];
+
+    /// The word for it, in metrics and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GlassBroken => "glass_broken",
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| *sort as u8 == code)
+    }
 }
 
 impl Entry {
@@ -177,15 +238,18 @@ impl Event {
             Self::Stored { action, handle, record, revision } => {
                 w.u8(13).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes()).u32(revision.0)
             }
-            Self::Read { action, handle, record, revision: Revision::FIRST, purpose } => {
-                w.u8(2).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes()).u8(*purpose)
+            Self::Read { action, handle, record, revision, purpose, grants } => {
+                let w = w.u8(15).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes());
+                w.u32(revision.0).u8(*purpose).u8(grant_bits(*grants))
             }
-            Self::Read { action, handle, record, revision, purpose } => {
-                w.u8(14).u8(action.code()).fixed(&handle.0).fixed(record.as_bytes()).u32(revision.0).u8(*purpose)
-            }
-            Self::Listed { handle, count, purpose } => {
+            Self::Listed { handle, shown: Shown::Count(count), purpose } => {
                 w.u8(3).option(*handle, |w, handle| w.fixed(&handle.0)).u32(*count).u8(*purpose)
             }
+            Self::Listed { handle, shown: Shown::Records(records), purpose } => w
+                .u8(18)
+                .option(*handle, |w, handle| w.fixed(&handle.0))
+                .list(records.iter(), |w, (handle, record)| w.fixed(&handle.0).fixed(record.as_bytes()))
+                .u8(*purpose),
             Self::Refused { action, record } => {
                 w.u8(4).u8(action.code()).option(*record, |w, record| w.fixed(record.as_bytes()))
             }
@@ -204,6 +268,11 @@ impl Event {
                 w.u8(9).text(origin).fixed(public).option(*previous, Writer::u64)
             }
             Self::Readmitted => w.u8(11),
+            Self::Granted { action, granted: Granted { handle, to, until } } => {
+                w.u8(16).u8(action.code()).fixed(&handle.0).fixed(&to.0).option(*until, |w, until| w.u64(until.as_ms()))
+            }
+            Self::Policy { text_sha256, is_accepted } => w.u8(19).fixed(text_sha256).u8(u8::from(*is_accepted)),
+            Self::Alert { sort, about } => w.u8(17).u8(*sort as u8).fixed(&about.0),
             Self::Deciding { commitment } => w.u8(12).fixed(commitment),
             Self::Replica { is_added, was_destroyed } => w.u8(10).u8(u8::from(*is_added)).u8(u8::from(*was_destroyed)),
         }
@@ -217,14 +286,22 @@ impl Event {
                 record: record(r)?,
                 revision: if code == 1 { Revision::FIRST } else { Revision(r.u32()?) },
             },
-            code @ (2 | 14) => Self::Read {
+            code @ (2 | 14 | 15) => Self::Read {
                 action: action(r)?,
                 handle: Handle(r.array()?),
                 record: record(r)?,
                 revision: if code == 2 { Revision::FIRST } else { Revision(r.u32()?) },
                 purpose: r.u8()?,
+                grants: if code == 15 { grants_of(r)? } else { Grants::default() },
             },
-            3 => Self::Listed { handle: r.option(|r| Ok(Handle(r.array()?)))?, count: r.u32()?, purpose: r.u8()? },
+            code @ (3 | 18) => Self::Listed {
+                handle: r.option(|r| Ok(Handle(r.array()?)))?,
+                shown: match code {
+                    3 => Shown::Count(r.u32()?),
+                    _ => Shown::Records(r.list(|r| Ok((Handle(r.array()?), record(r)?)))?),
+                },
+                purpose: r.u8()?,
+            },
             4 => Self::Refused { action: action(r)?, record: r.option(record)? },
             5 => Self::ErasureAsked { receipt: ReceiptId(r.array()?) },
             6 => Self::ErasureFinal(Box::new(decode_erased(r)?)),
@@ -237,10 +314,34 @@ impl Event {
             8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
             9 => Self::LogKey { origin: r.text()?.to_owned(), public: r.array()?, previous: r.option(Reader::u64)? },
             11 => Self::Readmitted,
+            19 => Self::Policy { text_sha256: r.array()?, is_accepted: flag(r)? },
+            16 => Self::Granted {
+                action: action(r)?,
+                granted: Granted {
+                    handle: Handle(r.array()?),
+                    to: BlindIndex(r.array()?),
+                    until: r.option(|r| Timestamp::from_ms(r.u64()?).ok_or(r.damaged()))?,
+                },
+            },
+            17 => {
+                let damaged = r.damaged();
+                Self::Alert { sort: AlertSort::from_code(r.u8()?).ok_or(damaged)?, about: BlindIndex(r.array()?) }
+            }
             12 => Self::Deciding { commitment: r.array()? },
             10 => Self::Replica { is_added: flag(r)?, was_destroyed: flag(r)? },
             _ => return Err(r.damaged()),
         })
+    }
+}
+
+fn grant_bits(grants: Grants) -> u8 {
+    u8::from(grants.case_is_assigned) | u8::from(grants.glass_is_broken) << 1
+}
+
+fn grants_of(r: &mut Reader<'_>) -> Result<Grants, Decode> {
+    match r.u8()? {
+        bits @ 0..4 => Ok(Grants { case_is_assigned: bits & 1 == 1, glass_is_broken: bits & 2 == 2 }),
+        _ => Err(r.damaged()),
     }
 }
 

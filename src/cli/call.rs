@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use indicatif::ProgressBar;
 use tokio::io::AsyncWrite;
 
+use super::case::OnCaseArgs;
 use super::client::{CHUNK_BYTES, Client, Downloaded};
 use super::details::{DetailsArgs, DetailsFile};
 use super::errors::CliError;
@@ -62,6 +63,9 @@ pub struct GetArgs {
     /// Why it is read
     #[arg(long)]
     pub purpose: String,
+    /// On which case.
+    #[command(flatten)]
+    pub on_case: OnCaseArgs,
     /// Where to write it; - for standard output. The file gets its name only when it is complete
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
@@ -112,7 +116,8 @@ fn media_type(args: &PutArgs) -> &'static str {
 }
 
 async fn get(client: &Client, args: GetArgs, output: &mut Output) -> Result<(), CliError> {
-    let request = v1::DownloadRecordingRequest { record_id: args.record, purpose: args.purpose, range: args.range };
+    let (purpose, range, reader_case_id) = (args.purpose, args.range, args.on_case.on_case);
+    let request = v1::DownloadRecordingRequest { record_id: args.record, purpose, range, reader_case_id };
     let bar = progress_bar(!output.is_json(), Some(0));
     if files::is_dash(&args.output) {
         let done = fetch(client, request, tokio::io::stdout(), &bar, args.sha256).await?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::case::OnCaseArgs;
 use super::client::Client;
 use super::details::{DetailsArgs, DetailsFile, NamedText, TimeText};
 use super::errors::CliError;
@@ -86,6 +87,9 @@ pub struct GetArgs {
     /// Why it is read
     #[arg(long)]
     pub purpose: String,
+    /// On which case.
+    #[command(flatten)]
+    pub on_case: OnCaseArgs,
     /// Which revision [default: the newest]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub revision: Option<u32>,
@@ -131,7 +135,8 @@ async fn put(client: &Client, args: &PutArgs, output: &mut Output) -> Result<(),
 
 async fn get(client: &Client, args: GetArgs, output: &mut Output) -> Result<(), CliError> {
     let revision = args.revision.unwrap_or_default();
-    let request = v1::GetTranscriptRequest { record_id: args.record, purpose: args.purpose, revision };
+    let (purpose, reader_case_id) = (args.purpose, args.on_case.on_case);
+    let request = v1::GetTranscriptRequest { record_id: args.record, purpose, revision, reader_case_id };
     let answer = client.get_transcript(request).await?;
     let record = answer.record.ok_or(CliError::Protocol { what: "no `record` in it" })?;
     let chat = ChatView::new(record, answer.turns);

@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 use super::errors::{CliError, chain};
 use super::settings::Settings;
 use crate::api::v1;
+use crate::api::v1::access_service_client::AccessServiceClient;
 use crate::api::v1::admin_service_client::AdminServiceClient;
 use crate::api::v1::privacy_service_client::PrivacyServiceClient;
 use crate::api::v1::record_service_client::RecordServiceClient;
@@ -80,6 +81,7 @@ type Authorized = InterceptedService<Channel, Authorize>;
 pub struct Client {
     records: RecordServiceClient<Authorized>,
     privacy: PrivacyServiceClient<Authorized>,
+    access: AccessServiceClient<Authorized>,
     admin: AdminServiceClient<Authorized>,
     call_timeout: Duration,
 }
@@ -97,6 +99,7 @@ impl Client {
         Self {
             records: limited!(RecordServiceClient, service.clone()),
             privacy: limited!(PrivacyServiceClient, service.clone()),
+            access: limited!(AccessServiceClient, service.clone()),
             admin: limited!(AdminServiceClient, service),
             call_timeout: settings.call_timeout,
         }
@@ -160,6 +163,12 @@ calls! {
     suspend_tenant(admin, SuspendTenantRequest) -> Tenant.tenant;
     /// Resumes a tenant.
     resume_tenant(admin, ResumeTenantRequest) -> Tenant.tenant;
+    /// Stops all reading of a tenant's content.
+    freeze_tenant(admin, FreezeTenantRequest) -> Tenant.tenant;
+    /// Lets it go on.
+    unfreeze_tenant(admin, UnfreezeTenantRequest) -> Tenant.tenant;
+    /// Assigns a case.
+    assign_case(access, AssignCaseRequest) -> CaseAssignment.assignment;
     /// Creates a principal or replaces what it may do.
     set_principal(admin, SetPrincipalRequest) -> Principal.principal;
     /// Revokes a token.
@@ -167,6 +176,14 @@ calls! {
 }
 
 calls! { whole:
+    /// Takes a case back.
+    unassign_case(access, UnassignCaseRequest) -> UnassignCaseResponse;
+    /// Reads a page of who works on a customer's cases.
+    list_case_assignments(access, ListCaseAssignmentsRequest) -> ListCaseAssignmentsResponse;
+    /// Tells by which rules somebody may do something.
+    explain_access(access, ExplainAccessRequest) -> ExplainAccessResponse;
+    /// Takes the right to read a customer's records for a short time.
+    break_glass(access, BreakGlassRequest) -> BreakGlassResponse;
     /// Erases a customer for good. The answer holds the opening of the receipt, and no other does.
     erase_customer(privacy, EraseCustomerRequest) -> EraseCustomerResponse;
     /// Erases a record or a revision for good. The answer holds the opening of the receipt, and no other does.

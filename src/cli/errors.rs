@@ -15,6 +15,7 @@ use tonic_types::StatusExt as _;
 use super::bench::BenchError;
 use super::demo::DemoError;
 use super::init::InitError;
+use super::policy::PolicyFileError;
 use super::serve::RefusedToServe;
 use super::settings::SettingsError;
 use crate::api::server::ServeError;
@@ -72,6 +73,9 @@ pub enum CliError {
     /// The service does not start.
     #[error(transparent)]
     Start(#[from] RefusedToServe),
+    /// A policy cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyFileError),
     /// The server cannot serve.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -309,6 +313,7 @@ impl CliError {
             | Self::Config(_)
             | Self::Log(_)
             | Self::Start(_)
+            | Self::Policy(_)
             | Self::Serve(_)
             | Self::Bench(_)
             | Self::File { .. }

@@ -9,6 +9,7 @@ use clap::CommandFactory as _;
 mod admin;
 pub mod bench;
 mod call;
+mod case;
 mod chat;
 pub mod client;
 mod customer;
@@ -21,6 +22,7 @@ mod mirror;
 mod names;
 pub mod output;
 mod pages;
+mod policy;
 mod receipt;
 mod record;
 mod restore;
@@ -94,6 +96,10 @@ enum ClientCommand {
     Call(Group<call::CallCommand>),
     /// List and show records
     Record(Group<record::RecordCommand>),
+    /// Say who works on which case
+    Case(Group<case::CaseCommand>),
+    /// Check a policy, and tell what decides
+    Policy(Group<policy::PolicyCommand>),
     /// Carry out the rights of a customer
     Customer(Group<customer::CustomerCommand>),
     /// Show and check the receipts of erasures
@@ -151,6 +157,8 @@ impl ClientCommand {
             Self::Chat(group) => &group.shared,
             Self::Call(group) => &group.shared,
             Self::Record(group) => &group.shared,
+            Self::Case(group) => &group.shared,
+            Self::Policy(group) => &group.shared,
             Self::Customer(group) => &group.shared,
             Self::Receipt(group) => &group.shared,
             Self::Tenant(group) => &group.shared,
@@ -184,6 +192,9 @@ async fn call_service(command: ClientCommand) -> Result<(), CliError> {
     if let ClientCommand::Receipt(Group { command: receipt::ReceiptCommand::Verify(args), .. }) = &command {
         return receipt::verify(args, &mut Output::stdout(shared.json));
     }
+    if let ClientCommand::Policy(Group { command: policy::PolicyCommand::Check { file }, .. }) = &command {
+        return policy::check(file, &mut Output::stdout(shared.json));
+    }
     let settings = Settings::load(&shared.connection)?;
     // Before signals are watched: an interrupt at the question ends the program at once.
     match &command {
@@ -207,6 +218,8 @@ async fn dispatch(client: &Client, command: ClientCommand, output: &mut Output) 
         ClientCommand::Chat(group) => chat::run(client, group.command, output).await,
         ClientCommand::Call(group) => call::run(client, group.command, output).await,
         ClientCommand::Record(group) => record::run(client, group.command, output).await,
+        ClientCommand::Case(group) => case::run(client, group.command, output).await,
+        ClientCommand::Policy(group) => policy::run(client, group.command, output).await,
         ClientCommand::Customer(group) => customer::run(client, group.command, output).await,
         ClientCommand::Receipt(group) => receipt::run(client, group.command, output).await,
         ClientCommand::Tenant(group) => admin::run_tenant(client, group.command, output).await,

@@ -2,6 +2,7 @@
 
 use prost_types::Timestamp;
 
+use super::case::OnCaseArgs;
 use super::client::Client;
 use super::customer::{self, ErasureArgs};
 use super::errors::CliError;
@@ -40,6 +41,9 @@ pub enum RecordCommand {
         /// Why it is read
         #[arg(long)]
         purpose: String,
+        /// On which case.
+        #[command(flatten)]
+        on_case: OnCaseArgs,
     },
     /// Erase one record for good, or one of its revisions
     #[command(after_help = ERASE_EXAMPLES)]
@@ -72,6 +76,9 @@ pub struct ListArgs {
     /// Why the list is read; records that do not allow it are left out
     #[arg(long)]
     pub purpose: String,
+    /// On which case.
+    #[command(flatten)]
+    pub on_case: OnCaseArgs,
     /// Only this customer's
     #[arg(long, value_name = "ID", group = "by")]
     pub customer: Option<String>,
@@ -96,8 +103,9 @@ pub struct ListArgs {
 pub async fn run(client: &Client, command: RecordCommand, output: &mut Output) -> Result<(), CliError> {
     match command {
         RecordCommand::List(args) => list(client, &args, output).await,
-        RecordCommand::Show { record, purpose } => {
-            let record = client.get_record(v1::GetRecordRequest { record_id: record, purpose }).await?;
+        RecordCommand::Show { record: record_id, purpose, on_case } => {
+            let reader_case_id = on_case.on_case;
+            let record = client.get_record(v1::GetRecordRequest { record_id, purpose, reader_case_id }).await?;
             output.result(&RecordView::from(record), RecordView::text)
         }
         RecordCommand::Erase(args) => {
@@ -122,6 +130,7 @@ async fn list(client: &Client, args: &ListArgs, output: &mut Output) -> Result<(
             agent: args.agent.clone().unwrap_or_default(),
             started_from: args.from,
             started_before: args.before,
+            reader_case_id: args.on_case.on_case.clone(),
         };
         let answer = client.list_records(request).await?;
         Ok((answer.records.into_iter().map(RecordView::from).collect(), answer.next_page_token))

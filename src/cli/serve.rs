@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::errors::{CliError, chain};
+use super::policy::{self, PolicyFileError};
 use crate::access::Access;
-use crate::access::policy::{Policies, PolicyError};
 use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
 use crate::config::{Config, Limits, MirrorDirectories, Provider};
@@ -27,9 +27,6 @@ Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, th
 Examples:
   oubliette serve --config /var/lib/oubliette/oubliette.toml
   systemd-run --unit oubliette oubliette serve --config /var/lib/oubliette/oubliette.toml";
-
-/// The most bytes of a policy file.
-const MAX_POLICY_BYTES: u64 = 1024 * 1024;
 
 /// What to serve.
 #[derive(clap::Args)]
@@ -64,28 +61,9 @@ pub enum RefusedToServe {
         /// Why not.
         source: Box<StartError>,
     },
-    /// The policy file cannot be read.
-    #[error("cannot read policy.file {}: {source}; check the path", path.display())]
-    PolicyFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The policy file is far larger than any policy.
-    #[error("policy.file {} has more than {MAX_POLICY_BYTES} bytes and is no policy; check the path", path.display())]
-    PolicyTooLarge {
-        /// The file.
-        path: PathBuf,
-    },
     /// The policy cannot be used.
-    #[error("policy.file {}: {}", path.display(), chain(source))]
-    Policy {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: PolicyError,
-    },
+    #[error("policy.file: {0}")]
+    Policy(#[from] PolicyFileError),
     /// The address for metrics cannot be had.
     #[error("cannot serve metrics on {address}: {source}; check metrics.address, and that nothing else listens there")]
     Metrics {
@@ -154,9 +132,15 @@ pub async fn start(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Served, CliError> {
     let settings = ServerSettings::from_config(&config)?;
-    let access = Access::new(policies(config.policy.file.as_deref())?);
+    let (policies, hash) = policy::load(config.policy.file.as_deref()).map_err(RefusedToServe::from)?;
+    let access = Arc::new(Access::new(policies));
     let vault = open_vault(&config).await?;
-    match Doors::open(&config).await {
+    let noted = vault.note_policy(hash, true).await;
+    let doors = match noted {
+        Ok(()) => Doors::open(&config).await,
+        Err(error) => Err(RefusedToServe::vault(&vault_paths(&config), error.into()).into()),
+    };
+    match doors {
         Ok(doors) => {
             let address = doors.service.address();
             let metrics = doors.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
@@ -194,7 +178,7 @@ impl Doors {
 async fn serve(
     limits: Limits,
     settings: ServerSettings,
-    access: Access,
+    access: Arc<Access>,
     vault: Arc<Vault>,
     (doors, hangups): (Doors, Option<Hangups>),
     shutdown: impl Future<Output = ()> + Send,
@@ -208,7 +192,7 @@ async fn serve(
         tokio::spawn(keep_pin(vault.clone(), ended.clone())),
         tokio::spawn(watch_mirrors(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
-        tokio::spawn(follow_config(vault.clone(), hangups, ended.clone())),
+        tokio::spawn(follow_config(vault.clone(), (access.clone(), metrics.clone()), hangups, ended.clone())),
     ];
     let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
     let shutdown = async {
@@ -274,21 +258,58 @@ async fn keep_pin(vault: Arc<Vault>, ended: CancellationToken) {
     }
 }
 
-/// Takes the mirrors over from the configuration whenever it is told that they have changed. Where they cannot be, those of before stay.
-async fn follow_config(vault: Arc<Vault>, hangups: Option<Hangups>, ended: CancellationToken) {
+/// Takes policy and mirrors over from the configuration whenever it is told that they have changed. What cannot be taken over stays as it
+/// was, loudly.
+async fn follow_config(
+    vault: Arc<Vault>,
+    (access, metrics): (Arc<Access>, Arc<Metrics>),
+    hangups: Option<Hangups>,
+    ended: CancellationToken,
+) {
     let Some(Hangups { file, mut signal }) = hangups else { return };
     loop {
         tokio::select! {
             heard = signal.recv() => if heard.is_none() { return },
             () = ended.cancelled() => return,
         }
-        let taken = match Config::load(&file) {
-            Ok(config) => vault.change_mirrors(vault_paths(&config)).await.map_err(|error| chain(&error)),
-            Err(error) => Err(chain(&error)),
-        };
-        match taken {
-            Ok(()) => tracing::info!(mirrors = vault.mirrors().len(), "the mirrors of the configuration are followed"),
-            Err(error) => tracing::error!(error, "the configuration is not taken over; the mirrors stay as they were"),
+        match Config::load(&file) {
+            Ok(config) => {
+                follow_policy(&vault, &access, &metrics, config.policy.file.as_deref()).await;
+                match vault.change_mirrors(vault_paths(&config)).await {
+                    Ok(()) => {
+                        tracing::info!(mirrors = vault.mirrors().len(), "the mirrors of the configuration are followed")
+                    }
+                    Err(error) => {
+                        tracing::error!(error = chain(&error), "the mirrors are not taken over; they stay as they were")
+                    }
+                }
+            }
+            Err(error) => tracing::error!(
+                error = chain(&error),
+                "the configuration is not taken over; policy and mirrors stay as they were"
+            ),
+        }
+    }
+}
+
+/// Takes the policy over. It stands in the ledger before it decides anything.
+async fn follow_policy(vault: &Vault, access: &Access, metrics: &Metrics, file: Option<&Path>) {
+    let taken = match policy::load(file) {
+        Ok((policies, hash)) => vault.note_policy(hash, true).await.map(|()| policies).map_err(|error| chain(&error)),
+        Err(error) => {
+            // Whether that can be noted or not, the old one stays.
+            drop(vault.note_policy([0; 32], false).await);
+            Err(chain(&error))
+        }
+    };
+    match taken {
+        Ok(policies) => {
+            access.replace(policies);
+            tracing::info!("the policy of the configuration decides from now on");
+        }
+        Err(error) => {
+            metrics.alert("policy_refused");
+            tracing::error!(error, "the policy is not taken over; the one of before goes on deciding");
         }
     }
 }
@@ -323,6 +344,12 @@ async fn forget_requests(vault: Arc<Vault>, retention_hours: u64, ended: Cancell
         let before = Timestamp::from_ms(Timestamp::now().as_ms().saturating_sub(kept_ms));
         if let Err(error) = vault.forget_requests(before.unwrap_or(Timestamp::MAX)).await {
             tracing::warn!(error = chain(&error), "old request ids were not forgotten; tried again in an hour");
+        }
+        if let Err(error) = vault.forget_grants(Timestamp::now()).await {
+            tracing::warn!(
+                error = chain(&error),
+                "expired cases were not removed, and are worth nothing; tried again in an hour"
+            );
         }
     }
 }
@@ -385,16 +412,6 @@ pub(super) fn vault_limits(config: &Config) -> VaultLimits {
         tenant_erasure_delay: Duration::from_secs(limits.tenant_erasure_delay_minutes * 60),
         ..VaultLimits::default()
     }
-}
-
-fn policies(file: Option<&Path>) -> Result<Policies, RefusedToServe> {
-    let Some(path) = file else { return Ok(Policies::default_policy()) };
-    let unreadable = |source| RefusedToServe::PolicyFile { path: path.to_owned(), source };
-    if path.metadata().map_err(unreadable)?.len() > MAX_POLICY_BYTES {
-        return Err(RefusedToServe::PolicyTooLarge { path: path.to_owned() });
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    Policies::of_operator(&text).map_err(|source| RefusedToServe::Policy { path: path.to_owned(), source })
 }
 
 /// Whatever this process creates from now on is for its own user only.

@@ -92,6 +92,8 @@ limits! {
     stream_idle_timeout_ms: u64 = MINUTE_MS, 1_000, HOUR_MS;
     /// How long a whole upload or download may take, in milliseconds.
     stream_deadline_ms: u64 = HOUR_MS, 1_000, 24 * HOUR_MS;
+    /// After how many milliseconds an open upload or download asks again whether its caller still may.
+    access_recheck_ms: u64 = 15_000, 100, 30_000;
     /// How long open calls may go on after the service was told to stop, in milliseconds.
     shutdown_grace_ms: u64 = 30_000, 0, HOUR_MS;
     /// The most bytes of uploads and downloads that are in memory at once.

@@ -85,6 +85,20 @@ actions! {
     ReviseTranscript = 28,
     /// Opens every record, and tells which do not open.
     VerifyRecords = 29,
+    /// Gives somebody a case of a customer to work on.
+    AssignCase = 30,
+    /// Takes it back.
+    UnassignCase = 31,
+    /// Lists who works on a customer's cases.
+    ListCaseAssignments = 32,
+    /// Takes the right to read a customer's records for a short time.
+    BreakGlass = 33,
+    /// Stops all reading of a tenant's content.
+    FreezeTenant = 34,
+    /// Lets it go on.
+    UnfreezeTenant = 35,
+    /// Tells by which rules somebody may do something.
+    ExplainAccess = 36,
 }
 
 impl Action {
@@ -96,6 +110,11 @@ impl Action {
     /// The action with this stored number.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.code() == code)
+    }
+
+    /// The action with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
     /// Whether it reads one record that the caller names.
@@ -120,6 +139,10 @@ impl Action {
                     | Self::EraseCustomers
                     | Self::EraseRecord
                     | Self::ReadmitCustomer
+                    | Self::AssignCase
+                    | Self::UnassignCase
+                    | Self::ListCaseAssignments
+                    | Self::BreakGlass
             )
     }
 }
@@ -134,6 +157,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(30), None);
+        assert_eq!(Action::from_code(37), None);
     }
 }

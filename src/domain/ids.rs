@@ -69,6 +69,10 @@ text_name!(
     PrincipalName, "principal", max 128
 );
 text_name!(
+    /// Why somebody takes a right for a short time, in that person's words.
+    WrittenReason, "reason", max 1024
+);
+text_name!(
     /// A team of a tenant.
     TeamName, "team", max 64
 );

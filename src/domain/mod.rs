@@ -7,6 +7,7 @@ pub mod action;
 pub mod clock;
 pub mod codec;
 pub mod erasure;
+pub mod grant;
 pub mod ids;
 pub mod principal;
 pub mod record;

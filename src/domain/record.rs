@@ -5,6 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::clock::Timestamp;
+use super::grant::Grants;
 use super::ids::{CaseId, CustomerId, Handle, PrincipalName, Purpose, RecordId, Revision, Tag, TeamName, TenantId};
 
 /// What a record is. The number is what is stored.
@@ -211,6 +212,10 @@ pub struct RecordFacts {
     pub callers_team: Option<TeamName>,
     /// Whether the caller is the agent who handled it.
     pub handled_by_caller: bool,
+    /// Whether it belongs to the case that the caller states.
+    pub is_of_stated_case: bool,
+    /// What lets the caller read this customer's records beyond a role.
+    pub grants: Grants,
     /// What it may be read for.
     pub purposes: Vec<Purpose>,
 }

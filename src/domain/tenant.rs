@@ -68,6 +68,8 @@ pub struct TenantEntry {
     pub settings: TenantSettings,
     /// Whether every call of its principals is refused.
     pub suspended: bool,
+    /// Whether nothing of its content is read.
+    pub frozen: bool,
     /// When it was created.
     pub created: Timestamp,
 }

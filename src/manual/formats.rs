@@ -17,6 +17,7 @@
 //! | top key | the same, under the root key; bound to `text("oubliette top key")`, epoch (8), root key id (16) |
 //! | record secret | the same, under the customer key; bound to `text("oubliette secret")`, tenant, handle, record, revision |
 //! | segment's key | the same, under the customer key; bound to `text("oubliette segment")`, tenant, handle, first record |
+//! | who works on a case, who broke the glass | until when: AES-256-GCM under the tenant's settings key; the words: under HKDF-SHA256 of the profile's secret; both bound to the row's key |
 //! | index entry, what is pending | AES-256-GCM under HKDF-SHA256 of the secret (of a customer: of the customer key; of a tenant: of its settings key); bound to the row's key |
 //! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
 //! | answer to an erasure's request | the same, under HKDF-SHA256 of the settings key; info: label, caller's alias, request id, each framed |
@@ -48,12 +49,15 @@
 //!
 //! **index**: handle (16), then, sealed under a key of the record's own secret: version, kind, revision (4), started in ms (8).
 //!
+//! **assignment** and **glass**: version, tenant (16), framed sealed term, framed sealed words. The term: version, expires in ms (8), alias of
+//! who gave it (16). The words: version, list of texts: case and principal; or principal and reason.
+//!
 //! **transcript**, before sealing: zstd of version, list of turns: speaker (1), option of ms (8), text.
 //!
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
 //! **deciding**: version (2), position of the ledger's newest entry of kind 12 (8), salt (32), and the sum (32), modulo 2^256, over all rows of
-//! the kinds root, tombstone, erasing, duty, tenant erasure, log key, token, principal and tenant, of `HMAC-SHA256(key, framed("deciding row"),
+//! the kinds root, tombstone, erasing, duty, tenant erasure, log key, token, principal, tenant, assignment and glass, of `HMAC-SHA256(key, framed("deciding row"),
 //! framed(row's key), framed(row's value))`. The entry of kind 12 holds the commitment (32): `HMAC-SHA256(key, framed("deciding rows"),
 //! framed(position), framed(salt), framed(sum))`. The key is HKDF-SHA256 of the system's settings key; info: `framed("oubliette deciding rows")`.
 //!

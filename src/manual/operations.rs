@@ -61,6 +61,20 @@
 //! content. The roles are `ingest`, `agent`, `supervisor`, `privacy_officer`, `auditor` and `admin`. What each may do stands in
 //! `src/access/policy/default.cedar`, written to be read by people, with the whole table beside it in `matrix.txt`.
 //!
+//! - A policy of your own goes to `policy.file`: `oubliette policy check FILE` says whether it fits, SIGHUP takes it over. One that cannot be
+//!   used changes nothing: the log says so as an error, `oubliette_alerts_total{sort="policy_refused"}` counts it, and so does the ledger, which
+//!   names each policy that decides by the SHA-256 of its text. `oubliette policy explain --as ana --action GetTranscript ...` tells by which
+//!   rules a decision comes about.
+//! - An agent reads on a *case*: the platform (or a supervisor) assigns a case of a customer to a principal until a time (`oubliette case
+//!   assign`, at most 90 days), and a read that states it (`--on-case`) sees what belongs to that case, to the agent's teams or to the agent.
+//!   A case that is merely stated counts for nothing.
+//! - *Breaking the glass* (`oubliette case break-glass`) lets an agent read one customer's records for up to an hour, with a written reason. It
+//!   is an alert at once. Whether there is such a customer is not told.
+//! - *Freezing* a tenant (`oubliette tenant freeze`, for its admins and privacy officers) ends all reading of its content, downloads that run
+//!   included; storing and erasing go on. Its admins unfreeze it.
+//! - A token that is revoked, a role or case that is taken, a policy that changes: it counts from the next call on, and a download or upload
+//!   that is open ends within `limits.access_recheck_ms` (15 s; 30 s at most).
+//!
 //! ## When something is wrong
 //!
 //! | words | what to do |

@@ -12,6 +12,7 @@
 //! | disk thief without the root key | everything personal is sealed, names are keyed hashes. To be seen: numbers, sizes and instants of records |
 //! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open; a database that does not contain the log that is pinned beside the root key is refused; so is one in which a row that decides (who was erased or is to be, roles, tokens, tenants, the root of the keys) is not what the log knows of. A commitment to these rows is made under a key, for its place in the log, so none can be made or used again; what was decided in the seconds since the last pin can be taken back with the log's end. **Not noticed at start**: rows of content taken out (`oubliette verify` names those whose key is left), or an older image put back together with its root key's medium |
 //! | wrong role, other tenant | two questions to the policy; refusals that look like absence; each refusal is in the ledger |
+//! | an agent who is curious | reads only on a case that the platform assigned, for as long as it is; broken glass is told at once |
 //! | an admin who wants to read | admins read nothing, but name those who may: one who makes a supervisor and a token for it reads as that one. Not prevented, and told: the ledger names admin, principal and roles of each such step |
 //! | stolen token | it ends (after 90 days by default), is stored as a hash, and is worth nothing from the call after its revocation on |
 //! | anonymous network | TLS; limits on connections, streams, headers, messages, bytes in flight and time |
@@ -29,6 +30,8 @@
 //!   nothing, up to 400 KiB where the network is full), TLS and the kernel had taken may still arrive. All the rest is cut off.
 //! - How long a list takes: a page looks at up to `limits.list_scan_rows` rows, also such as the caller may not see; a page that is not full
 //!   and not the last tells that there are as many.
+//! - Who knows a customer's case, and has an old image and today's keys, finds by it the handle that stood for the customer (rows that
+//!   find records by case, and those that assign it), though nothing under it opens once she is erased.
 //! - What a mirror had not got yet when the disk was lost: some milliseconds of rows, a second or so of objects. Nothing that a receipt, a
 //!   signed log or an erasure rests on.
 //! - What a raw image of sled's log tells by the order in which it was written: it is as the differences of two images.

@@ -13,6 +13,8 @@
 //! | segment | handle, first record | the key of a customer's secrets from that record on, wrapped under the customer key |
 //! | profile | handle | the sealed customer id |
 //! | upload | tenant, record | an upload in progress |
+//! | assignment | handle, blind index | who works on a case of the customer, sealed |
+//! | glass | handle, blind index | who broke the glass for the customer, sealed |
 //! | index | tenant, blind index, record | finds records by case or agent |
 //! | request | tenant, blind index | the record that a request stored |
 //! | tombstone | tenant, pseudonym | the fence that keeps an erased customer erased |
@@ -60,6 +62,10 @@ pub enum Kind {
     Upload = 0x13,
     /// The key of a segment of a customer's secrets.
     Segment = 0x14,
+    /// Who works on a customer's case.
+    Assignment = 0x15,
+    /// Who broke the glass for a customer.
+    Glass = 0x16,
     /// Finds records.
     Index = 0x20,
     /// A request that stored a record.
@@ -104,7 +110,7 @@ pub enum Kind {
 
 /// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is
 /// acknowledged only when the mirrors have it.
-pub(super) const DECIDING: [u8; 9] = [
+pub(super) const DECIDING: [u8; 11] = [
     Kind::Root as u8,
     Kind::Tombstone as u8,
     Kind::Erasing as u8,
@@ -114,6 +120,8 @@ pub(super) const DECIDING: [u8; 9] = [
     Kind::Token as u8,
     Kind::Principal as u8,
     Kind::Tenant as u8,
+    Kind::Assignment as u8,
+    Kind::Glass as u8,
 ];
 
 /// Rows of content and what finds it. A mirror of keys goes without them.
@@ -255,6 +263,26 @@ pub fn parse_secret(key: &[u8]) -> Option<(Handle, RecordId, Revision)> {
     let record = RecordId::from_bytes(key.get(17..33)?.try_into().ok()?);
     let revision = Revision(u32::from_be_bytes(key.get(33..)?.try_into().ok()?));
     Some((handle, record, revision))
+}
+
+/// Who works on a case of a customer.
+pub fn assignment(handle: Handle, by: BlindIndex) -> Vec<u8> {
+    key(Kind::Assignment, &[&handle.0, &by.0])
+}
+
+/// All who work on cases of a customer.
+pub fn assignments(handle: Handle) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Assignment, &[&handle.0]))
+}
+
+/// Who broke the glass for a customer.
+pub fn glass(handle: Handle, by: BlindIndex) -> Vec<u8> {
+    key(Kind::Glass, &[&handle.0, &by.0])
+}
+
+/// All who broke the glass for a customer.
+pub fn glasses(handle: Handle) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Glass, &[&handle.0]))
 }
 
 /// A customer's profile.

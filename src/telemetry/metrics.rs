@@ -29,6 +29,7 @@ pub struct Metrics {
     requests: Family<CallLabels, Counter>,
     latency: Family<MethodLabel, Histogram>,
     authentication_failures: Family<ReasonLabel, Counter>,
+    alerts: Family<SortLabel, Counter>,
     /// Connections that are open.
     pub open_connections: Level,
     /// Calls that are open.
@@ -63,6 +64,11 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SortLabel {
+    sort: &'static str,
+}
+
 /// Upper bounds of the latency histogram, in seconds.
 const LATENCY_BOUNDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
@@ -73,6 +79,7 @@ impl Default for Metrics {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS)),
             authentication_failures: Family::default(),
+            alerts: Family::default(),
             open_connections: Level::default(),
             open_calls: Level::default(),
             bytes_in: Counter::default(),
@@ -99,6 +106,11 @@ impl Metrics {
         self.authentication_failures.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// Counts something that somebody should look at. `sort` comes from a closed list.
+    pub fn alert(&self, sort: &'static str) {
+        self.alerts.get_or_create(&SortLabel { sort }).inc();
+    }
+
     /// All of it in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -113,6 +125,7 @@ impl Metrics {
         registry.register_with_unit("request_duration", latency, Unit::Seconds, self.latency.clone());
         let failures = "Calls without a valid token, by reason";
         registry.register("authentication_failures", failures, self.authentication_failures.clone());
+        registry.register("alerts", "Things that somebody should look at, by sort", self.alerts.clone());
         let failing = "Mirrors that do not follow: above 0, no erasure is final";
         registry.register("mirrors_failing", failing, self.mirrors_failing.clone());
         let behind = "Groups of writes that the last of the mirrors does not have yet";

@@ -111,6 +111,11 @@ impl Download {
         self.inside.closed().clone()
     }
 
+    /// Fires when the tenant is frozen; nothing is given out after it.
+    pub fn frozen(&self) -> tokio_util::sync::CancellationToken {
+        self.inside.frozen()
+    }
+
     /// The next bytes, at most 256 KiB; `None` at the end of the span.
     pub async fn next(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let end = self.span.offset + self.span.length;
@@ -119,6 +124,9 @@ impl Download {
         }
         if self.inside.closed().is_cancelled() {
             return Err(VaultError::CustomerErased);
+        }
+        if self.inside.frozen().is_cancelled() {
+            return Err(VaultError::TenantFrozen);
         }
         let part = match self.part.take() {
             Some(part) => part,

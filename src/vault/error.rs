@@ -21,6 +21,9 @@ pub enum VaultError {
     /// The customer is erased, or is being erased.
     #[error("the customer is erased: nothing can be stored or read for it")]
     CustomerErased,
+    /// Nothing of the tenant is read for now.
+    #[error("the tenant is frozen: nothing of its content is read until it is unfrozen")]
+    TenantFrozen,
     /// The record is erased, or is being erased; with its customer, or alone.
     #[error("the record is erased")]
     RecordErased,

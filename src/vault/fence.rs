@@ -1,7 +1,8 @@
 //! Fences around customers and records: whoever reads or writes stands inside, and an erasure closes the fence and waits until nobody is
 //! left. What was read inside and is on its way out carries a [`Watch`]: an erasure does not wait for it, and nothing of it leaves any more
 //! once the fence is closed. The fence of a record's revision stands inside that of the record, it inside that of the customer, and that inside
-//! the one of the tenant: closing an outer one closes the inner ones too.
+//! the one of the tenant: closing an outer one closes the inner ones too. Whoever reads is told as well when the tenant is frozen; whoever
+//! writes is not.
 //!
 //! A fence lives in memory only. What outlives the process is the tombstone, and what is pending in the database; see `erasure`.
 
@@ -50,6 +51,8 @@ impl From<Part> for Ground {
 pub(super) struct Fences {
     fences: Mutex<HashMap<Ground, Fence>>,
     left: Condvar,
+    /// Tenants of which something is read, or that are frozen. There are as many as tenants at most.
+    reading: Mutex<HashMap<TenantId, CancellationToken>>,
 }
 
 #[derive(Default)]
@@ -79,15 +82,29 @@ pub struct Watch {
     fences: Arc<Fences>,
     grounds: Grounds,
     closed: CancellationToken,
+    frozen: Option<CancellationToken>,
+}
+
+/// Why nothing more may leave of what was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It is being erased, or is erased.
+    Erased,
+    /// The tenant is frozen.
+    Frozen,
 }
 
 /// The tenant, the customer, and the record and its revision where it is one.
 type Grounds = [Option<Ground>; 4];
 
 impl Watch {
-    /// Whether what was read is being erased, or is erased.
-    pub fn is_closed(&self) -> bool {
-        self.closed.is_cancelled()
+    /// Why nothing more may leave; `None` while it may.
+    pub fn ended(&self) -> Option<Ended> {
+        match &self.frozen {
+            _ if self.closed.is_cancelled() => Some(Ended::Erased),
+            Some(frozen) if frozen.is_cancelled() => Some(Ended::Frozen),
+            _ => None,
+        }
     }
 }
 
@@ -104,6 +121,7 @@ pub(super) struct Inside {
     fences: Arc<Fences>,
     grounds: Grounds,
     closed: CancellationToken,
+    frozen: Option<CancellationToken>,
 }
 
 impl Inside {
@@ -112,10 +130,20 @@ impl Inside {
         &self.closed
     }
 
+    /// Fires when the tenant is frozen; never for a write.
+    pub fn frozen(&self) -> CancellationToken {
+        self.frozen.clone().unwrap_or_default()
+    }
+
     /// A watch of this fence that lasts longer than being inside.
     pub fn watch(&self) -> Watch {
         self.fences.change(self.grounds, |fence| fence.watching += 1);
-        Watch { fences: Arc::clone(&self.fences), grounds: self.grounds, closed: self.closed.clone() }
+        Watch {
+            fences: Arc::clone(&self.fences),
+            grounds: self.grounds,
+            closed: self.closed.clone(),
+            frozen: self.frozen.clone(),
+        }
     }
 }
 
@@ -132,10 +160,35 @@ impl Fences {
         self.go_inside([Some(tenant.into()), Some(handle.into()), None, None])
     }
 
-    /// Goes inside the fences of a tenant, a customer, a record and the revision that is meant; refused once one of them is closed.
+    /// Goes inside the fences of a tenant, a customer, a record and the revision that is meant, to write; refused once one of them is closed.
     pub fn enter_record(self: &Arc<Self>, facts: &RecordFacts) -> Result<Inside, VaultError> {
         let (record, revision) = (Part::Record(facts.id), Part::Revision(facts.id, facts.revision));
         self.go_inside([facts.tenant.into(), facts.handle.into(), record.into(), revision.into()].map(Some))
+    }
+
+    /// The same, to read; refused while the tenant is frozen, too.
+    pub fn enter_to_read(self: &Arc<Self>, facts: &RecordFacts) -> Result<Inside, VaultError> {
+        let frozen = self.reading().entry(facts.tenant).or_default().clone();
+        if frozen.is_cancelled() {
+            return Err(VaultError::TenantFrozen);
+        }
+        let mut inside = self.enter_record(facts)?;
+        inside.frozen = Some(frozen);
+        Ok(inside)
+    }
+
+    /// Stops all reading of a tenant.
+    pub fn freeze(&self, tenant: TenantId) {
+        self.reading().entry(tenant).or_default().cancel();
+    }
+
+    /// Lets it go on.
+    pub fn unfreeze(&self, tenant: TenantId) {
+        self.reading().remove(&tenant);
+    }
+
+    fn reading(&self) -> MutexGuard<'_, HashMap<TenantId, CancellationToken>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn go_inside(self: &Arc<Self>, grounds: Grounds) -> Result<Inside, VaultError> {
@@ -152,7 +205,7 @@ impl Fences {
             if closed.is_cancelled() {
                 drop(fences);
                 // Dropped here, it leaves all that it entered.
-                drop(Inside { fences: Arc::clone(self), grounds: entered, closed });
+                drop(Inside { fences: Arc::clone(self), grounds: entered, closed, frozen: None });
                 return Err(match depth {
                     0 => VaultError::NotFound,
                     1 => VaultError::CustomerErased,
@@ -160,7 +213,7 @@ impl Fences {
                 });
             }
         }
-        Ok(Inside { fences: Arc::clone(self), grounds: entered, closed })
+        Ok(Inside { fences: Arc::clone(self), grounds: entered, closed, frozen: None })
     }
 
     /// Whether a fence is closed.

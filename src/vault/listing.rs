@@ -8,17 +8,18 @@ use std::sync::Arc;
 use super::core::{Core, blinded, entry};
 use super::fence::Fenced;
 use super::format::Head;
+use super::grants::Asker;
 use super::record_rows::agent_index;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
-use crate::audit::Event;
+use crate::audit::{Event, MAX_SHOWN, Shown};
 use crate::crypto::key_wrap;
 use crate::domain::ids::{Handle, RecordId, TenantId};
 use crate::domain::principal::Principal;
 use crate::domain::record::{FindBy, Record, RecordFacts, RecordFilter};
 use crate::domain::{Invalid, Problem};
 use crate::keys::TenantKeys;
-use crate::store::rows;
+use crate::store::{Batch, rows};
 
 /// Rows read in one go.
 const ROWS_AT_ONCE: usize = 256;
@@ -61,20 +62,20 @@ impl Vault {
         visible: impl Fn(RecordFacts) -> Option<Permit<RecordFacts>> + Send + 'static,
     ) -> Result<Candidates, VaultError> {
         let tenant = door.resource().tenant;
-        let principal = door.principal().clone();
+        let asker = Asker::of(door);
         let by = filter.by.clone();
         let find = move |core: &Arc<Core>| {
-            let context = mark_context(&principal, &page.question);
+            let context = mark_context(&asker.principal, &page.question);
             let keys = core.tenant_keys(tenant)?;
             let cursor = page.mark.map(|mark| open_mark(&keys, &context, &mark)).transpose()?;
-            let asked = Asked { principal: &principal, tenant, cursor, size: page.size };
+            let asked = Asked { asker: &asker, tenant, cursor, size: page.size };
             let (permits, handle, next) = core.find(&keys, &by, &asked, &visible)?;
             Ok(Candidates { permits, handle, next: next.map(|id| seal_mark(&keys, &context, id)) })
         };
         self.core.blocking(find).await
     }
 
-    /// Shows records, leaving out those that began outside the filter's time. One entry in the ledger is durable before.
+    /// Shows records, leaving out those that began outside the filter's time. What it may show stands in the ledger before.
     pub async fn show(
         &self,
         door: &Permit<TenantScope>,
@@ -83,10 +84,16 @@ impl Vault {
         permits: Vec<Permit<RecordFacts>>,
     ) -> Result<Fenced<Vec<Record>>, VaultError> {
         let tenant = door.resource().tenant;
-        let purpose = door.purpose().cloned();
-        let purpose = self.core.blocking(move |core| core.purpose_place(tenant, purpose.as_ref())).await?;
-        let count = u32::try_from(permits.len()).unwrap_or(u32::MAX);
-        self.core.record(entry(door.principal(), tenant, Event::Listed { handle, count, purpose })).await?;
+        let why = door.why().cloned();
+        let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
+        let shown: Vec<_> = permits.iter().map(|permit| (permit.resource().handle, permit.resource().id)).collect();
+        let mut batch = Batch::new();
+        // Of an empty list, too.
+        for some in shown.chunks(MAX_SHOWN).chain(shown.is_empty().then_some(&[][..])) {
+            let event = Event::Listed { handle, shown: Shown::Records(some.to_vec()), purpose };
+            batch.append(entry(door.principal(), tenant, event).encode().to_vec());
+        }
+        self.core.committer.commit(batch).await?;
         let (from, before) = (filter.started_from, filter.started_before);
         self.core
             .blocking(move |core| {
@@ -94,7 +101,11 @@ impl Vault {
                 for permit in &permits {
                     let facts = permit.resource();
                     // Erased since it was found: left out.
-                    let Ok(inside) = core.fences.enter_record(facts) else { continue };
+                    let inside = match core.fences.enter_to_read(facts) {
+                        Ok(inside) => inside,
+                        Err(VaultError::TenantFrozen) => return Err(VaultError::TenantFrozen),
+                        Err(_) => continue,
+                    };
                     let record = match core.open_record(facts) {
                         Ok(opened) => opened.record,
                         Err(VaultError::NotFound) => continue,
@@ -114,7 +125,7 @@ impl Vault {
 
 /// What a page of a list is looked for with.
 struct Asked<'a> {
-    principal: &'a Principal,
+    asker: &'a Asker,
     tenant: TenantId,
     cursor: Option<RecordId>,
     size: usize,
@@ -182,7 +193,7 @@ impl Core {
                     continue;
                 }
                 // A customer's own secrets and uploads that are not finished have no record.
-                permits.extend(self.facts(asked.principal, tenant, id, None)?.and_then(visible));
+                permits.extend(self.facts(asked.asker, tenant, id, None)?.and_then(visible));
                 if permits.len() == asked.size {
                     return Ok((permits, of, cursor));
                 }

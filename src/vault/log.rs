@@ -2,9 +2,9 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::VaultError;
 use super::core::Core;
 use super::start::StartError;
+use super::{Vault, VaultError};
 use crate::audit::note::{Origin, VerifierKey};
 use crate::audit::{Entry, Event};
 use crate::crypto::sign::SigningKey;
@@ -17,6 +17,14 @@ use crate::store::{Batch, Committer, Database, StoreError, rows};
 pub(super) const NO_TENANT: TenantId = TenantId([0; 16]);
 /// The most keys that are told; the eldest are left out.
 const MAX_KEYS: usize = 256;
+
+impl Vault {
+    /// Enters into the ledger which policy decides from now on (the SHA-256 of its text), or that one was refused.
+    pub async fn note_policy(&self, text_sha256: [u8; 32], is_accepted: bool) -> Result<(), VaultError> {
+        let event = Event::Policy { text_sha256, is_accepted };
+        self.core.record(Entry { at: Timestamp::now(), tenant: NO_TENANT, caller: None, event }).await
+    }
+}
 
 /// What signs the log.
 pub(super) struct Log {

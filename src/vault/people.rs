@@ -1,21 +1,22 @@
-//! Tenants, principals and tokens.
+//! Principals and their tokens.
+
+use std::sync::Arc;
 
 use super::core::{Core, blinded, entry};
-use super::format::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
+use super::format::{decode_principal, decode_token, encode_principal, encode_token};
+use super::grants::Asker;
 use super::{Vault, VaultError, foreign_page};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::Event;
 use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BlindIndex, PrincipalName, TenantId, TenantName, TokenId};
-use crate::domain::principal::{PrincipalEntry, Role, StoredIdentity, TokenEntry};
-use crate::domain::tenant::{Quotas, RuleSet, TenantEntry, TenantSettings, Usage};
+use crate::domain::grant::Why;
+use crate::domain::ids::{BlindIndex, PrincipalName, RecordId, TenantId, TenantName, TokenId};
+use crate::domain::principal::{Principal, PrincipalEntry, Role, StoredIdentity, TokenEntry};
+use crate::domain::record::RecordFacts;
 use crate::domain::{Invalid, Problem};
 use crate::keys::TenantKeys;
 use crate::store::{Batch, MAX_VALUE_BYTES, rows};
-
-/// The most pieces of a tenant's sealed settings: 64 purposes and 256 teams of 64 bytes take about 22 KB.
-const TENANT_PIECES: u8 = 8;
 
 /// A token to be stored.
 pub struct NewToken {
@@ -30,74 +31,6 @@ pub struct NewToken {
 }
 
 impl Vault {
-    /// The id of the tenant of this name, whether there is one or not.
-    pub async fn tenant_id(&self, name: TenantName) -> Result<TenantId, VaultError> {
-        self.core.blocking(move |core| Ok(core.tree.tenant_id(&name))).await
-    }
-
-    /// Creates a tenant.
-    pub async fn create_tenant(
-        &self,
-        permit: Permit<TenantScope>,
-        name: TenantName,
-        settings: TenantSettings,
-    ) -> Result<TenantEntry, VaultError> {
-        let tenant = self.tenant_id(name.clone()).await?;
-        let created = TenantEntry { name, settings, suspended: false, created: Timestamp::now() };
-        let mut batch = Batch::new();
-        administered(&mut batch, &permit, tenant, None, None);
-        self.add_tenant(tenant, created, batch).await
-    }
-
-    /// A tenant and what it uses.
-    pub async fn get_tenant(&self, permit: Permit<TenantScope>) -> Result<(TenantEntry, Usage), VaultError> {
-        let tenant = permit.resource().tenant;
-        self.note(&permit).await?;
-        self.core.blocking(move |core| Ok((core.tenant_entry(tenant)?, core.usage(tenant)?))).await
-    }
-
-    /// Up to `limit` tenants behind the one named, in order of their ids; and where the next page begins.
-    pub async fn list_tenants(
-        &self,
-        permit: Permit<TenantScope>,
-        behind: Option<TenantId>,
-        limit: usize,
-    ) -> Result<TenantsPage, VaultError> {
-        self.note(&permit).await?;
-        self.core.blocking(move |core| core.tenants_behind(behind, limit)).await
-    }
-
-    /// Changes a tenant. What `change` returns is stored.
-    pub async fn change_tenant(
-        &self,
-        permit: Permit<TenantScope>,
-        change: impl FnOnce(TenantEntry) -> Result<TenantEntry, VaultError> + Send + 'static,
-    ) -> Result<(TenantEntry, Usage), VaultError> {
-        let tenant = permit.resource().tenant;
-        let mut batch = Batch::new();
-        administered(&mut batch, &permit, tenant, None, None);
-        let (batch, changed) = self
-            .core
-            .blocking(move |core| {
-                let before = core.tenant_entry(tenant)?;
-                let purposes = before.settings.purposes.clone();
-                let after = change(before)?;
-                if !after.settings.purposes.starts_with(&purposes) {
-                    let expected = "all present purposes, in their order, then new ones";
-                    return Err(Invalid::new("settings.purposes", Problem::Malformed { expected }).into());
-                }
-                for (piece, sealed) in core.tenant_pieces(tenant)? {
-                    batch.require_value(rows::tenant_piece(tenant, piece), sealed);
-                }
-                core.put_tenant(&mut batch, tenant, &after)?;
-                Ok((batch, after))
-            })
-            .await?;
-        self.core.committer.commit(batch).await?;
-        let usage = self.core.blocking(move |core| core.usage(tenant)).await?;
-        Ok((changed, usage))
-    }
-
     /// Creates a principal, or replaces its roles and teams.
     pub async fn set_principal(
         &self,
@@ -205,50 +138,6 @@ impl Vault {
         self.put_token(tenant, token, Batch::new()).await.map(|_| ())
     }
 
-    /// Gives a new vault the tenant whose admins run it.
-    pub(super) async fn create_system_tenant(&self) -> Result<(), VaultError> {
-        let settings = TenantSettings {
-            purposes: Vec::new(),
-            retention_default_days: None,
-            rule_set: RuleSet::Gdpr,
-            teams: Vec::new(),
-            quotas: Quotas::default(),
-        };
-        let name = TenantName::system();
-        let tenant = self.tenant_id(name.clone()).await?;
-        let system = TenantEntry { name, settings, suspended: false, created: Timestamp::now() };
-        self.add_tenant(tenant, system, Batch::new()).await.map(|_| ())
-    }
-
-    /// Adds a tenant to the tree, then its row. A crash between them leaves a tenant without a row, which the next try completes.
-    async fn add_tenant(
-        &self,
-        tenant: TenantId,
-        created: TenantEntry,
-        mut batch: Batch,
-    ) -> Result<TenantEntry, VaultError> {
-        if self.core.blocking(move |core| Ok(core.tenant_erasure(tenant)?.is_some())).await? {
-            return Err(VaultError::TenantExists);
-        }
-        match self.writer.add_tenant(tenant).await {
-            Ok(()) | Err(VaultError::TenantExists) => {}
-            Err(error) => return Err(error),
-        }
-        let (batch, created) = self
-            .core
-            .blocking(move |core| {
-                if !core.tenant_pieces(tenant)?.is_empty() {
-                    return Err(VaultError::TenantExists);
-                }
-                batch.require_absent(rows::tenant_piece(tenant, 0));
-                core.put_tenant(&mut batch, tenant, &created)?;
-                Ok((batch, created))
-            })
-            .await?;
-        self.core.committer.commit(batch).await?;
-        Ok(created)
-    }
-
     async fn put_principal(
         &self,
         tenant: TenantId,
@@ -295,6 +184,29 @@ impl Vault {
         Ok(token)
     }
 
+    /// How a record, where one is named, stands to a principal of the caller's tenant, who would state `why`.
+    pub async fn stands_to(
+        &self,
+        permit: Permit<TenantScope>,
+        name: PrincipalName,
+        why: Option<Why>,
+        record: Option<RecordId>,
+    ) -> Result<(Principal, Option<RecordFacts>), VaultError> {
+        let tenant = permit.resource().tenant;
+        self.note(&permit).await?;
+        let look = move |core: &Arc<Core>| {
+            let entry = core.principal(tenant, &name)?.ok_or(VaultError::NotFound)?;
+            let alias = alias_of(&*core.tenant_keys(tenant)?, &name);
+            let tenant_name = core.tenant_entry(tenant)?.name;
+            let PrincipalEntry { name, roles, teams } = entry;
+            let principal = Principal { tenant, tenant_name, name, alias, roles, teams, token: TokenId([0; 16]) };
+            let asker = Asker { principal: principal.clone(), case: why.and_then(|why| why.case) };
+            let facts = record.map(|record| core.facts(&asker, tenant, record, None)?.ok_or(VaultError::NotFound));
+            Ok((principal, facts.transpose()?))
+        };
+        self.core.blocking(look).await
+    }
+
     /// Enters into the ledger that something of a tenant is looked at.
     pub(super) async fn note(&self, permit: &Permit<TenantScope>) -> Result<(), VaultError> {
         let tenant = permit.resource().tenant;
@@ -303,7 +215,7 @@ impl Vault {
     }
 }
 
-fn administered(
+pub(super) fn administered(
     batch: &mut Batch,
     permit: &Permit<TenantScope>,
     subject: TenantId,
@@ -315,12 +227,9 @@ fn administered(
 }
 
 /// What stands for a principal in the ledger.
-fn alias_of(keys: &TenantKeys, name: &PrincipalName) -> BlindIndex {
+pub(super) fn alias_of(keys: &TenantKeys, name: &PrincipalName) -> BlindIndex {
     blinded(keys, "alias", name.as_str())
 }
-
-/// Tenants with what they use, and where the next page begins.
-pub type TenantsPage = (Vec<(TenantEntry, Usage)>, Option<TenantId>);
 
 type Page = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -329,7 +238,7 @@ pub(super) fn next_of(page: &Page, limit: usize) -> Option<Vec<u8>> {
     page.last().filter(|_| page.len() == limit).map(|(key, _)| key.clone())
 }
 
-fn open_row(
+pub(super) fn open_row(
     key: &crate::crypto::secret::Key,
     row: &[u8],
     sealed: &[u8],
@@ -339,58 +248,6 @@ fn open_row(
 }
 
 impl Core {
-    /// A tenant that must be there.
-    pub fn tenant_entry(&self, tenant: TenantId) -> Result<TenantEntry, VaultError> {
-        let pieces = self.tenant_pieces(tenant)?;
-        if pieces.is_empty() {
-            return Err(VaultError::NotFound);
-        }
-        let sealed: Vec<u8> = pieces.into_iter().flat_map(|(_, piece)| piece).collect();
-        let keys = self.tenant_keys(tenant)?;
-        let plain = open_row(&keys.settings, &rows::tenant_piece(tenant, 0), &sealed, "a tenant")?;
-        Ok(decode_tenant(&plain)?)
-    }
-
-    fn tenant_pieces(&self, tenant: TenantId) -> Result<Vec<(u8, Vec<u8>)>, VaultError> {
-        let (from, to) = (rows::tenant_piece(tenant, 0), rows::tenant_piece(tenant, TENANT_PIECES));
-        let stored = self.db.range(&from, &to, usize::from(TENANT_PIECES))?;
-        Ok((0..).zip(stored.into_iter().map(|(_, value)| value)).collect())
-    }
-
-    fn put_tenant(&self, batch: &mut Batch, tenant: TenantId, entry: &TenantEntry) -> Result<(), VaultError> {
-        let keys = self.tenant_keys(tenant)?;
-        let sealed = key_wrap::seal(&keys.settings, &rows::tenant_piece(tenant, 0), &encode_tenant(entry));
-        let mut pieces = sealed.chunks(MAX_VALUE_BYTES);
-        for piece in 0..TENANT_PIECES {
-            match pieces.next() {
-                Some(value) => batch.put(rows::tenant_piece(tenant, piece), value),
-                None => batch.delete(rows::tenant_piece(tenant, piece)),
-            }
-        }
-        if pieces.next().is_some() {
-            let limit_bytes = MAX_VALUE_BYTES as u64 * u64::from(TENANT_PIECES);
-            return Err(Invalid::new("settings", Problem::TooLong { limit_bytes }).into());
-        }
-        Ok(())
-    }
-
-    fn tenants_behind(&self, behind: Option<TenantId>, limit: usize) -> Result<TenantsPage, VaultError> {
-        let (mut from, to) = rows::all(rows::Kind::Tenant);
-        if let Some(behind) = behind {
-            from = rows::tenant_piece(behind, TENANT_PIECES);
-        }
-        let mut tenants = Vec::new();
-        let mut last = None;
-        while tenants.len() < limit {
-            let Some((key, _)) = self.db.range(&from, &to, 1)?.pop() else { return Ok((tenants, None)) };
-            let (id, _) = rows::parse_tenant_piece(&key).ok_or(VaultError::damaged("a tenant's key"))?;
-            tenants.push((self.tenant_entry(id)?, self.usage(id)?));
-            from = rows::tenant_piece(id, TENANT_PIECES);
-            last = Some(id);
-        }
-        Ok((tenants, last))
-    }
-
     /// Up to `limit` rows of a span behind a key.
     pub(super) fn page(
         &self,
@@ -406,7 +263,11 @@ impl Core {
         Ok(self.db.range(&from, &to, limit)?)
     }
 
-    fn principal(&self, tenant: TenantId, name: &PrincipalName) -> Result<Option<PrincipalEntry>, VaultError> {
+    pub(super) fn principal(
+        &self,
+        tenant: TenantId,
+        name: &PrincipalName,
+    ) -> Result<Option<PrincipalEntry>, VaultError> {
         let keys = self.tenant_keys(tenant)?;
         let key = rows::principal(tenant, blinded(&keys, "principal", name.as_str()));
         let Some(sealed) = self.db.get(&key)? else { return Ok(None) };

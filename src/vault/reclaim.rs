@@ -151,7 +151,9 @@ impl Core {
             }
             self.committer.commit_blocking(batch)?;
         }
-        self.remove_all(rows::segments(handle), |_, _, _| {})?;
+        for span in [rows::segments(handle), rows::assignments(handle), rows::glasses(handle)] {
+            self.remove_all(span, |_, _, _| {})?;
+        }
         let mut batch = Batch::new();
         batch.delete(rows::profile(handle));
         batch.delete(rows::reclaim(handle));

@@ -3,12 +3,13 @@
 use super::VaultError;
 use super::core::{Core, blinded};
 use super::format::{ContentForm, Head, IndexEntry, Manifest, Metadata, Place, RequestRow, Use, use_key};
+use super::grants::Asker;
 use super::records::Admitted;
 use crate::crypto::secret::Key;
 use crate::crypto::{content, key_wrap};
 use crate::domain::clock::Timestamp;
+use crate::domain::grant::Why;
 use crate::domain::ids::{BlindIndex, CustomerId, PrincipalName, Purpose, RecordId, Revision, TeamName, TenantId};
-use crate::domain::principal::Principal;
 use crate::domain::record::{Details, Record, RecordFacts, RecordKind};
 use crate::domain::tenant::TenantSettings;
 use crate::domain::{Invalid, Problem};
@@ -57,10 +58,10 @@ pub(super) struct Opened {
 }
 
 impl Core {
-    /// What can be known of a record without opening keys, seen by `principal`: of the newest revision, or of the one that is named.
+    /// What can be known of a record without opening keys, seen by `asker`: of the newest revision, or of the one that is named.
     pub fn facts(
         &self,
-        principal: &Principal,
+        asker: &Asker,
         tenant: TenantId,
         record: RecordId,
         revision: Option<Revision>,
@@ -70,7 +71,7 @@ impl Core {
             Some(revision) => self.head(tenant, record, revision)?.map(|head| (revision, head)),
         };
         let Some((revision, head)) = found else { return Ok(None) };
-        self.facts_of(principal, tenant, record, revision, &head).map(Some)
+        self.facts_of(asker, tenant, record, revision, &head).map(Some)
     }
 
     /// The newest revision of a record, and its head.
@@ -113,10 +114,10 @@ impl Core {
         first.map(|first| Ok(Head::decode(&first)?.0)).transpose()
     }
 
-    /// The facts that a head tells `principal`.
+    /// The facts that a head tells `asker`.
     fn facts_of(
         &self,
-        principal: &Principal,
+        asker: &Asker,
         tenant: TenantId,
         id: RecordId,
         revision: Revision,
@@ -124,7 +125,9 @@ impl Core {
     ) -> Result<RecordFacts, VaultError> {
         let keys = self.tenant_keys(tenant)?;
         let settings = self.tenant_entry(tenant)?.settings;
+        let Asker { principal, case } = asker;
         let team = |team: &&TeamName| head.team == Some(blinded(&keys, "team", team.as_str()));
+        let stated_case = case.as_ref().map(|case| blinded(&keys, "case", case.as_str()));
         Ok(RecordFacts {
             tenant,
             id,
@@ -133,14 +136,16 @@ impl Core {
             handle: head.handle,
             callers_team: head.team.and_then(|_| principal.teams.iter().find(team).cloned()),
             handled_by_caller: head.agent == Some(agent_index(&keys, &principal.name)),
+            is_of_stated_case: stated_case.is_some() && head.case == stated_case,
+            grants: self.grants(asker, tenant, head.handle)?,
             purposes: purposes_of(head.purposes, &settings),
         })
     }
 
     /// The place of a purpose in the tenant's list.
-    pub fn purpose_place(&self, tenant: TenantId, purpose: Option<&Purpose>) -> Result<u8, VaultError> {
+    pub fn purpose_place(&self, tenant: TenantId, why: Option<&Why>) -> Result<u8, VaultError> {
         let settings = self.tenant_entry(tenant)?.settings;
-        let place = purpose.and_then(|purpose| settings.purposes.iter().position(|known| known == purpose));
+        let place = why.and_then(|why| settings.purposes.iter().position(|known| *known == why.purpose));
         let place = place.and_then(|place| u8::try_from(place).ok());
         place.ok_or_else(|| Invalid::new("purpose", Problem::NotConfigured).into())
     }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::core::{Core, entry};
 use super::fence::{Fenced, Inside};
 use super::format::{Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key};
+use super::grants::Asker;
 use super::quota::Reservation;
 use super::record_rows::{Draft, Sealed, Storing, check_details};
 use super::upload::BegunUpload;
@@ -160,8 +161,8 @@ impl Vault {
         revision: Option<Revision>,
     ) -> Result<Option<RecordFacts>, VaultError> {
         let tenant = door.resource().tenant;
-        let principal = door.principal().clone();
-        self.core.blocking(move |core| core.facts(&principal, tenant, record, revision)).await
+        let asker = Asker::of(door);
+        self.core.blocking(move |core| core.facts(&asker, tenant, record, revision)).await
     }
 
     /// What is known about a record, without its content.
@@ -194,12 +195,15 @@ impl Vault {
     pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
         // Erased since the facts were read: it looks like any record that is not there.
-        let inside = self.core.fences.enter_record(facts).map_err(|_| VaultError::NotFound)?;
+        let inside = self.core.fences.enter_to_read(facts).map_err(|error| match error {
+            VaultError::TenantFrozen => error,
+            _ => VaultError::NotFound,
+        })?;
         let tenant = facts.tenant;
-        let purpose = permit.purpose().cloned();
-        let place = self.core.blocking(move |core| core.purpose_place(tenant, purpose.as_ref())).await?;
-        let RecordFacts { handle, id: record, revision, .. } = *facts;
-        let event = Event::Read { action: permit.action(), handle, record, revision, purpose: place };
+        let why = permit.why().cloned();
+        let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
+        let RecordFacts { handle, id: record, revision, grants, .. } = *facts;
+        let event = Event::Read { action: permit.action(), handle, record, revision, purpose, grants };
         self.core.record(entry(permit.principal(), tenant, event)).await?;
         Ok(inside)
     }
@@ -224,11 +228,12 @@ impl Vault {
         request: RequestKey,
     ) -> impl FnOnce(&Arc<Core>) -> Result<Result<Admitted, Fenced<Record>>, VaultError> + Send + 'static + use<> {
         let tenant = permit.resource().tenant;
-        let principal = permit.principal().clone();
+        let asker = Asker::of(permit);
         let action = permit.action();
         let in_flight = Arc::clone(&self.in_flight);
         move |core: &Arc<Core>| {
             let keys = core.tenant_keys(tenant)?;
+            let principal = &asker.principal;
             let code = [action.code()];
             let index = blind(&keys.index, "request", &[&code, &principal.alias.0, request.id.as_str().as_bytes()]);
             let fingerprint = blind(&keys.index, "request content", &[&code, &request.hash]);
@@ -241,13 +246,13 @@ impl Vault {
             if stored.fingerprint != fingerprint {
                 return Err(VaultError::RequestIdReused);
             }
-            let facts = core.facts(&principal, tenant, stored.record, Some(stored.revision))?;
+            let facts = core.facts(&asker, tenant, stored.record, Some(stored.revision))?;
             let facts = facts.ok_or(VaultError::RecordErased)?;
-            let inside = core.fences.enter_record(&facts)?;
+            let inside = core.fences.enter_to_read(&facts)?;
             // Durable before the answer is made; and so is, by then, what was seen here, which might not have been yet.
             let event = Event::Repeated { action, handle: facts.handle, record: facts.id };
             let mut batch = Batch::new();
-            batch.append(entry(&principal, tenant, event).encode().to_vec());
+            batch.append(entry(principal, tenant, event).encode().to_vec());
             core.committer.commit_blocking(batch)?;
             let record = core.open_record(&facts)?.record;
             Ok(Err(Fenced { content: record, watches: vec![inside.watch()] }))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::fence::Fenced;
 use super::format::{Place, encode_transcript};
+use super::grants::Asker;
 use super::record_rows::check_details;
 use super::records::RequestKey;
 use super::upload::BegunUpload;
@@ -31,9 +32,9 @@ impl Vault {
             Ok(admitted) => admitted,
             Err(stored) => return Ok(stored),
         };
-        let (tenant, principal) = (permit.resource().tenant, permit.principal().clone());
+        let (tenant, asker) = (permit.resource().tenant, Asker::of(&permit));
         let begin = move |core: &Arc<Core>| {
-            let facts = core.facts(&principal, tenant, record, None)?.ok_or(VaultError::NotFound)?;
+            let facts = core.facts(&asker, tenant, record, None)?.ok_or(VaultError::NotFound)?;
             // Of another customer, or no chat: it looks like one that is not there.
             if facts.kind != RecordKind::Transcript || core.known_customer(tenant, &new.customer)? != Some(facts.handle)
             {

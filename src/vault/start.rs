@@ -186,6 +186,8 @@ impl Vault {
     pub(super) async fn over(core: Arc<Core>) -> Result<Arc<Self>, StartError> {
         core.objects.sweep_staged().await?;
         core.copy_objects();
+        let frozen = Arc::clone(&core);
+        on_a_thread(move || Ok(frozen.freeze_as_stored()?)).await?;
         let writer = TreeWriter::start(Arc::clone(&core))?;
         let vault = Self { core, writer, in_flight: Arc::default(), reclaiming: tokio::sync::Mutex::new(()) };
         vault.sweep_uploads().await?;

@@ -4,6 +4,7 @@
 mod crash_matrix;
 mod deciding;
 mod faulty;
+mod grants;
 mod hoarder;
 mod linking;
 mod mirrors;
@@ -28,6 +29,7 @@ use crate::audit::{Entry, Event};
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::Part;
+use crate::domain::grant::Why;
 use crate::domain::ids::{
     CustomerId, PrincipalName, Purpose, RecordId, RequestId, Revision, TenantId, TenantName, TokenId,
 };
@@ -145,7 +147,7 @@ impl House {
     fn permit(&self, action: Action) -> Permit<TenantScope> {
         let roles = [Role::Ingest, Role::Supervisor, Role::PrivacyOfficer];
         let caller = principal(self.tenant, TenantName::parse("acme").unwrap(), &roles);
-        self.access.door(&caller, action, self.tenant, Some(purpose())).unwrap()
+        self.access.door(&caller, action, self.tenant, Some(why())).unwrap()
     }
 
     async fn store(&self, vault: &Arc<Vault>, of: &str, length: usize) -> Result<RecordId, VaultError> {
@@ -230,6 +232,10 @@ impl House {
 
 fn limits() -> VaultLimits {
     VaultLimits { inline_content_bytes: 2048, part_bytes: 64 << 10, disk_reserve_bytes: 0, ..VaultLimits::default() }
+}
+
+fn why() -> Why {
+    Why { purpose: purpose(), case: None }
 }
 
 fn purpose() -> Purpose {

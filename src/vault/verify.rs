@@ -9,6 +9,7 @@ use super::record_rows::Sealed;
 use super::{Vault, VaultError, download};
 use crate::access::permit::{Permit, TenantScope};
 use crate::crypto::content;
+use crate::domain::grant::Grants;
 use crate::domain::ids::{RecordId, Revision, TenantId};
 use crate::domain::record::RecordFacts;
 use crate::store::{StoreError, rows};
@@ -234,6 +235,8 @@ fn facts(tenant: TenantId, id: RecordId, revision: Revision, head: &Head) -> Rec
         handle: head.handle,
         callers_team: None,
         handled_by_caller: false,
+        is_of_stated_case: false,
+        grants: Grants::default(),
         purposes: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use prost::Message as _;
 use tonic::{Code, Status};
 
 use crate::chance::Chance;
-use crate::fixture::{PURPOSES, People, Server};
+use crate::fixture::{AGENT, PURPOSES, People, Server};
 use crate::wire::{Caller, chat, chunk, first, from_now, info, metadata, objects, reason, until};
 
 const PURPOSE: &str = PURPOSES[0];
@@ -242,7 +242,8 @@ async fn a_bad_read_is_refused_by_its_field() {
     let content = Chance::of_test("bad_input, 52").bytes(100_000);
     let ingest = Caller::of(&server, &people.ingest).await;
     let call = ingest.store_call(metadata("call-0001", "ada"), &content).await.unwrap().record_id;
-    let agent = Caller::of(&server, &people.agent).await;
+    ingest.assign("case-7", "ada", AGENT, 3_600).await.unwrap();
+    let agent = Caller::of(&server, &people.agent).await.working_on("case-7");
     for (case, record, purpose, expected) in [
         ("no record", "", PURPOSE, bad("MISSING", "record_id", "")),
         ("a record id that is none", "../../etc/passwd", PURPOSE, bad("MALFORMED", "record_id", "")),

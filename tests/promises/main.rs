@@ -3,6 +3,7 @@
 
 mod admin;
 mod bad_input;
+mod cases;
 mod chance;
 mod demo;
 mod erasing;
@@ -17,9 +18,11 @@ mod model;
 mod old_bytes;
 mod operator;
 mod paper;
+mod policy_matrix;
 mod protocol;
 mod raw_scan;
 mod receipts;
+mod revocation;
 mod streams;
 mod swap;
 mod tamper;

@@ -141,7 +141,7 @@ impl Tenant {
         paper.assert_there(&self.clients.supervisor, customer, record_id).await;
         for (revision, paper) in (1..).zip(older) {
             let (purpose, record_id) = (PURPOSES[0].to_owned(), record_id.clone());
-            let request = v1::GetTranscriptRequest { record_id, purpose, revision };
+            let request = v1::GetTranscriptRequest { record_id, purpose, revision, ..Default::default() };
             let read = self.clients.supervisor.get_transcript(request).await.unwrap();
             let texts = read.turns.into_iter().map(|turn| turn.text).collect();
             assert!(*paper == Paper::Chat(texts), "revision {revision}");
@@ -156,8 +156,12 @@ impl Tenant {
         let offset = chance.below(bytes.len());
         let length = 1 + chance.below(bytes.len() - offset);
         let range = Some(v1::ByteRange { offset: offset as u64, length: length as u64 });
-        let request =
-            v1::DownloadRecordingRequest { record_id: record_id.clone(), purpose: PURPOSES[1].to_owned(), range };
+        let request = v1::DownloadRecordingRequest {
+            record_id: record_id.clone(),
+            purpose: PURPOSES[1].to_owned(),
+            range,
+            ..Default::default()
+        };
         let mut got = Vec::new();
         self.clients.supervisor.download_recording(request, &mut got, |_, _| {}).await.unwrap();
         assert!(got == bytes[offset..offset + length], "bytes {offset}, {length} of {record_id}");
@@ -219,7 +223,11 @@ impl Tenant {
         let reader = &self.clients.supervisor;
         for (record_id, paper, _) in records {
             assert_eq!(code(paper.get(reader, record_id).await), Code::NotFound, "{record_id} of {customer}");
-            let request = v1::GetRecordRequest { record_id: record_id.clone(), purpose: PURPOSES[0].to_owned() };
+            let request = v1::GetRecordRequest {
+                record_id: record_id.clone(),
+                purpose: PURPOSES[0].to_owned(),
+                ..Default::default()
+            };
             assert_eq!(code(reader.get_record(request).await), Code::NotFound, "{record_id} of {customer}");
         }
         let listed = list(reader, customer).await;

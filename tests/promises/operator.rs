@@ -453,7 +453,7 @@ async fn what_was_being_stored_when_the_service_was_told_to_stop_is_stored() {
     server.restart().await;
     let mut read = Vec::new();
     let purpose = PURPOSES[0].to_owned();
-    let request = v1::DownloadRecordingRequest { record_id: stored.record_id, purpose, range: None };
+    let request = v1::DownloadRecordingRequest { record_id: stored.record_id, purpose, ..Default::default() };
     server.client(&people.supervisor).await.download_recording(request, &mut read, |_, _| ()).await.unwrap();
     assert!(read == content, "{} bytes came back of {}", read.len(), content.len());
 }

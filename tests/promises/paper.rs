@@ -76,13 +76,15 @@ impl Paper {
         let (record_id, purpose) = (record_id.to_owned(), PURPOSES[0].to_owned());
         match self {
             Self::Chat(_) => {
-                let got = client.get_transcript(v1::GetTranscriptRequest { record_id, purpose, revision: 0 }).await?;
+                let got = client
+                    .get_transcript(v1::GetTranscriptRequest { record_id, purpose, ..Default::default() })
+                    .await?;
                 let texts = got.turns.into_iter().map(|turn| turn.text).collect();
                 Ok((customer_of(got.record), Self::Chat(texts)))
             }
             Self::Recording(_) => {
                 let mut bytes = Vec::new();
-                let request = v1::DownloadRecordingRequest { record_id, purpose, range: None };
+                let request = v1::DownloadRecordingRequest { record_id, purpose, ..Default::default() };
                 let got = client.download_recording(request, &mut bytes, |_, _| {}).await?;
                 Ok((customer_of(Some(got.record)), Self::Recording(bytes)))
             }

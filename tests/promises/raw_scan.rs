@@ -3,15 +3,13 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 
 use oubliette::api::v1;
 use oubliette::crypto::secret::KEY_BYTES;
 use oubliette::domain::codec::{hex, unhex};
 
-use crate::fixture::{Server, files_below, oubliette, token_for};
+use crate::fixture::{Server, files_below, free_port, metrics_at, oubliette, token_for};
 use crate::loot::Loot;
 use crate::paper::{Paper, code, erase};
 use crate::tell;
@@ -21,12 +19,13 @@ const PURPOSE: &str = "support";
 const AGENT: &str = "Agentin-Wolkenkuckucksheim";
 const TEAM: &str = "Team-Schattenmorelle-West";
 /// Leaves at least that many bytes of a recording together.
+const EMERGENCY: &str = "the-ambulance-is-on-its-way";
 const STORY: &str = "Rumpelstilzchen sang: heute back ich, morgen brau ich, uebermorgen hol ich mir das Kind.";
 const WINDOW: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_or_in_the_metrics() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let metrics = format!("\"127.0.0.1:{port}\"");
     let settings = [
         ("log.level", "\"trace\""),
@@ -48,7 +47,7 @@ async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_o
         planted.texts().into_iter().for_each(|text| needles.add_text(text));
     }
     make_mistakes(&server, &tokens, &stays).await;
-    let mut shown = vec![get_metrics(port)];
+    let mut shown = vec![metrics_at(port)];
     assert_eq!(server.stop().await.code(), Some(0));
     needles.add_all_keys(&server);
     let keys_before = needles.keys;
@@ -59,7 +58,7 @@ async fn nothing_of_a_person_and_no_piece_of_a_key_lies_on_the_disk_in_the_log_o
     needles.add_text(request_id);
     erase(&server.client(&tokens[2]).await, &goes.customer, request_id.to_owned()).await.unwrap();
     stays.read(&server, &tokens[1]).await;
-    shown.push(get_metrics(port));
+    shown.push(metrics_at(port));
     assert_eq!(server.stop().await.code(), Some(0));
     needles.add_all_keys(&server);
 
@@ -153,8 +152,8 @@ impl Planted {
         }
     }
 
-    fn texts(&self) -> [&str; 6] {
-        [&self.customer, &self.case, &self.tag, &self.media_type[8..], STORY, "my card was charged twice"]
+    fn texts(&self) -> [&str; 7] {
+        [&self.customer, &self.case, &self.tag, &self.media_type[8..], STORY, "my card was charged twice", EMERGENCY]
     }
 
     fn details(&self) -> v1::RecordDetails {
@@ -193,6 +192,16 @@ impl Planted {
             content_sha256: Default::default(),
         };
         client.upload_recording(about, sound.as_slice(), 50_000, |_| {}).await.unwrap();
+        let assignment = v1::CaseAssignment {
+            customer_id: self.customer.clone(),
+            case_id: self.case.clone(),
+            principal: AGENT.to_owned(),
+            expires_at: Some(crate::wire::from_now(3_600)),
+        };
+        client.assign_case(v1::AssignCaseRequest { assignment: Some(assignment) }).await.unwrap();
+        let (customer_id, reason) = (self.customer.clone(), EMERGENCY.to_owned());
+        let broken = v1::BreakGlassRequest { customer_id, reason, seconds: 600 };
+        server.client(agent).await.break_glass(broken).await.unwrap();
         self.read(server, agent).await;
     }
 
@@ -209,7 +218,8 @@ impl Planted {
         for record in records {
             let paper = if record.kind() == v1::RecordKind::Transcript { &self.chat } else { &self.recording };
             paper.assert_there(&client, &self.customer, &record.record_id).await;
-            let request = v1::GetRecordRequest { record_id: record.record_id, purpose: PURPOSE.to_owned() };
+            let request =
+                v1::GetRecordRequest { record_id: record.record_id, purpose: PURPOSE.to_owned(), ..Default::default() };
             client.get_record(request).await.unwrap();
         }
     }
@@ -232,6 +242,10 @@ async fn people(server: &Server, needles: &mut Needles) -> [String; 3] {
         token_for(&admin, TENANT, AGENT, v1::Role::Agent, &[TEAM]).await,
         token_for(&admin, TENANT, "Petra-Privatissima", v1::Role::PrivacyOfficer, &[]).await,
     ];
+    // Reads everything, and can break the glass.
+    let roles = vec![v1::Role::Agent.into(), v1::Role::Supervisor.into()];
+    let principal = Some(v1::Principal { name: AGENT.to_owned(), roles, teams: vec![TEAM.to_owned()] });
+    admin.set_principal(v1::SetPrincipalRequest { tenant: TENANT.to_owned(), principal }).await.unwrap();
     [AGENT, TEAM, "Petra-Privatissima"].into_iter().for_each(|text| needles.add_text(text));
     for token in tokens.iter().map(String::as_str).chain([server.admin_token().trim()]) {
         let secret = token.rsplit('_').next().unwrap();
@@ -261,14 +275,6 @@ async fn make_mistakes(server: &Server, tokens: &[String; 3], planted: &Planted)
     let almost = tokens[1].replace(['0', '1', '2', '3'], "4");
     let stranger = server.client(&almost).await;
     assert_eq!(code(crate::paper::list(&stranger, &planted.customer).await), tonic::Code::Unauthenticated);
-}
-
-fn get_metrics(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }
 
 /// What must be found nowhere.

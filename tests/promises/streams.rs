@@ -213,7 +213,7 @@ async fn an_erasure_ends_a_download_in_the_middle() {
         let request = v1::DownloadRecordingRequest {
             record_id: record.record_id.clone(),
             purpose: PURPOSE.to_owned(),
-            range: None,
+            ..Default::default()
         };
         let mut stream = slow.records.clone().download_recording(request).await.unwrap().into_inner();
         assert!(matches!(stream.message().await.unwrap().unwrap().payload, Some(Payload::Header(_))));
@@ -256,7 +256,7 @@ async fn readers(server: &Server, token: &str, record: &str, count: usize) -> Jo
         };
         let caller = Caller::over(connect(server, small).await, Some(&header));
         let (record_id, purpose) = (record.to_owned(), PURPOSE.to_owned());
-        let request = v1::DownloadRecordingRequest { record_id, purpose, range: None };
+        let request = v1::DownloadRecordingRequest { record_id, purpose, ..Default::default() };
         let mut stream = caller.records.clone().download_recording(request).await.unwrap().into_inner();
         assert!(stream.message().await.unwrap().is_some());
         reading.spawn(async move {
@@ -363,7 +363,7 @@ async fn a_download_that_nobody_takes_ends_with_an_error() {
     };
     let slow = Caller::over(connect(&server, small).await, Some(&format!("Bearer {}", people.supervisor)));
     let request =
-        v1::DownloadRecordingRequest { record_id: stored.record_id, purpose: PURPOSE.to_owned(), range: None };
+        v1::DownloadRecordingRequest { record_id: stored.record_id, purpose: PURPOSE.to_owned(), ..Default::default() };
     let mut stream = slow.records.clone().download_recording(request).await.unwrap().into_inner();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut received = 0;

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf as _, BufMut as _};
 use oubliette::api::v1;
+use oubliette::api::v1::access_service_client::AccessServiceClient;
 use oubliette::api::v1::admin_service_client::AdminServiceClient;
 use oubliette::api::v1::privacy_service_client::PrivacyServiceClient;
 use oubliette::api::v1::record_service_client::RecordServiceClient;
@@ -45,8 +46,11 @@ type Service = InterceptedService<Channel, Header>;
 pub struct Caller {
     pub records: RecordServiceClient<Service>,
     pub privacy: PrivacyServiceClient<Service>,
+    pub access: AccessServiceClient<Service>,
     pub admin: AdminServiceClient<Service>,
     service: Service,
+    /// The case that it states with every read.
+    case: String,
 }
 
 impl Caller {
@@ -63,8 +67,74 @@ impl Caller {
             records: RecordServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             privacy: PrivacyServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             admin: AdminServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
+            access: AccessServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             service,
+            case: String::new(),
         }
+    }
+
+    /// The same caller, who states this case with every read.
+    pub fn working_on(self, case: &str) -> Self {
+        Self { case: case.to_owned(), ..self }
+    }
+
+    /// Assigns a case of a customer for so many seconds.
+    pub async fn assign(&self, case: &str, customer: &str, principal: &str, seconds: i64) -> Result<(), Status> {
+        let assignment = v1::CaseAssignment {
+            customer_id: customer.to_owned(),
+            case_id: case.to_owned(),
+            principal: principal.to_owned(),
+            expires_at: Some(from_now(seconds)),
+        };
+        let request = v1::AssignCaseRequest { assignment: Some(assignment) };
+        self.access.clone().assign_case(request).await.map(drop)
+    }
+
+    /// Takes it back.
+    pub async fn unassign(&self, case: &str, customer: &str, principal: &str) -> Result<(), Status> {
+        let request = v1::UnassignCaseRequest {
+            customer_id: customer.to_owned(),
+            case_id: case.to_owned(),
+            principal: principal.to_owned(),
+        };
+        self.access.clone().unassign_case(request).await.map(drop)
+    }
+
+    /// Who works on the cases of a customer: all pages of them, one at a time.
+    pub async fn assignments(&self, customer: &str) -> Result<Vec<v1::CaseAssignment>, Status> {
+        let mut asked = v1::ListCaseAssignmentsRequest {
+            customer_id: customer.to_owned(),
+            page_size: 1,
+            page_token: String::new(),
+        };
+        let mut found = Vec::new();
+        loop {
+            let page = self.access.clone().list_case_assignments(asked.clone()).await?.into_inner();
+            found.extend(page.assignments);
+            if page.next_page_token.is_empty() {
+                return Ok(found);
+            }
+            asked.page_token = page.next_page_token;
+        }
+    }
+
+    /// What decides whether a principal may do something.
+    pub async fn explain(&self, principal: &str, action: &str) -> Result<v1::ExplainAccessResponse, Status> {
+        let (principal, action) = (principal.to_owned(), action.to_owned());
+        let request = v1::ExplainAccessRequest { principal, action, ..Default::default() };
+        Ok(self.access.clone().explain_access(request).await?.into_inner())
+    }
+
+    /// Breaks the glass for so many seconds.
+    pub async fn break_glass(
+        &self,
+        customer: &str,
+        reason: &str,
+        seconds: u32,
+    ) -> Result<v1::BreakGlassResponse, Status> {
+        let (customer_id, reason) = (customer.to_owned(), reason.to_owned());
+        let request = v1::BreakGlassRequest { customer_id, reason, seconds };
+        Ok(self.access.clone().break_glass(request).await?.into_inner())
     }
 
     /// Sends bytes as the one message of a call.
@@ -108,7 +178,7 @@ impl Caller {
     /// Reads a chat.
     pub async fn chat(&self, record_id: &str, purpose: &str) -> Result<v1::GetTranscriptResponse, Status> {
         let (record_id, purpose) = (record_id.to_owned(), purpose.to_owned());
-        let request = v1::GetTranscriptRequest { record_id, purpose, revision: 0 };
+        let request = v1::GetTranscriptRequest { record_id, purpose, revision: 0, reader_case_id: self.case.clone() };
         Ok(self.records.clone().get_transcript(request).await?.into_inner())
     }
 
@@ -118,8 +188,12 @@ impl Caller {
         record_id: &str,
         purpose: &str,
     ) -> Result<tonic::Streaming<v1::GetTranscriptResponse>, Status> {
-        let request =
-            v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: purpose.to_owned(), revision: 0 };
+        let request = v1::GetTranscriptRequest {
+            record_id: record_id.to_owned(),
+            purpose: purpose.to_owned(),
+            reader_case_id: self.case.clone(),
+            ..Default::default()
+        };
         let mut client = tonic::client::Grpc::new(self.service.clone());
         client.ready().await.unwrap();
         let path = PathAndQuery::from_static("/oubliette.v1.RecordService/GetTranscript");
@@ -130,7 +204,7 @@ impl Caller {
     /// Reads what is known about a record.
     pub async fn record(&self, record_id: &str, purpose: &str) -> Result<v1::Record, Status> {
         let (record_id, purpose) = (record_id.to_owned(), purpose.to_owned());
-        let request = v1::GetRecordRequest { record_id, purpose };
+        let request = v1::GetRecordRequest { record_id, purpose, reader_case_id: self.case.clone() };
         Ok(self.records.clone().get_record(request).await?.into_inner().record.unwrap())
     }
 
@@ -142,8 +216,12 @@ impl Caller {
         range: Option<(u64, u64)>,
     ) -> Result<(v1::DownloadHeader, Vec<u8>), Status> {
         let range = range.map(|(offset, length)| v1::ByteRange { offset, length });
-        let request =
-            v1::DownloadRecordingRequest { record_id: record_id.to_owned(), purpose: purpose.to_owned(), range };
+        let request = v1::DownloadRecordingRequest {
+            record_id: record_id.to_owned(),
+            purpose: purpose.to_owned(),
+            range,
+            reader_case_id: self.case.clone(),
+        };
         let mut stream = self.records.clone().download_recording(request).await?.into_inner();
         let Some(down::Payload::Header(header)) = stream.message().await?.and_then(|message| message.payload) else {
             panic!("a download begins with its header");
@@ -157,7 +235,7 @@ impl Caller {
 
     /// All records of a list, a page of `page_size` at a time.
     pub async fn list(&self, asked: v1::ListRecordsRequest) -> Result<Vec<v1::Record>, Status> {
-        let mut asked = asked;
+        let mut asked = v1::ListRecordsRequest { reader_case_id: self.case.clone(), ..asked };
         let mut records = Vec::new();
         for _ in 0..10_000 {
             let page = self.records.clone().list_records(asked.clone()).await?.into_inner();

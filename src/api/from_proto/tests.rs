@@ -186,9 +186,9 @@ fn every_fault_in_a_read_is_told_by_its_field() {
         ],
     );
     assert_eq!(list_records(list()).unwrap().page, PageRequest { size: 50, token: None });
-    refused(read("", "support"), "record_id MISSING");
-    refused(read("018F0000-0000-7000-8000-000000000000", "support"), "record_id MALFORMED");
-    refused(read("018f0000-0000-7000-8000-000000000000", "Support"), "purpose MALFORMED");
+    refused(read("", "support", String::new()), "record_id MISSING");
+    refused(read("018F0000-0000-7000-8000-000000000000", "support", String::new()), "record_id MALFORMED");
+    refused(read("018f0000-0000-7000-8000-000000000000", "Support", String::new()), "purpose MALFORMED");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::Call;
 use super::amend::amend_headers;
 use crate::api::status::ApiError;
 use crate::api::status::code_name;
-use crate::vault::Watch;
+use crate::vault::{Ended, Watch};
 
 /// The request's body. It turns whatever breaks the stream into [`ApiError::StreamBroken`]: tonic takes a client's reset for
 /// the end of the stream, and the half of an upload that came before it would be stored as the whole.
@@ -86,13 +86,14 @@ impl Watches {
         Self { is_of_write: true, ..Self::new(watches) }
     }
 
-    /// What the caller is told instead. Who stored something for a customer is told that she is erased, as if it had come later.
-    fn error(&self) -> ApiError {
-        if self.is_of_write { ApiError::CustomerErased } else { ApiError::ErasedWhileReading }
-    }
-
-    fn are_closed(&self) -> bool {
-        self.watches.iter().any(Watch::is_closed)
+    /// What the caller is told instead of the rest, if it must end. Who stored something for a customer is told that she is erased, as if it had
+    /// come later.
+    fn over(&self) -> Option<ApiError> {
+        Some(match self.watches.iter().find_map(Watch::ended)? {
+            Ended::Erased if self.is_of_write => ApiError::CustomerErased,
+            Ended::Erased => ApiError::ErasedWhileReading,
+            Ended::Frozen => ApiError::TenantFrozen,
+        })
     }
 }
 
@@ -163,8 +164,7 @@ impl HttpBody for ToClient {
             let limit_ms = this.limit_ms;
             return Poll::Ready(this.cut_off(ApiError::Deadline { limit_ms }));
         }
-        if this.watches.are_closed() {
-            let error = this.watches.error();
+        if let Some(error) = this.watches.over() {
             return Poll::Ready(this.cut_off(error));
         }
         if !this.rest.is_empty() {

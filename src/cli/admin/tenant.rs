@@ -34,6 +34,14 @@ const SUSPEND_EXAMPLES: &str = "Example:
 const RESUME_EXAMPLES: &str = "Example:
   oubliette tenant resume acme";
 
+const FREEZE_EXAMPLES: &str = "Downloads that run end at once. Storing and erasing go on.
+
+Example:
+  oubliette tenant freeze";
+
+const UNFREEZE_EXAMPLES: &str = "Example:
+  oubliette tenant unfreeze";
+
 const ERASE_EXAMPLES: &str = "Erases a tenant with all customers and records. One admin asks for it; after limits.tenant_erasure_delay_minutes another admin
 approves it, and only then it happens. It cannot be taken back, not even from a backup, and the name is never given again.
 
@@ -84,6 +92,18 @@ pub enum TenantCommand {
     Suspend {
         /// Its name
         name: String,
+    },
+    /// Stop all reading of a tenant's content at once
+    #[command(after_help = FREEZE_EXAMPLES)]
+    Freeze {
+        /// Its name [default: the caller's own]
+        name: Option<String>,
+    },
+    /// Let reading go on
+    #[command(after_help = UNFREEZE_EXAMPLES)]
+    Unfreeze {
+        /// Its name [default: the caller's own]
+        name: Option<String>,
     },
     /// Ask for the erasure of a whole tenant, take that back, or approve what another admin asked for
     #[command(after_help = ERASE_EXAMPLES)]
@@ -217,6 +237,12 @@ pub async fn run(client: &Client, command: TenantCommand, output: &mut Output) -
             set(client, name.unwrap_or_default(), settings, &remove_team).await?
         }
         TenantCommand::Suspend { name } => client.suspend_tenant(v1::SuspendTenantRequest { name }).await?,
+        TenantCommand::Freeze { name } => {
+            client.freeze_tenant(v1::FreezeTenantRequest { name: name.unwrap_or_default() }).await?
+        }
+        TenantCommand::Unfreeze { name } => {
+            client.unfreeze_tenant(v1::UnfreezeTenantRequest { name: name.unwrap_or_default() }).await?
+        }
         TenantCommand::Resume { name } => client.resume_tenant(v1::ResumeTenantRequest { name }).await?,
     };
     output.result(&TenantView::from(tenant), TenantView::text)

@@ -12,6 +12,7 @@ use crate::cli::time;
 pub struct TenantView {
     name: String,
     suspended: bool,
+    frozen: bool,
     created_at: Option<String>,
     settings: SettingsView,
     used_content_bytes: u64,
@@ -42,6 +43,7 @@ impl From<v1::Tenant> for TenantView {
         Self {
             name: tenant.name,
             suspended: tenant.suspended,
+            frozen: tenant.frozen,
             created_at: time::format_optional(tenant.created_at.as_ref()),
             settings: SettingsView {
                 purposes: settings.purposes,
@@ -89,7 +91,11 @@ impl TenantView {
     }
 
     fn state(&self) -> &'static str {
-        if self.suspended { "suspended" } else { "active" }
+        match (self.suspended, self.frozen) {
+            (true, _) => "suspended",
+            (false, true) => "frozen",
+            (false, false) => "active",
+        }
     }
 }
 

@@ -80,7 +80,7 @@ impl Load {
         let (seed, made) = (self.seed, self.chats.clone());
         let read = move |client: Client, at: u64| {
             let (made, Stored { number, record_id, .. }) = (made.clone(), chosen[place(at)].clone());
-            let request = v1::GetTranscriptRequest { record_id, purpose: PURPOSE.to_owned(), revision: 0 };
+            let request = v1::GetTranscriptRequest { record_id, purpose: PURPOSE.to_owned(), ..Default::default() };
             async move {
                 let (took, chat) = timed(client.get_transcript(request)).await?;
                 if chat.turns == made.turns(number) {
@@ -108,7 +108,7 @@ impl Load {
         let mut up = Transfer::new(bytes, took);
         (up.service_cpu_seconds, up.memory) = (used_since(service, before), service.memory());
         let record_id = uploaded.record.record_id;
-        let request = v1::DownloadRecordingRequest { record_id, purpose: PURPOSE.to_owned(), range: None };
+        let request = v1::DownloadRecordingRequest { record_id, purpose: PURPOSE.to_owned(), ..Default::default() };
         let before = service.processor_time();
         let (took, _) = timed(reader.download_recording(request, tokio::io::sink(), |_, _| {})).await?;
         let mut down = Transfer::new(bytes, took);

@@ -12,10 +12,12 @@ use super::copy::copy;
 use super::error::DemoError;
 use super::house::House;
 use super::material::Material;
-use super::people::People;
-use super::refusals::{looks_absent, refused, stranger};
+use super::people::{AGENT, OTHER_AGENT, People};
+use super::refusals::{looks_absent, refused, same_as_absent, stranger};
 use super::teller::{Teller, byte_rate, counted, rate, size};
-use super::transfer::{WORKERS, read_call, read_chats, read_request, read_span, store_call, store_chats};
+use super::transfer::{
+    WORKERS, assignment, read_call, read_chats, read_on_case, read_request, read_span, store_call, store_chats,
+};
 use crate::api::v1;
 use crate::cli::errors::CliError;
 
@@ -93,11 +95,11 @@ impl Stage<'_> {
     async fn read(&mut self) -> Result<(), CliError> {
         self.teller.begin("read chats back");
         let bar = self.teller.bar(self.chats.len() as u64);
-        read_chats(&self.people.agent, &self.chats, &bar).await?;
+        read_chats(&self.people.supervisor, &self.chats, &bar).await?;
         bar.finish_and_clear();
         let time = self.teller.elapsed();
         self.teller.done(&format!(
-            "Read {} back as an agent of the team: each is what was stored, to the byte (SHA-256): {:.0} chats/s. \
+            "Read {} back as a supervisor: each is what was stored, to the byte (SHA-256): {:.0} chats/s. \
              Each reading was noted in the ledger first.",
             counted(self.chats.len(), "chat"),
             rate(self.chats.len() as u64, time),
@@ -106,7 +108,7 @@ impl Stage<'_> {
         self.teller.begin("read calls back");
         let bar = self.teller.bar(self.calls.len() as u64);
         for call in &self.calls {
-            read_call(&self.people.agent, call).await?;
+            read_call(&self.people.supervisor, call).await?;
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -119,11 +121,26 @@ impl Stage<'_> {
     }
 
     async fn be_refused(&mut self) -> Result<(), CliError> {
-        let record = self.first_chat()?.record_id.clone();
-        self.teller.begin("refuse an agent of another team");
-        looks_absent(&self.people.other_agent, &record).await?;
+        let first = self.first_chat()?;
+        let (record, customer) = (first.record_id.clone(), first.customer.clone());
+        self.teller.begin("read on a case");
+        let agent = &self.people.agent;
+        looks_absent(agent, &record).await?;
+        for name in [AGENT, OTHER_AGENT] {
+            self.people.platform.assign_case(assignment(&customer, name)).await?;
+        }
+        agent.get_transcript(read_on_case(&record)).await?;
         self.teller.done(
-            "An agent of another team asked for a chat: NOT_FOUND, in the same words as for a chat that never was.",
+            "The customer's agent asked for a chat: NOT_FOUND, in the same words as for a chat that never was. The platform \
+             assigned the case to the agent for an hour, and now the agent read it.",
+        )?;
+        self.teller.begin("refuse an agent of another team");
+        let other = self.people.other_agent.get_transcript(read_on_case(&record)).await;
+        let there = refused(other, Code::NotFound, None)?;
+        same_as_absent(&self.people.other_agent, &there).await?;
+        self.teller.done(
+            "An agent of another team, with the same case, asked for it: NOT_FOUND, in the same words. It was that team's \
+             neither by team nor by case.",
         )?;
         self.teller.begin("refuse another company");
         looks_absent(&self.people.foreign_agent, &record).await?;

@@ -16,6 +16,9 @@ pub(super) const TEAM: &str = "claims";
 /// The agent of that team.
 pub(super) const AGENT: &str = "kim";
 
+/// An agent of another team.
+pub(super) const OTHER_AGENT: &str = "lee";
+
 const TENANT: &str = "brightline";
 const OTHER_TENANT: &str = "northgate";
 const OTHER_TEAM: &str = "sales";
@@ -45,7 +48,7 @@ impl People {
         Ok(Self {
             platform: casting.principal(TENANT, "platform", v1::Role::Ingest, None).await?,
             agent: casting.principal(TENANT, AGENT, v1::Role::Agent, Some(TEAM)).await?,
-            other_agent: casting.principal(TENANT, "lee", v1::Role::Agent, Some(OTHER_TEAM)).await?,
+            other_agent: casting.principal(TENANT, OTHER_AGENT, v1::Role::Agent, Some(OTHER_TEAM)).await?,
             supervisor: casting.principal(TENANT, "sam", v1::Role::Supervisor, None).await?,
             officer: casting.principal(TENANT, "pat", v1::Role::PrivacyOfficer, None).await?,
             foreign_agent: casting.principal(OTHER_TENANT, "uma", v1::Role::Agent, Some(TEAM)).await?,

@@ -113,12 +113,37 @@ pub(super) fn details(customer: &str, channel: v1::Channel) -> v1::RecordDetails
 
 /// Asks for a chat.
 pub(super) fn read_request(record_id: &str) -> v1::GetTranscriptRequest {
-    v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: PURPOSE.to_owned(), revision: 0 }
+    v1::GetTranscriptRequest { record_id: record_id.to_owned(), purpose: PURPOSE.to_owned(), ..Default::default() }
+}
+
+/// The case on which the demo's agents work.
+const CASE: &str = "DEMO-1";
+
+/// The same on the case of the demo.
+pub(super) fn read_on_case(record_id: &str) -> v1::GetTranscriptRequest {
+    v1::GetTranscriptRequest { reader_case_id: CASE.to_owned(), ..read_request(record_id) }
+}
+
+/// Assigns that case for an hour.
+pub(super) fn assignment(customer: &str, agent: &str) -> v1::AssignCaseRequest {
+    let until = i64::try_from(Timestamp::now().as_ms() / 1000).unwrap_or(i64::MAX) + 60 * 60;
+    let assignment = v1::CaseAssignment {
+        customer_id: customer.to_owned(),
+        case_id: CASE.to_owned(),
+        principal: agent.to_owned(),
+        expires_at: Some(prost_types::Timestamp { seconds: until, nanos: 0 }),
+    };
+    v1::AssignCaseRequest { assignment: Some(assignment) }
 }
 
 /// Asks for a call, or a span of it.
 pub(super) fn download_request(record_id: &str, range: Option<v1::ByteRange>) -> v1::DownloadRecordingRequest {
-    v1::DownloadRecordingRequest { record_id: record_id.to_owned(), purpose: PURPOSE.to_owned(), range }
+    v1::DownloadRecordingRequest {
+        record_id: record_id.to_owned(),
+        purpose: PURPOSE.to_owned(),
+        range,
+        ..Default::default()
+    }
 }
 
 /// Does `work` for 0, 1 ... `count`, [`WORKERS`] at a time; returns what comes of it in order, or the first error.

@@ -3,12 +3,14 @@
 //! Every sealed thing is sealed under a key derived for one use ([`use_key`]) from one secret, in one place.
 
 mod content;
+mod grant;
 mod head;
 mod metadata;
 mod people;
 mod small;
 
 pub(super) use content::{Manifest, Part, decode_transcript, encode_transcript, text_bytes};
+pub(super) use grant::{GrantRow, Term, decode_words, encode_words};
 pub(super) use head::{ContentForm, Head};
 pub(super) use metadata::Metadata;
 pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
@@ -44,6 +46,7 @@ pub(super) enum Use {
     Index,
     Pending,
     ErasureAnswer,
+    Grant,
 }
 
 impl Use {
@@ -57,6 +60,7 @@ impl Use {
             Self::Index => "oubliette index",
             Self::Pending => "oubliette pending",
             Self::ErasureAnswer => "oubliette erasure answer",
+            Self::Grant => "oubliette grant",
         }
     }
 }

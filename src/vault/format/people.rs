@@ -12,15 +12,18 @@ use crate::domain::principal::{PrincipalEntry, Role, TokenEntry};
 use crate::domain::tenant::{Quotas, RuleSet, TenantEntry, TenantSettings};
 
 const VERSION: u8 = 1;
+/// Since this version, a tenant may be frozen.
+const TENANT_VERSION: u8 = 2;
 const TENANT: &str = "a tenant";
 const PRINCIPAL: &str = "a principal";
 const TOKEN: &str = "a token";
 
 pub(in super::super) fn encode_tenant(tenant: &TenantEntry) -> Zeroizing<Vec<u8>> {
     let settings = &tenant.settings;
-    Writer::versioned(VERSION)
+    Writer::versioned(TENANT_VERSION)
         .text(tenant.name.as_str())
         .u8(u8::from(tenant.suspended))
+        .u8(u8::from(tenant.frozen))
         .u64(tenant.created.as_ms())
         .list(settings.purposes.iter(), |w, purpose| w.text(purpose.as_str()))
         .option(settings.retention_default_days, Writer::u32)
@@ -33,10 +36,11 @@ pub(in super::super) fn encode_tenant(tenant: &TenantEntry) -> Zeroizing<Vec<u8>
 }
 
 pub(in super::super) fn decode_tenant(plain: &[u8]) -> Result<TenantEntry, Decode> {
-    let (mut r, _) = Reader::versioned(TENANT, plain, VERSION)?;
+    let (mut r, version) = Reader::versioned(TENANT, plain, TENANT_VERSION)?;
     let tenant = TenantEntry {
         name: parsed(TENANT, TenantName::parse(r.text()?))?,
         suspended: r.u8()? == 1,
+        frozen: version >= TENANT_VERSION && r.u8()? == 1,
         created: known(TENANT, Timestamp::from_ms(r.u64()?))?,
         settings: TenantSettings {
             purposes: r.list(|r| parsed(TENANT, Purpose::parse(r.text()?)))?,

@@ -54,6 +54,7 @@ fn assert_real(attack: &Attack, truth: &Truth, place: &str) {
         ("real ids", attack.profiles.iter().any(|name| truth.erased_people.contains_key(name))),
         ("objects", attack.objects.iter().any(of_erased)),
         ("index rows", attack.indexed.iter().any(of_erased)),
+        ("words of grants", !attack.granted.is_disjoint(&handles)),
         ("pending erasures", attack.pending.iter().any(|name| truth.erased_people.contains_key(name))),
     ];
     for (what, is_reached) in reached {
@@ -72,6 +73,8 @@ fn assert_holds(attack: &Attack, truth: &Truth, unacknowledged: usize, place: &s
     }
     let names: BTreeSet<String> = truth.people.keys().cloned().collect();
     assert_eq!(attack.profiles, names, "{place}: the real ids that open are not those of the living");
+    let granted: BTreeSet<_> = truth.granted.intersection(&of_living).copied().collect();
+    assert_eq!(attack.granted, granted, "{place}: the words of grants that open are not those of the living");
     assert!(attack.pending.is_empty(), "{place}: a pending erasure names {:?}", attack.pending);
     assert_eq!(attack.answers, 0, "{place}: answers to erasures open without the request's id");
 
@@ -109,6 +112,7 @@ fn assert_covered(coverage: &Coverage, place: &str) {
         ("recordings", coverage.recordings),
         ("long chats", coverage.long_chats),
         ("reads", coverage.reads),
+        ("grants", coverage.grants),
         ("erasures that shared an epoch", coverage.shared_epochs),
         ("aborted epochs", coverage.aborted_epochs),
         ("crashes", coverage.crashes),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::ids::CaseId;
+use crate::vault::Ended;
 
 const FIRST: Revision = Revision::FIRST;
 const SECOND: Revision = Revision(2);
@@ -190,7 +191,7 @@ async fn a_chat_that_was_read_before_its_revision_was_erased_does_not_leave_afte
     house.revise(&vault, (id, FIRST), "ada", 70).await.unwrap();
     let right = read(None).await;
     house.erase_part(&vault, Part::Revision(id, FIRST)).await.unwrap();
-    assert!(wrong.watches.iter().all(Watch::is_closed), "what was erased may still leave");
-    assert!(!right.watches.iter().any(Watch::is_closed), "the newest revision is cut off");
+    assert!(wrong.watches.iter().all(|watch| watch.ended() == Some(Ended::Erased)), "what was erased may still leave");
+    assert!(!right.watches.iter().any(|watch| watch.ended().is_some()), "the newest revision is cut off");
     vault.close().await;
 }

@@ -31,7 +31,7 @@ pub(super) async fn neighbour(house: &House, vault: &Arc<Vault>, system: TenantI
     vault.create_tenant(permit, name.clone(), settings()).await.unwrap();
     let tenant = vault.tenant_id(name).await.unwrap();
     let caller = principal(tenant, TenantName::parse("globex").unwrap(), &[Role::Ingest]);
-    let permit = house.access.door(&caller, Action::CreateTranscript, tenant, Some(purpose())).unwrap();
+    let permit = house.access.door(&caller, Action::CreateTranscript, tenant, Some(why())).unwrap();
     let stored = vault.create_transcript(permit, chat("nora", 60), request("nora")).await.unwrap();
     (tenant, stored.content.id)
 }

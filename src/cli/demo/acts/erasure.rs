@@ -43,7 +43,7 @@ impl Stage<'_> {
         self.teller.begin("read after the erasure");
         let count = self.read_erased().await?;
         self.teller.done(&format!(
-            "The agent asked for {} of the erased customer: NOT_FOUND each time, and the customer's list is empty.",
+            "A supervisor asked for {} of the erased customer: NOT_FOUND each time, and the customer's list is empty.",
             counted(count, "record")
         ))?;
         self.teller.begin("write after the erasure");
@@ -58,18 +58,18 @@ impl Stage<'_> {
     }
 
     async fn read_erased(&self) -> Result<usize, CliError> {
-        let (agent, erased) = (&self.people.agent, &self.material.erased);
+        let (supervisor, erased) = (&self.people.supervisor, &self.material.erased);
         let mut count = 0;
         for chat in self.chats.iter().filter(|one| one.customer == *erased) {
-            let there = refused(agent.get_transcript(read_request(&chat.record_id)).await, Code::NotFound, None)?;
-            same_as_absent(agent, &there).await?;
+            let there = refused(supervisor.get_transcript(read_request(&chat.record_id)).await, Code::NotFound, None)?;
+            same_as_absent(supervisor, &there).await?;
             count += 1;
         }
         for call in self.calls.iter().filter(|one| one.customer == *erased) {
             let request = download_request(&call.record_id, None);
-            let read = agent.download_recording(request, tokio::io::sink(), |_, _| {}).await;
+            let read = supervisor.download_recording(request, tokio::io::sink(), |_, _| {}).await;
             let there = refused(read, Code::NotFound, None)?;
-            same_as_absent(agent, &there).await?;
+            same_as_absent(supervisor, &there).await?;
             count += 1;
         }
         let request = v1::ListRecordsRequest {
@@ -77,7 +77,7 @@ impl Stage<'_> {
             customer_id: erased.clone(),
             ..v1::ListRecordsRequest::default()
         };
-        let listed = agent.list_records(request).await?.records.len();
+        let listed = supervisor.list_records(request).await?.records.len();
         expect(listed == 0, "an empty list", || counted(listed, "record"))?;
         Ok(count)
     }

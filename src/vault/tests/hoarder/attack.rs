@@ -15,7 +15,7 @@ use crate::keys::{NodeId, reach_by_force};
 use crate::root_key::RootKey;
 use crate::store::{Database, ObjectName, Write};
 use crate::vault::forensics::{Plaintext, StolenRecord, StolenRoot, unwrap_secret, unwrap_segment};
-use crate::vault::format::{ErasingRow, ErasingWhat, ErasureRequestRow, Place, Use, decode_profile, use_key};
+use crate::vault::format::{ErasingRow, ErasingWhat, ErasureRequestRow, GrantRow, Place, Use, decode_profile, use_key};
 
 /// All versions of all rows, and all objects.
 #[derive(Default)]
@@ -99,6 +99,8 @@ pub struct Attack {
     pub profiles: BTreeSet<String>,
     /// Records about which an index row said something.
     pub indexed: BTreeSet<RecordId>,
+    /// Customers of whose assigned cases or broken glass the words opened.
+    pub granted: BTreeSet<Handle>,
     /// Customers whom a pending erasure names.
     pub pending: BTreeSet<String>,
     /// Answers to requests of erasures.
@@ -135,6 +137,7 @@ pub fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
     attack.open_objects(hoard, &tenants, &secrets);
     attack.open_profiles(hoard, &secrets);
     attack.open_index(hoard, &secrets);
+    attack.open_grants(hoard, &secrets);
     attack.open_pending(hoard, &keys, &secrets);
     attack.open_answers(hoard, &keys, &secrets);
     attack
@@ -275,6 +278,20 @@ impl Attack {
                 if opens.next().is_some() {
                     self.indexed.insert(record);
                 }
+            }
+        }
+    }
+
+    fn open_grants(&mut self, hoard: &Hoard, secrets: &[Secret]) {
+        for (row, value) in hoard.each(rows::Kind::Assignment).chain(hoard.each(rows::Kind::Glass)) {
+            let handle = Handle(row[1..17].try_into().unwrap());
+            let GrantRow { tenant, words, .. } = GrantRow::decode(&value).unwrap();
+            let place = Place { tenant, handle, record: RecordId::PROFILE, revision: Revision::FIRST };
+            self.tries += secrets.len();
+            let opens =
+                |secret: &Secret| key_wrap::open(&use_key(&secret.key, Use::Grant, &place), &row, &words).is_ok();
+            if secrets.iter().any(opens) {
+                self.granted.insert(handle);
             }
         }
     }

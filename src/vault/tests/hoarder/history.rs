@@ -22,6 +22,8 @@ pub struct Coverage {
     pub recordings: usize,
     pub long_chats: usize,
     pub reads: usize,
+    /// Cases assigned, and glass broken.
+    pub grants: usize,
     pub shared_epochs: usize,
     /// Those in which a root key was staged before something failed.
     pub aborted_epochs: usize,
@@ -66,6 +68,8 @@ pub struct Truth {
     pub erased_people: BTreeMap<String, Handle>,
     /// Records with objects.
     pub in_objects: BTreeSet<RecordId>,
+    /// Customers of whom somebody got a case, or for whom a glass was broken.
+    pub granted: BTreeSet<Handle>,
 }
 
 /// A history, and the hoard of it.
@@ -177,7 +181,8 @@ impl History {
                 8..12 => self.revise().await,
                 12 => self.erase_a_revision().await,
                 13 => self.crash().await,
-                14..20 => self.read().await,
+                14..16 => self.grant().await,
+                16..21 => self.read().await,
                 _ => self.put().await,
             }
             self.hoard.keep_objects(&self.house.paths().data.join("objects"));
@@ -274,6 +279,15 @@ impl History {
         if fit.is_empty() { None } else { Some(fit[self.chance.below(fit.len())].clone()) }
     }
 
+    /// Assigns a case of a customer, and breaks the glass.
+    async fn grant(&mut self) {
+        let Some((of, _)) = self.some_record(|_, _| true) else { return };
+        self.house.assign(self.vault(), &of).await.unwrap();
+        self.house.break_glass(self.vault(), &of).await.unwrap();
+        self.truth.granted.insert(self.truth.people[&of]);
+        self.coverage.grants += 1;
+    }
+
     pub async fn revise(&mut self) {
         let calls = self.calls.clone();
         let Some((of, (id, base))) = self.some_record(|_, (id, _)| !calls.contains(&id)) else { return };
@@ -303,6 +317,8 @@ impl History {
             let id = self.store(&put).await.unwrap();
             self.is_stored(&of, id, shape);
         }
+        self.house.assign(self.vault(), &of).await.unwrap();
+        self.truth.granted.insert(self.truth.people[&of]);
         self.hoard.keep_objects(&self.house.paths().data.join("objects"));
         of
     }

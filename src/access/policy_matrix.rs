@@ -6,6 +6,7 @@ use super::permit::{Permit, TenantScope};
 use super::policy::Policies;
 use super::{Access, Refused};
 use crate::domain::action::Action;
+use crate::domain::grant::{Grants, Why};
 use crate::domain::ids::{
     BlindIndex, Handle, PrincipalName, Purpose, RecordId, Revision, TeamName, TenantId, TenantName, TokenId,
 };
@@ -27,7 +28,7 @@ fn the_matrix_is_the_committed_one() {
     assert!(
         matrix == committed,
         "the policy decides otherwise than {file} says (first difference: {differs:?}).\n\
-         If that is meant, write it anew with `OUBLIETTE_BLESS=1 cargo test --lib matrix` and have the difference reviewed."
+         If that is meant, write it anew with `OUBLIETTE_BLESS=1 cargo test --lib policy_matrix` and have the difference reviewed."
     );
 }
 
@@ -63,12 +64,12 @@ fn a_policy_that_allows_everything_still_cannot_cross_tenants_or_turn_a_write_in
     );
     assert_eq!(access.door(&supervisor, Action::GetRecord, OWN, None).unwrap_err(), Refused::NoPurpose);
     let read = door(Action::GetRecord, OWN).unwrap();
-    let permit = access.record(&read, record(&RELATIONS[0])).unwrap();
-    assert_eq!((permit.resource().id, permit.purpose()), (record(&RELATIONS[0]).id, purpose("support").as_ref()));
-    assert_eq!(access.record(&read, facts(OTHER, true, true)).unwrap_err(), Refused::NotThisRecord);
+    let permit = access.record(&read, record(Relation::NEAR)).unwrap();
+    assert_eq!((permit.resource().id, permit.why()), (record(Relation::NEAR).id, purpose("support").as_ref()));
+    assert_eq!(access.record(&read, facts(OTHER, Relation::NEAR)).unwrap_err(), Refused::NotThisRecord);
     let write = door(Action::CreateTranscript, OWN).unwrap();
-    assert_eq!(write.purpose(), None);
-    assert_eq!(access.record(&write, record(&RELATIONS[0])).unwrap_err(), Refused::NotThisRecord);
+    assert_eq!(write.why(), None);
+    assert_eq!(access.record(&write, record(Relation::NEAR)).unwrap_err(), Refused::NotThisRecord);
 }
 
 #[test]
@@ -76,27 +77,59 @@ fn the_policy_alone_keeps_records_of_other_tenants_apart() {
     let policies = Policies::default_policy();
     for role in Role::ALL {
         let door = Permit::through_door(&principal("acme", &[role]), Action::GetRecord, OWN, purpose("support"));
-        assert!(!policies.allow(&door.narrowed(facts(OTHER, true, true))), "{role:?}");
+        assert!(!policies.allow(&door.narrowed(facts(OTHER, Relation::NEAR))), "{role:?}");
         let door = Permit::<TenantScope>::through_door(&principal("acme", &[role]), Action::GetTenant, OTHER, None);
         assert!(!policies.allow(&door), "{role:?}");
     }
 }
 
-/// A kind of record, seen from the caller, and a purpose for which it is asked.
+/// A record, seen from the caller, and a purpose for which it is asked.
+#[derive(Clone, Copy)]
 struct Relation {
-    words: &'static str,
     in_team: bool,
     handled: bool,
+    of_case: bool,
+    assigned: bool,
+    glass: bool,
     purpose: &'static str,
 }
 
-const RELATIONS: [Relation; 5] = [
-    Relation { words: "own team", in_team: true, handled: false, purpose: "support" },
-    Relation { words: "handled", in_team: false, handled: true, purpose: "support" },
-    Relation { words: "own team, handled", in_team: true, handled: true, purpose: "support" },
-    Relation { words: "other", in_team: false, handled: false, purpose: "support" },
-    Relation { words: "other purpose", in_team: true, handled: true, purpose: "training" },
-];
+impl Relation {
+    /// Of no team of the caller's, handled by another, no case stated.
+    const STRANGE: Self =
+        Self { in_team: false, handled: false, of_case: false, assigned: false, glass: false, purpose: "support" };
+    /// As near as can be.
+    const NEAR: Self = Self { in_team: true, handled: true, of_case: true, assigned: true, ..Self::STRANGE };
+
+    fn all() -> Vec<Self> {
+        let bit = |bits: u32, place: u32| bits >> place & 1 == 1;
+        let by_bits = |bits: u32| Self {
+            in_team: bit(bits, 0),
+            handled: bit(bits, 1),
+            of_case: bit(bits, 2),
+            assigned: bit(bits, 3),
+            ..Self::STRANGE
+        };
+        let mut all: Vec<_> = (0..16).map(by_bits).collect();
+        all.push(Self { glass: true, ..Self::STRANGE });
+        all.push(Self { purpose: "training", ..Self::NEAR });
+        all.push(Self { glass: true, purpose: "training", ..Self::NEAR });
+        all
+    }
+
+    fn words(self) -> String {
+        let marks = [
+            (self.in_team, "team"),
+            (self.handled, "handled"),
+            (self.of_case, "case"),
+            (self.assigned, "assigned"),
+            (self.glass, "glass"),
+            (self.purpose == "training", "other purpose"),
+        ];
+        let words: Vec<_> = marks.into_iter().filter_map(|(is_so, word)| is_so.then_some(word)).collect();
+        if words.is_empty() { "other".to_owned() } else { words.join(" ") }
+    }
+}
 
 fn matrix(access: &Access) -> String {
     let mut text = String::from(
@@ -113,16 +146,17 @@ fn matrix(access: &Access) -> String {
         );
     }
     text.push_str(
-        "Each record, in the caller's tenant. own team: of one of the caller's teams; handled: by the caller; other: neither;\n\
-         other purpose: own team and handled, but asked for a purpose that the record does not allow.\n\n",
+        "Each record, in the caller's tenant. team: of one of the caller's teams; handled: by the caller; case: it belongs to the case\n\
+         that the caller states; assigned: that case is one of this customer's, and was assigned to the caller; glass: the caller broke it\n\
+         for this customer; other: none of these; other purpose: asked for a purpose that the record does not allow.\n\n",
     );
     let reads = Action::ALL.into_iter().filter(|action| action.needs_purpose());
     let rows: Vec<_> = reads
-        .flat_map(|action| RELATIONS.iter().map(move |relation| (action, relation)))
-        .map(|(action, relation)| (format!("{}, {}", action.name(), relation.words), (action, relation)))
+        .flat_map(|action| Relation::all().into_iter().map(move |relation| (action, relation)))
+        .map(|(action, relation)| (format!("{}, {}", action.name(), relation.words()), (action, relation)))
         .collect();
     table(&mut text, "a principal of a tenant", &rows, |role, (action, relation)| {
-        record_cell(access, &principal("acme", &[role]), *action, relation)
+        record_cell(access, &principal("acme", &[role]), *action, *relation)
     });
     text.truncate(text.trim_end().len());
     text + "\n"
@@ -131,7 +165,7 @@ fn matrix(access: &Access) -> String {
 fn table<T>(text: &mut String, title: &str, rows: &[(String, T)], cell: impl Fn(Role, &T) -> &'static str) {
     let line = |text: &mut String, head: &str, cells: [&str; 6]| {
         let cells: String = cells.iter().fold(String::new(), |line, cell| format!("{line}  {cell:<15}"));
-        writeln!(text, "{head:<40}{}", cells.trim_end()).unwrap();
+        writeln!(text, "{head:<52}{}", cells.trim_end()).unwrap();
     };
     line(text, title, Role::ALL.map(Role::name));
     for (head, row) in rows {
@@ -150,7 +184,7 @@ fn door_cell(access: &Access, principal: &Principal, action: Action) -> &'static
     }
 }
 
-fn record_cell(access: &Access, principal: &Principal, action: Action, relation: &Relation) -> &'static str {
+fn record_cell(access: &Access, principal: &Principal, action: Action, relation: Relation) -> &'static str {
     let door = access.door(principal, action, OWN, purpose(relation.purpose));
     if door.is_ok_and(|door| access.record(&door, record(relation)).is_ok()) { "yes" } else { "-" }
 }
@@ -167,23 +201,25 @@ fn principal(tenant: &str, roles: &[Role]) -> Principal {
     }
 }
 
-fn record(relation: &Relation) -> RecordFacts {
-    facts(OWN, relation.in_team, relation.handled)
+fn record(relation: Relation) -> RecordFacts {
+    facts(OWN, relation)
 }
 
-fn facts(tenant: TenantId, in_team: bool, handled: bool) -> RecordFacts {
+fn facts(tenant: TenantId, relation: Relation) -> RecordFacts {
     RecordFacts {
         tenant,
         id: RecordId::from_bytes([5; 16]),
         revision: Revision::FIRST,
         kind: RecordKind::Recording,
         handle: Handle([6; 16]),
-        callers_team: in_team.then(|| TeamName::parse("billing").unwrap()),
-        handled_by_caller: handled,
+        callers_team: relation.in_team.then(|| TeamName::parse("billing").unwrap()),
+        handled_by_caller: relation.handled,
+        is_of_stated_case: relation.of_case,
+        grants: Grants { case_is_assigned: relation.assigned, glass_is_broken: relation.glass },
         purposes: vec![Purpose::parse("support").unwrap(), Purpose::parse("claims").unwrap()],
     }
 }
 
-fn purpose(name: &str) -> Option<Purpose> {
-    Some(Purpose::parse(name).unwrap())
+fn purpose(name: &str) -> Option<Why> {
+    Some(Why { purpose: Purpose::parse(name).unwrap(), case: None })
 }

@@ -1,0 +1,256 @@
+//! What lets somebody read a customer's records beyond a role: cases that the platform assigns, and glass that is broken in an emergency.
+//!
+//! A grant stands under the customer's handle and goes with the customer. It is looked up before any key is opened, and is worth nothing
+//! once its time is over, whether its row is still there or not. Whoever asks for the glass of a customer who is not there gets the same
+//! answer: nothing can be learnt from it.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::core::{Core, entry};
+use super::customer::Customer;
+use super::format::{GrantRow, Term, Use, decode_words, encode_words, use_key};
+use super::people::{alias_of, next_of};
+use super::{Vault, VaultError};
+use crate::access::permit::{Permit, TenantScope};
+use crate::audit::{AlertSort, Event};
+use crate::crypto::key_wrap;
+use crate::crypto::pseudonym::blind;
+use crate::crypto::secret::Key;
+use crate::domain::clock::Timestamp;
+use crate::domain::grant::{BrokenGlass, CaseAssignment, Granted, Grants};
+use crate::domain::ids::{BlindIndex, CaseId, CustomerId, Handle, PrincipalName, RecordId, Revision, TenantId};
+use crate::domain::principal::Principal;
+use crate::keys::TenantKeys;
+use crate::store::{Batch, rows};
+
+/// Rows looked at in one go.
+const AT_ONCE: usize = 256;
+const WHAT: &str = "what lets somebody read";
+
+/// Who asks, and the case that is stated.
+#[derive(Clone)]
+pub(super) struct Asker {
+    pub principal: Principal,
+    pub case: Option<CaseId>,
+}
+
+impl Asker {
+    /// Who came through this door.
+    pub fn of<R>(permit: &Permit<R>) -> Self {
+        let case = permit.why().and_then(|why| why.case.clone());
+        Self { principal: permit.principal().clone(), case }
+    }
+}
+
+/// One page of the cases of a customer, and where the next one begins.
+pub type AssignmentsPage = (Vec<CaseAssignment>, Option<Vec<u8>>);
+
+impl Vault {
+    /// Assigns a case. The customer is created if unknown: a case may come before its first record. What was assigned before is replaced.
+    pub async fn assign_case(&self, permit: Permit<TenantScope>, new: CaseAssignment) -> Result<(), VaultError> {
+        let tenant = permit.resource().tenant;
+        let handle = self.customer_handle(tenant, &new.customer).await?;
+        let inside = self.core.fences.enter(tenant, handle)?;
+        let build = move |core: &Arc<Core>| {
+            let keys = core.tenant_keys(tenant)?;
+            let row = assignment_row(&keys, handle, &new.case, &new.assignee);
+            let words = [new.case.as_str(), new.assignee.as_str()];
+            let mut batch = core.grant((&keys, tenant, handle), &permit, row, new.expires, &words)?;
+            let to = alias_of(&keys, &new.assignee);
+            granted(&mut batch, &permit, Granted { handle, to, until: Some(new.expires) });
+            batch.require_absent(rows::tombstone(tenant, super::tree::pseudonym(&keys, &new.customer)));
+            Ok(batch)
+        };
+        let batch = self.core.blocking(build).await?;
+        self.core.committer.commit(batch).await?;
+        drop(inside);
+        Ok(())
+    }
+
+    /// Takes a case back; `NotFound` where it is not assigned.
+    pub async fn unassign_case(
+        &self,
+        permit: Permit<TenantScope>,
+        (customer, case, assignee): (CustomerId, CaseId, PrincipalName),
+    ) -> Result<(), VaultError> {
+        let tenant = permit.resource().tenant;
+        let build = move |core: &Arc<Core>| {
+            let keys = core.tenant_keys(tenant)?;
+            let handle = core.known_customer(tenant, &customer)?.ok_or(VaultError::NotFound)?;
+            let row = assignment_row(&keys, handle, &case, &assignee);
+            core.db.get(&row)?.ok_or(VaultError::NotFound)?;
+            let mut batch = Batch::new();
+            batch.delete(row);
+            granted(&mut batch, &permit, Granted { handle, to: alias_of(&keys, &assignee), until: None });
+            Ok(batch)
+        };
+        let batch = self.core.blocking(build).await?;
+        self.core.committer.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Who works on which cases of a customer, as far as they are not expired: up to `limit` behind a place.
+    pub async fn list_case_assignments(
+        &self,
+        permit: Permit<TenantScope>,
+        customer: CustomerId,
+        behind: Option<Vec<u8>>,
+        limit: usize,
+    ) -> Result<AssignmentsPage, VaultError> {
+        let tenant = permit.resource().tenant;
+        self.note(&permit).await?;
+        let list = move |core: &Arc<Core>| {
+            let keys = core.tenant_keys(tenant)?;
+            let Some(handle) = core.known_customer(tenant, &customer)? else { return Ok((Vec::new(), None)) };
+            let key = core.grants_key(&core.customer(tenant, handle)?)?;
+            let page = core.page(rows::assignments(handle), behind, limit)?;
+            let mut assignments = Vec::with_capacity(page.len());
+            for (row, value) in &page {
+                let (grant, term) = open_term(&keys, tenant, row, value)?;
+                if term.expires > Timestamp::now() {
+                    let words = key_wrap::open(&key, row, &grant.words).map_err(|_| VaultError::damaged(WHAT))?;
+                    let [case, assignee]: [Zeroizing<String>; 2] = decode_words(&words)?;
+                    assignments.push(CaseAssignment {
+                        customer: customer.clone(),
+                        case: CaseId::parse(&case)?,
+                        assignee: PrincipalName::parse(&assignee)?,
+                        expires: term.expires,
+                    });
+                }
+            }
+            Ok((assignments, next_of(&page, limit)))
+        };
+        self.core.blocking(list).await
+    }
+
+    /// Lets the caller read a customer's records for a short time. The reason is kept for as long as the customer is; that it was done, and
+    /// by whom, for ever. Where there is no such customer the answer is the same.
+    pub async fn break_glass(&self, permit: Permit<TenantScope>, new: BrokenGlass) -> Result<(), VaultError> {
+        let tenant = permit.resource().tenant;
+        let build = move |core: &Arc<Core>| {
+            let keys = core.tenant_keys(tenant)?;
+            let principal = permit.principal();
+            let mut batch = Batch::new();
+            let known = core.known_customer(tenant, &new.customer)?;
+            let inside = known.map(|handle| core.fences.enter(tenant, handle)).and_then(Result::ok);
+            if let (Some(handle), Some(_)) = (known, &inside) {
+                let row = glass_row(&keys, handle, &principal.name);
+                let words = [principal.name.as_str(), new.reason.as_str()];
+                batch = core.grant((&keys, tenant, handle), &permit, row, new.expires, &words)?;
+                granted(&mut batch, &permit, Granted { handle, to: principal.alias, until: Some(new.expires) });
+            }
+            batch.hold(inside);
+            let event = Event::Alert { sort: AlertSort::GlassBroken, about: principal.alias };
+            batch.append(entry(principal, tenant, event).encode().to_vec());
+            Ok(batch)
+        };
+        let batch = self.core.blocking(build).await?;
+        self.core.committer.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Removes what is expired.
+    pub async fn forget_grants(&self, now: Timestamp) -> Result<(), VaultError> {
+        for kind in [rows::Kind::Assignment, rows::Kind::Glass] {
+            let (mut from, to) = rows::all(kind);
+            loop {
+                let span = (from.clone(), to.clone());
+                let expired = move |core: &Arc<Core>| core.expired_grants(span, now);
+                let Some((batch, last)) = self.core.blocking(expired).await? else { break };
+                from = rows::behind(last);
+                if !batch.is_empty() {
+                    self.core.committer.commit(batch).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// What lets `asker` read the records of a customer now.
+    pub fn grants(&self, asker: &Asker, tenant: TenantId, handle: Handle) -> Result<Grants, VaultError> {
+        let keys = self.tenant_keys(tenant)?;
+        let now = Timestamp::now();
+        let holds = |row: Vec<u8>| -> Result<bool, VaultError> {
+            let Some(value) = self.db.get(&row)? else { return Ok(false) };
+            Ok(open_term(&keys, tenant, &row, &value)?.1.expires > now)
+        };
+        let name = &asker.principal.name;
+        let assigned = asker.case.as_ref().map(|case| assignment_row(&keys, handle, case, name));
+        Ok(Grants {
+            case_is_assigned: assigned.map(holds).transpose()?.unwrap_or(false),
+            glass_is_broken: holds(glass_row(&keys, handle, name))?,
+        })
+    }
+
+    /// The batch that puts a grant.
+    fn grant(
+        &self,
+        (keys, tenant, handle): (&TenantKeys, TenantId, Handle),
+        permit: &Permit<TenantScope>,
+        row: Vec<u8>,
+        expires: Timestamp,
+        words: &[&str],
+    ) -> Result<Batch, VaultError> {
+        let key = self.grants_key(&self.customer(tenant, handle)?)?;
+        let term = Term { expires, by: permit.principal().alias }.encode();
+        let term = key_wrap::seal(&keys.settings, &row, &term);
+        let words = key_wrap::seal(&key, &row, &encode_words(words));
+        let mut batch = Batch::new();
+        batch.put(row, GrantRow { tenant, term, words }.encode());
+        Ok(batch)
+    }
+
+    /// The key under which words about a customer's grants are sealed. It comes of the profile's secret, which stays when records are erased.
+    fn grants_key(&self, customer: &Customer) -> Result<Key, VaultError> {
+        let place = customer.place(RecordId::PROFILE, Revision::FIRST);
+        Ok(use_key(&self.secret(customer, &place)?, Use::Grant, &place))
+    }
+
+    /// The batch that removes what is expired among some rows of a span, and the last of them; `None` at the end.
+    fn expired_grants(
+        &self,
+        (from, to): (Vec<u8>, Vec<u8>),
+        now: Timestamp,
+    ) -> Result<Option<(Batch, Vec<u8>)>, VaultError> {
+        let page = self.db.range(&from, &to, AT_ONCE)?;
+        let Some((last, _)) = page.last().cloned() else { return Ok(None) };
+        let mut batch = Batch::new();
+        for (row, value) in page {
+            let tenant = GrantRow::decode(&value)?.tenant;
+            // Of an erased tenant: reclaimed with its customers.
+            let Some(keys) = self.tree.tenant(tenant)? else { continue };
+            if open_term(&keys, tenant, &row, &value)?.1.expires <= now {
+                batch.require_value(row.clone(), value);
+                batch.delete(row);
+            }
+        }
+        Ok(Some((batch, last)))
+    }
+}
+
+fn assignment_row(keys: &TenantKeys, handle: Handle, case: &CaseId, assignee: &PrincipalName) -> Vec<u8> {
+    let parts = [case.as_str().as_bytes(), assignee.as_str().as_bytes()];
+    rows::assignment(handle, BlindIndex(blind(&keys.index, "assignment", &parts)))
+}
+
+fn glass_row(keys: &TenantKeys, handle: Handle, name: &PrincipalName) -> Vec<u8> {
+    rows::glass(handle, BlindIndex(blind(&keys.index, "glass", &[name.as_str().as_bytes()])))
+}
+
+fn open_term(keys: &TenantKeys, tenant: TenantId, row: &[u8], value: &[u8]) -> Result<(GrantRow, Term), VaultError> {
+    let grant = GrantRow::decode(value)?;
+    let plain = key_wrap::open(&keys.settings, row, &grant.term).map_err(|_| VaultError::damaged(WHAT))?;
+    if grant.tenant != tenant {
+        return Err(VaultError::damaged(WHAT));
+    }
+    Ok((grant, Term::decode(&plain)?))
+}
+
+fn granted(batch: &mut Batch, permit: &Permit<TenantScope>, granted: Granted) {
+    let event = Event::Granted { action: permit.action(), granted };
+    batch.append(entry(permit.principal(), permit.resource().tenant, event).encode().to_vec());
+}
