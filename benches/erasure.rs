@@ -180,6 +180,7 @@ fn chat(customer: &str) -> NewTranscript {
         customer: id(customer),
         details,
         turns: vec![Turn { speaker: Speaker::Customer, said: None, text }],
+        marked: Vec::new(),
     }
 }
 
@@ -200,7 +201,7 @@ async fn measure_readers() {
     let house = Arc::new(House::build(0).await);
     let NewTranscript { customer, details, .. } = chat("reader");
     let media_type = "audio/wav".to_owned();
-    let new = NewRecording { customer, details, media_type, expected_sha256: None };
+    let new = NewRecording { customer, details, media_type, spoken: Vec::new(), expected_sha256: None };
     let request = RequestKey { id: RequestId::parse("recording-0001").unwrap(), hash: [0; 32] };
     let begun = house.vault.begin_upload(house.permit(Action::UploadRecording), new, request).await.unwrap();
     let Begun::Started(mut upload) = begun else { panic!("it is new") };

@@ -16,6 +16,7 @@ pub mod crypto;
 
 pub mod audit;
 pub mod keys;
+pub mod masking;
 pub mod root_key;
 
 pub mod access;

@@ -228,7 +228,8 @@ fn download(content: &[u8], says: u64, hash: &[u8]) -> Vec<v1::DownloadRecording
         ..v1::Record::default()
     };
     let range = v1::ByteRange { offset: 0, length: says };
-    let header = down::Payload::Header(v1::DownloadHeader { record: Some(record), range: Some(range) });
+    let header =
+        down::Payload::Header(v1::DownloadHeader { record: Some(record), range: Some(range), silenced: Vec::new() });
     let chunks = content.chunks(3).map(|chunk| down::Payload::Chunk(chunk.to_vec().into()));
     std::iter::once(header)
         .chain(chunks)

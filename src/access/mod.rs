@@ -78,8 +78,9 @@ impl Access {
         if !may_cross(principal, action, tenant) {
             return Err(Refused::NotAllowed);
         }
-        let permit = Permit::through_door(principal, action, tenant, why);
-        if self.policies().allow(&permit) { Ok(permit) } else { Err(Refused::NotAllowed) }
+        let policies = self.policies();
+        let permit = Permit::through_door(&policies, principal, action, tenant, why);
+        if policies.allow(&permit) { Ok(permit) } else { Err(Refused::NotAllowed) }
     }
 
     /// What decides whether `principal` may do `action` in its own tenant, to a record where its facts are given. Gives no permit.
@@ -95,7 +96,7 @@ impl Access {
             return Err(Refused::NoPurpose);
         }
         let policies = self.policies();
-        let door = Permit::through_door(principal, action, principal.tenant, why);
+        let door = Permit::through_door(&policies, principal, action, principal.tenant, why);
         let record = facts.filter(|_| action.needs_purpose()).map(|facts| policies.explain(&door.narrowed(facts)));
         Ok(Explanation { door: policies.explain(&door), record })
     }
@@ -106,8 +107,10 @@ impl Access {
         if !is_read || facts.tenant != door.resource().tenant {
             return Err(Refused::NotThisRecord);
         }
-        let permit = door.narrowed(facts);
-        if self.policies().allow(&permit) { Ok(permit) } else { Err(Refused::NotThisRecord) }
+        // By the policies of now, which may be others than those of the door.
+        let policies = self.policies();
+        let permit = door.narrowed(facts).under(&policies);
+        if policies.allow(&permit) { Ok(permit) } else { Err(Refused::NotThisRecord) }
     }
 }
 

@@ -1,13 +1,17 @@
 //! The rules, as Cedar policies: loading, checking and asking them. They are held against the schema once, when they are loaded,
 //! together with every form of question that the program can ask. Whatever goes wrong while they are asked is a refusal.
 
+use std::fmt;
+
 use cedar_policy::{
     Authorizer, CedarSchemaError, Decision, ParseErrors, PolicyId, PolicySet, Schema, ValidationMode, Validator,
 };
 
 use super::permit::Permit;
-use super::question::{Resource, Unaskable, Vocabulary};
+use super::question::{Resource, SEE_SENSITIVE, Unaskable, Vocabulary};
 use crate::domain::action::Action;
+use crate::domain::record::RecordFacts;
+use crate::domain::sensitive::SensitiveKind;
 
 const SCHEMA: &str = include_str!("policy/schema.cedarschema");
 const DEFAULT_POLICY: &str = include_str!("policy/default.cedar");
@@ -35,10 +39,10 @@ pub enum PolicyError {
         findings: Vec<String>,
     },
     /// The schema does not describe the questions that this program asks.
-    #[error("the policy schema does not fit this program at {}; use the one that came with it: {difference}", .action.name())]
+    #[error("the policy schema does not fit this program at {action}; use the one that came with it: {difference}")]
     OtherSchema {
         /// The action at which it differs.
-        action: Action,
+        action: &'static str,
         /// What differs.
         #[source]
         difference: Unaskable,
@@ -74,22 +78,31 @@ impl Policies {
         for action in Action::ALL {
             vocabulary
                 .try_out(action, &schema)
-                .map_err(|difference| PolicyError::OtherSchema { action, difference })?;
+                .map_err(|difference| PolicyError::OtherSchema { action: action.name(), difference })?;
         }
+        let sees = |difference| PolicyError::OtherSchema { action: SEE_SENSITIVE, difference };
+        vocabulary.try_out_sensitive(&schema).map_err(sees)?;
         Ok(Self { authorizer: Authorizer::new(), policies, vocabulary })
     }
 
     /// Whether what `permit` says is allowed. The permit is not given away before this is answered.
     pub(super) fn allow<R: Resource>(&self, permit: &Permit<R>) -> bool {
-        let Ok((request, entities)) = self.vocabulary.question(permit, None) else { return false };
+        let Ok((request, entities)) = self.vocabulary.question(&permit.asked(), None) else { return false };
         let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
         // Cedar passes over a rule that it cannot evaluate, even a `forbid`. Here that is a refusal.
         response.decision() == Decision::Allow && response.diagnostics().errors().next().is_none()
     }
 
+    /// Whether whoever holds `permit` sees what is sensitive in the record and of this kind.
+    pub(super) fn shows(&self, permit: &Permit<RecordFacts>, kind: SensitiveKind) -> bool {
+        let Ok((request, entities)) = self.vocabulary.sensitive(&permit.asked(), kind, None) else { return false };
+        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        response.decision() == Decision::Allow && response.diagnostics().errors().next().is_none()
+    }
+
     /// The same, with what decided.
     pub(super) fn explain<R: Resource>(&self, permit: &Permit<R>) -> Verdict {
-        let (request, entities) = match self.vocabulary.question(permit, None) {
+        let (request, entities) = match self.vocabulary.question(&permit.asked(), None) {
             Ok(question) => question,
             Err(error) => return Verdict { allowed: false, decided_by: Vec::new(), errors: vec![error.to_string()] },
         };
@@ -99,6 +112,12 @@ impl Policies {
         decided_by.sort();
         let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
         Verdict { allowed: response.decision() == Decision::Allow && errors.is_empty(), decided_by, errors }
+    }
+}
+
+impl fmt::Debug for Policies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Policies(..)")
     }
 }
 

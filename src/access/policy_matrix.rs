@@ -1,6 +1,7 @@
 //! The whole matrix of roles, actions and resources, as the policy decides it, held against the committed `policy/matrix.txt`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use super::permit::{Permit, TenantScope};
 use super::policy::Policies;
@@ -12,6 +13,7 @@ use crate::domain::ids::{
 };
 use crate::domain::principal::{Principal, Role};
 use crate::domain::record::{RecordFacts, RecordKind};
+use crate::domain::sensitive::SensitiveKind;
 
 const OWN: TenantId = TenantId([1; 16]);
 const OTHER: TenantId = TenantId([2; 16]);
@@ -74,11 +76,12 @@ fn a_policy_that_allows_everything_still_cannot_cross_tenants_or_turn_a_write_in
 
 #[test]
 fn the_policy_alone_keeps_records_of_other_tenants_apart() {
-    let policies = Policies::default_policy();
+    let policies = Arc::new(Policies::default_policy());
     for role in Role::ALL {
-        let door = Permit::through_door(&principal("acme", &[role]), Action::GetRecord, OWN, purpose("support"));
+        let caller = principal("acme", &[role]);
+        let door = Permit::through_door(&policies, &caller, Action::GetRecord, OWN, purpose("support"));
         assert!(!policies.allow(&door.narrowed(facts(OTHER, Relation::NEAR))), "{role:?}");
-        let door = Permit::<TenantScope>::through_door(&principal("acme", &[role]), Action::GetTenant, OTHER, None);
+        let door = Permit::<TenantScope>::through_door(&policies, &caller, Action::GetTenant, OTHER, None);
         assert!(!policies.allow(&door), "{role:?}");
     }
 }
@@ -158,6 +161,13 @@ fn matrix(access: &Access) -> String {
     table(&mut text, "a principal of a tenant", &rows, |role, (action, relation)| {
         record_cell(access, &principal("acme", &[role]), *action, *relation)
     });
+    text.push_str("What is sensitive in a record that may be read: seen and heard, or replaced and silent (-).\n\n");
+    table(
+        &mut text,
+        "a principal of a tenant",
+        &SensitiveKind::ALL.map(|kind| (kind.name().to_owned(), kind)),
+        |role, kind| if sees(access, role, *kind) { "seen" } else { "-" },
+    );
     text.truncate(text.trim_end().len());
     text + "\n"
 }
@@ -187,6 +197,12 @@ fn door_cell(access: &Access, principal: &Principal, action: Action) -> &'static
 fn record_cell(access: &Access, principal: &Principal, action: Action, relation: Relation) -> &'static str {
     let door = access.door(principal, action, OWN, purpose(relation.purpose));
     if door.is_ok_and(|door| access.record(&door, record(relation)).is_ok()) { "yes" } else { "-" }
+}
+
+/// Of a record that is as near as can be, if the role reads it at all.
+fn sees(access: &Access, role: Role, kind: SensitiveKind) -> bool {
+    let door = access.door(&principal("acme", &[role]), Action::GetTranscript, OWN, purpose("support"));
+    door.and_then(|door| access.record(&door, record(Relation::NEAR))).is_ok_and(|permit| permit.sees(kind))
 }
 
 fn principal(tenant: &str, roles: &[Role]) -> Principal {

@@ -8,7 +8,7 @@ use cedar_policy::{
     Request, RequestValidationError, RestrictedExpression as Value, Schema,
 };
 
-use super::permit::{Permit, TenantScope};
+use super::permit::TenantScope;
 use crate::domain::action::Action;
 use crate::domain::codec::hex;
 use crate::domain::grant::{Grants, Why};
@@ -17,13 +17,18 @@ use crate::domain::ids::{
 };
 use crate::domain::principal::{Principal, Role};
 use crate::domain::record::{RecordFacts, RecordKind};
+use crate::domain::sensitive::SensitiveKind;
 
 /// The words of our questions in Cedar's types, made once.
 pub(super) struct Vocabulary {
     types: Types,
     /// Each action, with the groups of the schema that it is in.
     actions: HashMap<Action, Entity>,
+    see_sensitive: Entity,
 }
+
+/// What is asked for each kind of what is sensitive in a record: no method of its own, it comes with reading.
+pub(super) const SEE_SENSITIVE: &str = "SeeSensitive";
 
 pub(super) struct Types {
     tenant: EntityTypeName,
@@ -48,6 +53,14 @@ pub enum Unaskable {
     Request(#[from] Box<RequestValidationError>),
 }
 
+/// What is asked of the policy.
+pub(super) struct Asked<'a, R> {
+    pub principal: &'a Principal,
+    pub action: Action,
+    pub why: Option<&'a Why>,
+    pub resource: &'a R,
+}
+
 /// What a permit can be for.
 pub(super) trait Resource {
     /// The entity that stands for it, with its attributes where the rules may ask for them.
@@ -67,19 +80,20 @@ impl Vocabulary {
                 record: type_name("Record"),
             },
             actions: Action::ALL.into_iter().map(action).collect(),
+            see_sensitive: with_groups(uid(&action_type, SEE_SENSITIVE), &in_schema),
         }
     }
 
-    /// What `permit` says, as a question to Cedar, held against `schema` where one is given.
+    /// What is asked, as a question to Cedar, held against `schema` where one is given.
     pub(super) fn question<R: Resource>(
         &self,
-        permit: &Permit<R>,
+        asked: &Asked<'_, R>,
         schema: Option<&Schema>,
     ) -> Result<(Request, Entities), Unaskable> {
-        let caller = self.types.caller(permit.principal())?;
-        let resource = permit.resource().entity(&self.types)?;
-        let purpose = permit.why().map(|why| ("purpose".to_owned(), string(why.purpose.as_str())));
-        let action = &self.actions[&permit.action()];
+        let caller = self.types.caller(asked.principal)?;
+        let resource = asked.resource.entity(&self.types)?;
+        let purpose = asked.why.map(|why| ("purpose".to_owned(), string(why.purpose.as_str())));
+        let action = &self.actions[&asked.action];
         let context = Context::from_pairs(purpose).map_err(Box::new)?;
         let request = Request::new(caller.uid(), action.uid(), resource.uid(), context, schema).map_err(Box::new)?;
         // The groups themselves are left out: nothing asks for more than whether the action is in them, and each entity costs.
@@ -87,13 +101,41 @@ impl Vocabulary {
         Ok((request, entities))
     }
 
+    /// Whether whoever asks sees what is of a kind in the record, as a question to Cedar.
+    pub(super) fn sensitive(
+        &self,
+        asked: &Asked<'_, RecordFacts>,
+        kind: SensitiveKind,
+        schema: Option<&Schema>,
+    ) -> Result<(Request, Entities), Unaskable> {
+        let caller = self.types.caller(asked.principal)?;
+        let resource = asked.resource.entity(&self.types)?;
+        let purpose = asked.why.map(|why| ("purpose".to_owned(), string(why.purpose.as_str())));
+        let kind = ("kind".to_owned(), string(kind.name()));
+        let context = Context::from_pairs(purpose.into_iter().chain([kind])).map_err(Box::new)?;
+        let action = &self.see_sensitive;
+        let request = Request::new(caller.uid(), action.uid(), resource.uid(), context, schema).map_err(Box::new)?;
+        let entities = Entities::from_entities([action.clone(), caller, resource], schema).map_err(Box::new)?;
+        Ok((request, entities))
+    }
+
+    /// Holds the form of that question against `schema`.
+    pub(super) fn try_out_sensitive(&self, schema: &Schema) -> Result<(), Unaskable> {
+        let (principal, record, why) = (any_principal(), any_record(), Why { purpose: any_purpose(), case: None });
+        let action = Action::GetTranscript;
+        let asked = Asked { principal: &principal, action, why: Some(&why), resource: &record };
+        self.sensitive(&asked, SensitiveKind::Other, Some(schema)).map(drop)
+    }
+
     /// Holds every form of question that `action` can lead to against `schema`.
     pub(super) fn try_out(&self, action: Action, schema: &Schema) -> Result<(), Unaskable> {
         let why = action.needs_purpose().then(|| Why { purpose: any_purpose(), case: None });
-        let door = Permit::through_door(&any_principal(), action, ANY_TENANT, why);
-        self.question(&door, Some(schema))?;
+        let (principal, why) = (any_principal(), why.as_ref());
+        let door = TenantScope { tenant: ANY_TENANT };
+        self.question(&Asked { principal: &principal, action, why, resource: &door }, Some(schema))?;
         if action.needs_purpose() {
-            self.question(&door.narrowed(any_record()), Some(schema))?;
+            let record = any_record();
+            self.question(&Asked { principal: &principal, action, why, resource: &record }, Some(schema))?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 mod admin;
 mod details;
 mod grants;
+mod sensitive;
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU64;
@@ -22,6 +23,7 @@ use crate::domain::ids::{CaseId, CustomerId, PrincipalName, Purpose, ReceiptId, 
 use crate::domain::record::{
     ByteSpan, FindBy, NewRecording, NewTranscript, RecordFilter, Speaker, TranscriptLimits, Turn,
 };
+use crate::domain::sensitive::TextSpan;
 use crate::domain::{Invalid, Problem};
 
 pub use grants::{assign_case, break_glass, explain_access, list_case_assignments, unassign_case};
@@ -90,8 +92,8 @@ pub fn create_transcript(
 ) -> Result<(RequestId, NewTranscript), Invalid> {
     let request_id = RequestId::parse(&message.request_id)?;
     let (customer, details) = details::details("details", message.details, now)?;
-    let turns = turns(message.turns, now)?;
-    Ok((request_id, NewTranscript { customer, details, turns }))
+    let (turns, marked) = turns(message.turns, now)?;
+    Ok((request_id, NewTranscript { customer, details, turns, marked }))
 }
 
 /// A new revision of a chat: of which record, behind which revision, and what it is.
@@ -270,13 +272,16 @@ fn recording(metadata: v1::RecordingMetadata, now: Timestamp) -> Result<(Request
             Invalid::new("content_sha256", Problem::Malformed { expected: "the 32 bytes of a SHA-256, or nothing" })
         })?),
     };
-    Ok((request_id, NewRecording { customer, details, media_type, expected_sha256 }))
+    let spoken = sensitive::spoken(&metadata.sensitive)?;
+    Ok((request_id, NewRecording { customer, details, media_type, spoken, expected_sha256 }))
 }
 
-fn turns(messages: Vec<v1::Turn>, now: Timestamp) -> Result<Vec<Turn>, Invalid> {
+fn turns(messages: Vec<v1::Turn>, now: Timestamp) -> Result<(Vec<Turn>, Vec<TextSpan>), Invalid> {
     // First into texts that wipe themselves, so that a refused chat is wiped as well.
-    let wiped: Vec<_> =
-        messages.into_iter().map(|turn| (turn.speaker, turn.said_at, Zeroizing::new(turn.text))).collect();
+    let wiped: Vec<_> = messages
+        .into_iter()
+        .map(|turn| (turn.speaker, turn.said_at, turn.sensitive, Zeroizing::new(turn.text)))
+        .collect();
     if wiped.is_empty() {
         return Err(Invalid::new("turns", Problem::Missing));
     }
@@ -286,12 +291,13 @@ fn turns(messages: Vec<v1::Turn>, now: Timestamp) -> Result<Vec<Turn>, Invalid> 
     if wiped.iter().map(|(.., text)| text.len()).sum::<usize>() > TranscriptLimits::MAX_TEXT_BYTES {
         return Err(Invalid::new("turns", Problem::TooLong { limit_bytes: TranscriptLimits::MAX_TEXT_BYTES as u64 }));
     }
-    let mut turns = Vec::with_capacity(wiped.len());
-    for (index, (speaker, said_at, text)) in wiped.into_iter().enumerate() {
-        turns
-            .push(turn(speaker, said_at, text, now).map_err(|invalid| invalid.within(format_args!("turns[{index}]")))?);
+    let (mut turns, mut marked) = (Vec::with_capacity(wiped.len()), Vec::new());
+    for (index, (speaker, said_at, spans, text)) in (0..).zip(wiped) {
+        let within = |invalid: Invalid| invalid.within(format_args!("turns[{index}]"));
+        marked.extend(sensitive::marked(index, &text, &spans).map_err(within)?);
+        turns.push(turn(speaker, said_at, text, now).map_err(within)?);
     }
-    Ok(turns)
+    Ok((turns, marked))
 }
 
 fn turn(

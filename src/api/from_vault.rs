@@ -28,6 +28,7 @@ fn of_vault(error: &VaultError) -> ApiError {
             ApiError::TooEarly { retry_ms: not_before.as_ms().saturating_sub(Timestamp::now().as_ms()) }
         }
         VaultError::TenantFrozen => ApiError::TenantFrozen,
+        VaultError::NotSilenceable(_) => ApiError::NotMaskable,
         VaultError::NotErased => ApiError::NotErased,
         VaultError::RequestIdReused => ApiError::RequestIdReused,
         VaultError::RequestInProgress => ApiError::RequestInProgress,

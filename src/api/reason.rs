@@ -66,6 +66,8 @@ reasons! {
     TenantSuspended = "TENANT_SUSPENDED",
     /// Nothing of the tenant's content is read for now.
     TenantFrozen = "TENANT_FROZEN",
+    /// Some of the recording may not be heard by the caller, and it cannot be silenced.
+    NotMaskable = "NOT_MASKABLE",
     /// The request id was used with other content.
     RequestIdReused = "REQUEST_ID_REUSED",
     /// A request with this id is being carried out.

@@ -253,7 +253,7 @@ impl Chunks {
 
 /// Reads until the end, until nobody listens, or until nothing was taken for `idle`: then the stream ends with an error. The reader stands inside the customer's fence until then.
 async fn read_ahead(mut download: Download, sender: mpsc::Sender<Option<Sent>>, idle: Duration) {
-    let header = to_proto::download_header(download.record().clone(), download.span());
+    let header = to_proto::download_header(download.record().clone(), download.span(), download.silenced());
     if sender.send_timeout(Some(Ok(header)), idle).await.is_err() {
         return;
     }

@@ -87,6 +87,11 @@ pub enum ApiError {
     /// Nothing of the tenant is read for now.
     #[error("the tenant is frozen and nothing of its content is read; an admin of the tenant can unfreeze it")]
     TenantFrozen,
+    /// Some of the recording may not be heard by the caller, and it cannot be silenced.
+    #[error(
+        "some of the recording may not be heard by this caller, and only WAV files (PCM of 8 to 32 bits, A-law or mu-law) can be silenced; ask a supervisor, or have it stored as one"
+    )]
+    NotMaskable,
     /// The same request id with other content.
     #[error("request_id was already used for a request with other content; choose a new one")]
     RequestIdReused,
@@ -283,6 +288,7 @@ impl ApiError {
             Self::PermissionDenied => (Code::PermissionDenied, Reason::PermissionDenied),
             Self::NotFound => (Code::NotFound, Reason::NotFound),
             Self::TenantSuspended => (Code::PermissionDenied, Reason::TenantSuspended),
+            Self::NotMaskable => (Code::FailedPrecondition, Reason::NotMaskable),
             Self::TenantFrozen => (Code::FailedPrecondition, Reason::TenantFrozen),
             Self::RequestIdReused => (Code::AlreadyExists, Reason::RequestIdReused),
             Self::RequestInProgress => (Code::Aborted, Reason::RequestInProgress),

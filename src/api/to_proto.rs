@@ -12,13 +12,15 @@ use crate::domain::erasure::{Ground, MediumClass, Subject};
 use crate::domain::grant::CaseAssignment;
 use crate::domain::ids::{RecordId, TenantName};
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
-use crate::domain::record::{ByteSpan, Record, RecordFacts, Turn};
+use crate::domain::record::{ByteSpan, Record, RecordFacts};
+use crate::domain::sensitive::{ShownSpan, ShownTurn, SpokenSpan};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
 use crate::vault::{Receipt, Verified};
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {
-    let Record { id, revision, kind, customer, details, created, content_bytes, content_sha256, media_type } = record;
+    let Record { id, revision, kind, customer, details, created, content_bytes, content_sha256, media_type, .. } =
+        record;
     let text = |name: Option<&str>| name.unwrap_or_default().to_owned();
     v1::Record {
         record_id: id.to_string(),
@@ -74,20 +76,44 @@ pub fn case_assignment(assignment: &CaseAssignment) -> v1::CaseAssignment {
     }
 }
 
-/// The turns of a chat. Their texts move into the message, without a copy that would stay behind.
-pub fn turns(turns: Vec<Turn>) -> Vec<v1::Turn> {
-    let turn = |mut turn: Turn| v1::Turn {
+/// The turns of a chat as the caller sees it. Their texts move into the message, without a copy that would stay behind.
+pub fn turns(turns: Vec<ShownTurn>) -> Vec<v1::Turn> {
+    let turn = |ShownTurn { mut turn, spans }: ShownTurn| v1::Turn {
         speaker: i32::from(turn.speaker as u8),
         said_at: turn.said.map(timestamp),
+        sensitive: sensitive(&turn.text, &spans),
         text: std::mem::take(&mut *turn.text),
     };
     turns.into_iter().map(turn).collect()
 }
 
+/// Places in bytes become places in code points.
+fn sensitive(text: &str, spans: &[ShownSpan]) -> Vec<v1::SensitiveSpan> {
+    let (mut at, mut points) = (0, 0);
+    let mut points_before = |place: u32| {
+        let place = usize::try_from(place).unwrap_or(usize::MAX);
+        points += text.get(at..place).map_or(0, |between| between.chars().count());
+        at = place;
+        u32::try_from(points).unwrap_or(u32::MAX)
+    };
+    let told = |span: &ShownSpan| v1::SensitiveSpan {
+        start: points_before(span.start),
+        end: points_before(span.end),
+        kind: i32::from(span.kind as u8),
+        masked: span.is_hidden,
+    };
+    spans.iter().map(told).collect()
+}
+
 /// The first message of a download.
-pub fn download_header(of: Record, span: ByteSpan) -> v1::DownloadRecordingResponse {
+pub fn download_header(of: Record, span: ByteSpan, silenced: &[SpokenSpan]) -> v1::DownloadRecordingResponse {
     let range = v1::ByteRange { offset: span.offset, length: span.length };
-    let header = v1::DownloadHeader { record: Some(record(of)), range: Some(range) };
+    let silenced = silenced.iter().map(|one| v1::SpokenSpan {
+        start_ms: one.time.start_ms,
+        end_ms: one.time.end_ms,
+        kind: i32::from(one.kind as u8),
+    });
+    let header = v1::DownloadHeader { record: Some(record(of)), range: Some(range), silenced: silenced.collect() };
     v1::DownloadRecordingResponse { payload: Some(v1::download_recording_response::Payload::Header(header)) }
 }
 

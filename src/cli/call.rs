@@ -10,6 +10,7 @@ use super::client::{CHUNK_BYTES, Client, Downloaded};
 use super::details::{DetailsArgs, DetailsFile};
 use super::errors::CliError;
 use super::files::{self, NewFile};
+use super::names::Named as _;
 use super::output::{Output, progress_bar};
 use super::views::{FetchedView, StoredView};
 use crate::api::v1;
@@ -47,6 +48,9 @@ pub struct PutArgs {
     /// SHA-256 of the content in hexadecimal; other content is refused
     #[arg(long, value_name = "HEX", value_parser = parse_sha256)]
     pub sha256: Option<[u8; 32]>,
+    /// What is sensitive and when it is spoken: FIRST_MS-LAST_MS:KIND, in milliseconds; may be repeated
+    #[arg(long, value_name = "SPAN", value_parser = parse_spoken)]
+    pub sensitive: Vec<v1::SpokenSpan>,
     /// A name for this request, for a safe repeat [default: a random one, printed]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
@@ -92,6 +96,7 @@ async fn put(client: &Client, args: &PutArgs, output: &mut Output) -> Result<(),
         details: Some(args.details.over(DetailsFile::default(), v1::Channel::Voice)?),
         media_type: args.media_type.clone().unwrap_or_else(|| media_type(args).to_owned()),
         content_sha256: args.sha256.map(|hash| hash.to_vec().into()).unwrap_or_default(),
+        sensitive: args.sensitive.clone(),
     };
     let (content, length) = files::open(&args.file).await?;
     let bar = progress_bar(!output.is_json(), length);
@@ -153,9 +158,31 @@ async fn fetch(
 }
 
 fn tell(done: Downloaded, output: &mut Output) -> Result<(), CliError> {
-    let Downloaded { record, range, sha256 } = done;
-    let view = FetchedView { record: record.into(), offset: range.offset, length: range.length, sha256: hex(&sha256) };
+    let Downloaded { record, range, silenced, sha256 } = done;
+    let view = FetchedView {
+        record: record.into(),
+        offset: range.offset,
+        length: range.length,
+        sha256: hex(&sha256),
+        silenced: silenced.len(),
+    };
     output.result(&view, FetchedView::text)
+}
+
+/// Why a text says nothing of what is spoken when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be FIRST_MS-LAST_MS:KIND, such as 21562-30651:payment_card")]
+pub struct NotSpoken;
+
+/// Parses a span of time in which something sensitive is spoken.
+pub fn parse_spoken(text: &str) -> Result<v1::SpokenSpan, NotSpoken> {
+    let parse = || {
+        let (times, kind) = text.split_once(':')?;
+        let (start, end) = times.split_once('-')?;
+        let (start_ms, end_ms) = (start.parse().ok()?, end.parse().ok()?);
+        Some(v1::SpokenSpan { start_ms, end_ms, kind: v1::SensitiveKind::from_name(kind)?.into() })
+    };
+    parse().filter(|span| span.start_ms < span.end_ms).ok_or(NotSpoken)
 }
 
 /// Why a text is no range.

@@ -165,11 +165,29 @@ struct TurnFile {
     speaker: NamedText<v1::Speaker>,
     at: Option<TimeText>,
     text: String,
+    #[serde(default)]
+    sensitive: Vec<SensitiveFile>,
+}
+
+/// Something sensitive in the text, by its code points.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SensitiveFile {
+    start: u32,
+    end: u32,
+    kind: NamedText<v1::SensitiveKind>,
 }
 
 impl From<TurnFile> for v1::Turn {
     fn from(turn: TurnFile) -> Self {
-        Self { speaker: turn.speaker.0.into(), said_at: turn.at.map(|at| at.0), text: turn.text }
+        let span = |SensitiveFile { start, end, kind }: SensitiveFile| v1::SensitiveSpan {
+            start,
+            end,
+            kind: kind.0.into(),
+            masked: false,
+        };
+        let sensitive = turn.sensitive.into_iter().map(span).collect();
+        Self { speaker: turn.speaker.0.into(), said_at: turn.at.map(|at| at.0), text: turn.text, sensitive }
     }
 }
 

@@ -45,6 +45,9 @@ named!(LegalBasis: Consent = "consent", Contract = "contract", LegalObligation =
     VitalInterests = "vital_interests", PublicTask = "public_task", LegitimateInterests = "legitimate_interests");
 named!(Role: Ingest = "ingest", Agent = "agent", Supervisor = "supervisor", PrivacyOfficer = "privacy_officer",
     Auditor = "auditor", Admin = "admin");
+named!(SensitiveKind: PaymentCard = "payment_card", NationalId = "national_id", BankAccount = "bank_account", Phone = "phone",
+    Email = "email", Password = "password", PolicyNumber = "policy_number", ClaimNumber = "claim_number", Name = "name",
+    Address = "address", Username = "username", AccountId = "account_id", BookingNumber = "booking_number", Other = "other");
 named!(MediumClass: File = "file", Hsm = "hsm");
 named!(ErasureSubject: Customer = "customer", Record = "record", Tenant = "tenant", Revision = "revision");
 named!(Ground: Expression = "expression", LegalObligation = "legal_obligation", PublicHealth = "public_health",

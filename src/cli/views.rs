@@ -151,6 +151,23 @@ struct TurnView {
     speaker: String,
     at: Option<String>,
     text: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sensitive: Vec<SensitiveView>,
+}
+
+#[derive(Serialize)]
+struct SensitiveView {
+    start: u32,
+    end: u32,
+    kind: String,
+    masked: bool,
+}
+
+impl From<v1::SensitiveSpan> for SensitiveView {
+    fn from(span: v1::SensitiveSpan) -> Self {
+        let v1::SensitiveSpan { start, end, kind, masked } = span;
+        Self { start, end, kind: v1::SensitiveKind::name_of(kind), masked }
+    }
 }
 
 impl From<v1::Turn> for TurnView {
@@ -159,6 +176,7 @@ impl From<v1::Turn> for TurnView {
             speaker: v1::Speaker::name_of(turn.speaker),
             at: time::format_optional(turn.said_at.as_ref()),
             text: turn.text,
+            sensitive: turn.sensitive.into_iter().map(SensitiveView::from).collect(),
         }
     }
 }
@@ -199,6 +217,8 @@ pub struct FetchedView {
     pub length: u64,
     /// SHA-256 of these bytes.
     pub sha256: String,
+    /// How many spans were silenced, since the caller may not hear them.
+    pub silenced: usize,
 }
 
 impl FetchedView {
@@ -209,6 +229,7 @@ impl FetchedView {
             ("media type", self.record.media_type.clone()),
             ("bytes", Some(format!("{} from {}", self.length, self.offset))),
             ("sha256", Some(self.sha256.clone())),
+            ("silenced", (self.silenced > 0).then(|| format!("{} spans, which you may not hear", self.silenced))),
         ])
     }
 }

@@ -11,6 +11,7 @@ pub mod grant;
 pub mod ids;
 pub mod principal;
 pub mod record;
+pub mod sensitive;
 pub mod tenant;
 
 use std::fmt;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::clock::Timestamp;
 use super::grant::Grants;
 use super::ids::{CaseId, CustomerId, Handle, PrincipalName, Purpose, RecordId, Revision, Tag, TeamName, TenantId};
+use super::sensitive::{SpokenSpan, TextSpan};
 
 /// What a record is. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +158,8 @@ pub struct NewTranscript {
     pub details: Details,
     /// The turns in order.
     pub turns: Vec<Turn>,
+    /// What the platform marks as sensitive, in order, without overlap, each within its turn's text.
+    pub marked: Vec<TextSpan>,
 }
 
 /// A recording to be stored; its content follows.
@@ -168,6 +171,8 @@ pub struct NewRecording {
     pub details: Details,
     /// Media type of the content.
     pub media_type: String,
+    /// What is sensitive in it and when it is spoken, as the platform says.
+    pub spoken: Vec<SpokenSpan>,
     /// What its content must hash to (SHA-256), where given.
     pub expected_sha256: Option<[u8; 32]>,
 }
@@ -193,6 +198,8 @@ pub struct Record {
     pub content_sha256: Option<[u8; 32]>,
     /// Media type of a recording.
     pub media_type: Option<String>,
+    /// What is sensitive in a recording, and when it is spoken.
+    pub spoken: Vec<SpokenSpan>,
 }
 
 /// What can be known about a record without opening any of its keys: enough to decide who may read it.

@@ -11,6 +11,8 @@ use crate::access::permit::Permit;
 use crate::crypto::content::{CHUNK, HEADER, Opener, SEALED_CHUNK, sealed_len};
 use crate::crypto::secret::Key;
 use crate::domain::record::{ByteSpan, Record, RecordFacts, RecordKind};
+use crate::domain::sensitive::SpokenSpan;
+use crate::masking::wav::{MAX_HEAD_BYTES, Silencer, WavLayout};
 use crate::store::ObjectName;
 use std::sync::Arc;
 
@@ -37,6 +39,10 @@ pub struct Download {
     /// The next plaintext byte to give out.
     next: u64,
     part: Option<OpenPart>,
+    /// Silences what the caller may not hear, where there is something.
+    silencer: Option<Silencer>,
+    /// What that is.
+    silenced: Vec<SpokenSpan>,
     inside: Inside,
 }
 
@@ -64,7 +70,8 @@ impl Vault {
             return Err(VaultError::damaged("a recording"));
         };
         let span = resolve(requested, manifest.plain_bytes())?;
-        Ok(Download {
+        let silenced: Vec<_> = opened.record.spoken.iter().copied().filter(|one| !permit.sees(one.kind)).collect();
+        let mut download = Download {
             core: Arc::clone(&self.core),
             record: opened.record,
             span,
@@ -73,8 +80,14 @@ impl Vault {
             manifest,
             next: span.offset,
             part: None,
+            silencer: None,
+            silenced,
             inside,
-        })
+        };
+        if !download.silenced.is_empty() {
+            download.silencer = Some(download.silencer().await?);
+        }
+        Ok(download)
     }
 
     /// All of some content that stands in parts. Only for content that is bounded otherwise: a chat.
@@ -91,6 +104,22 @@ impl Vault {
 }
 
 impl Download {
+    /// Made of the head of the recording, whatever span is asked for.
+    async fn silencer(&self) -> Result<Silencer, VaultError> {
+        let mut head = Zeroizing::new(Vec::new());
+        let part = self.open_part_at(0).await?;
+        let sealed = self.manifest.parts.first().ok_or(VaultError::damaged("a recording"))?;
+        read_chunks(&self.core, &self.place, sealed, &part.opener, 0, &mut head).await?;
+        let layout = WavLayout::parse(&head[..head.len().min(MAX_HEAD_BYTES)], self.manifest.plain_bytes())?;
+        let times: Vec<_> = self.silenced.iter().map(|one| one.time).collect();
+        Ok(Silencer::new(layout, &times)?)
+    }
+
+    /// What is silent in what is given out, and not in the recording.
+    pub fn silenced(&self) -> &[SpokenSpan] {
+        &self.silenced
+    }
+
     /// The recording.
     pub fn record(&self) -> &Record {
         &self.record
@@ -143,6 +172,9 @@ impl Download {
         }
         let keep = usize::try_from(end - self.next).unwrap_or(usize::MAX).min(plain.len() - skip);
         let part_end = part.start + sealed.plain_bytes;
+        if let Some(silencer) = &self.silencer {
+            silencer.apply(self.next, &mut plain[skip..skip + keep]);
+        }
         self.next += keep as u64;
         if self.next < part_end {
             self.part = Some(part);

@@ -6,6 +6,7 @@ use crate::domain::Invalid;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::Decode;
 use crate::keys::TreeError;
+use crate::masking::wav::NotSilenceable;
 use crate::root_key::{KeyFileError, RootKeyError};
 use crate::store::{CommitError, StoreError};
 
@@ -75,6 +76,9 @@ pub enum VaultError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// Some of the recording may not be heard by the caller, and it cannot be silenced.
+    #[error("some of the recording may not be heard by this caller, and it cannot be silenced: {0}")]
+    NotSilenceable(#[from] NotSilenceable),
     /// An upload without a byte.
     #[error("the recording has no content")]
     ContentEmpty,

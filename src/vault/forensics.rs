@@ -159,7 +159,7 @@ impl StolenRecord {
                 return self.open_parts(secret, &manifest, object);
             }
         };
-        Ok(Plaintext::Chat(decode_transcript(&packed)?))
+        Ok(Plaintext::Chat(decode_transcript(&packed)?.0))
     }
 
     fn open_parts(
@@ -181,7 +181,7 @@ impl StolenRecord {
             }
         }
         if is_chat {
-            return Ok(Plaintext::Chat(decode_transcript(&chat)?));
+            return Ok(Plaintext::Chat(decode_transcript(&chat)?.0));
         }
         Ok(Plaintext::Recording { bytes: manifest.plain_bytes(), sha256: hash.finish() })
     }

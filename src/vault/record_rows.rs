@@ -11,6 +11,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::grant::Why;
 use crate::domain::ids::{BlindIndex, CustomerId, PrincipalName, Purpose, RecordId, Revision, TeamName, TenantId};
 use crate::domain::record::{Details, Record, RecordFacts, RecordKind};
+use crate::domain::sensitive::SpokenSpan;
 use crate::domain::tenant::TenantSettings;
 use crate::domain::{Invalid, Problem};
 use crate::keys::TenantKeys;
@@ -30,6 +31,7 @@ pub(super) struct Draft {
     pub content_bytes: u64,
     pub content_sha256: Option<[u8; 32]>,
     pub media_type: Option<String>,
+    pub spoken: Vec<SpokenSpan>,
 }
 
 /// The content of a record about to be stored.
@@ -283,6 +285,7 @@ impl Draft {
             content_bytes: self.content_bytes,
             content_sha256: self.content_sha256,
             media_type: self.media_type.clone(),
+            spoken: self.spoken.clone(),
         }
     }
 
@@ -298,6 +301,7 @@ impl Draft {
             content_bytes: self.content_bytes,
             content_sha256: self.content_sha256,
             media_type: self.media_type,
+            spoken: self.spoken,
         }
     }
 }
@@ -330,6 +334,7 @@ fn assemble(
         content_bytes: metadata.content_bytes,
         content_sha256: metadata.content_sha256,
         media_type: metadata.media_type,
+        spoken: metadata.spoken,
     }
 }
 

@@ -20,8 +20,10 @@ use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::random_bytes;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, CustomerId, Handle, RecordId, RequestId, Revision, TenantId};
-use crate::domain::record::{NewTranscript, Record, RecordFacts, RecordKind, Turn};
+use crate::domain::record::{NewTranscript, Record, RecordFacts, RecordKind};
+use crate::domain::sensitive::ShownTurn;
 use crate::keys::TenantKeys;
+use crate::masking;
 use crate::store::{Batch, CommitError, rows};
 
 /// A caller's name for a request, and a hash of all that it asks.
@@ -57,6 +59,7 @@ impl BegunUpload {
             content_bytes: text_bytes(&new.turns),
             content_sha256: None,
             media_type: None,
+            spoken: Vec::new(),
             details: new.details,
         };
         Self { admitted, draft, customer: new.customer, expected_sha256: None, reservation, inside }
@@ -141,7 +144,7 @@ impl Vault {
                 Err(stored) => return Ok(Err(stored)),
             };
             check_details(core, tenant, &new.details)?;
-            let packed = encode_transcript(&new.turns);
+            let packed = pack(&new);
             let sealed_bytes = content::sealed_len(packed.len() as u64);
             let is_inline = sealed_bytes <= core.limits.inline_content_bytes;
             // What goes to objects takes its room as it goes.
@@ -173,8 +176,11 @@ impl Vault {
         Ok(Fenced { content: record, watches: vec![inside.watch()] })
     }
 
-    /// A chat.
-    pub async fn get_transcript(&self, permit: Permit<RecordFacts>) -> Result<Fenced<(Record, Vec<Turn>)>, VaultError> {
+    /// A chat, with what the caller may not see replaced.
+    pub async fn get_transcript(
+        &self,
+        permit: Permit<RecordFacts>,
+    ) -> Result<Fenced<(Record, Vec<ShownTurn>)>, VaultError> {
         let facts = permit.resource().clone();
         if facts.kind != RecordKind::Transcript {
             return Err(VaultError::NotFound);
@@ -188,7 +194,9 @@ impl Vault {
             }
             Sealed::Parts { manifest, .. } => self.read_whole(&opened.place, &opened.secret, &manifest).await?,
         };
-        Ok(Fenced { content: (opened.record, decode_transcript(&packed)?), watches: vec![inside.watch()] })
+        let (turns, spans) = decode_transcript(&packed)?;
+        let shown = masking::show(turns, &spans, |kind| permit.sees(kind));
+        Ok(Fenced { content: (opened.record, shown), watches: vec![inside.watch()] })
     }
 
     /// Goes inside the customer's fence and makes the read's entry durable: in this order, before any key is opened.
@@ -343,6 +351,11 @@ fn stored(permit: &Permit<TenantScope>, place: &Place) -> Entry {
     let Place { handle, record, revision, .. } = *place;
     let event = Event::Stored { action: permit.action(), handle, record, revision };
     entry(permit.principal(), place.tenant, event)
+}
+
+/// A chat and what is sensitive in it, as it is sealed.
+pub(super) fn pack(new: &NewTranscript) -> Zeroizing<Vec<u8>> {
+    encode_transcript(&new.turns, &masking::with_marked(&new.turns, new.marked.clone()))
 }
 
 /// A fresh id for a record.

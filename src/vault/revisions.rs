@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::fence::Fenced;
-use super::format::{Place, encode_transcript};
+use super::format::Place;
 use super::grants::Asker;
 use super::record_rows::check_details;
-use super::records::RequestKey;
+use super::records::{RequestKey, pack};
 use super::upload::BegunUpload;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
@@ -44,7 +44,7 @@ impl Vault {
                 return Err(VaultError::RevisionOutdated { newest: facts.revision.0 });
             }
             check_details(core, tenant, &new.details)?;
-            let packed = encode_transcript(&new.turns);
+            let packed = pack(&new);
             let reservation = core.reserve(tenant, content::sealed_len(packed.len() as u64), 0)?;
             Ok((facts, new, packed, reservation))
         };

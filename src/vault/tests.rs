@@ -190,7 +190,7 @@ impl House {
         let door = self.permit(Action::GetTranscript);
         let facts = vault.facts(&door, id, revision.map(Revision)).await.unwrap()?;
         match vault.get_transcript(self.access.record(&door, facts).unwrap()).await {
-            Ok(read) => Some(read.content.1[0].text.to_string()),
+            Ok(read) => Some(read.content.1[0].turn.text.to_string()),
             Err(VaultError::NotFound) => None,
             Err(error) => panic!("{error}"),
         }
@@ -302,7 +302,7 @@ fn text(length: usize) -> String {
 
 fn chat(of: &str, length: usize) -> NewTranscript {
     let turn = Turn { speaker: Speaker::Customer, said: None, text: Zeroizing::new(text(length)) };
-    NewTranscript { customer: customer(of), details: details(), turns: vec![turn] }
+    NewTranscript { customer: customer(of), details: details(), turns: vec![turn], marked: Vec::new() }
 }
 
 /// Polls a future so many times at most, then drops it.
@@ -367,6 +367,7 @@ async fn a_caller_who_goes_away_at_any_moment_leaves_a_whole_record_or_nothing()
                 customer: customer(&of),
                 details: details(),
                 media_type: "audio/wav".to_owned(),
+                spoken: Vec::new(),
                 expected_sha256: None,
             };
             match vault.begin_upload(house.permit(Action::UploadRecording), new, request(&of)).await? {

@@ -106,7 +106,7 @@ impl Vault {
             Ok(admitted) => admitted,
             Err(record) => return Ok(Begun::Done(Box::new(record))),
         };
-        let NewRecording { customer, details, media_type, expected_sha256 } = new;
+        let NewRecording { customer, details, media_type, spoken, expected_sha256 } = new;
         let checked = details.clone();
         self.core.blocking(move |core| check_details(core, tenant, &checked)).await?;
         let reservation = self.reserve(tenant, 0).await?;
@@ -121,6 +121,7 @@ impl Vault {
             content_bytes: 0,
             content_sha256: None,
             media_type: Some(media_type),
+            spoken,
         };
         let begun = BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside };
         Ok(Begun::Started(self.start_upload(permit, begun).await?))

@@ -219,7 +219,8 @@ async fn a_quota_of_bytes_holds_and_a_refused_upload_leaves_nothing() {
 
     let large = std::iter::once(first(metadata("call-0002", "ada"))).chain(content.chunks(10_000).map(chunk));
     let mut large_chat = chat("chat-0001", "bob");
-    large_chat.turns = (0..5).map(|_| v1::Turn { speaker: 1, said_at: None, text: seeded.text(60_000) }).collect();
+    large_chat.turns =
+        (0..5).map(|_| v1::Turn { speaker: 1, text: seeded.text(60_000), ..Default::default() }).collect();
     for refused in [ingest.upload(large.collect()).await, ingest.store_chat(large_chat).await] {
         let status = assert_refused(refused, Code::ResourceExhausted, "QUOTA_EXCEEDED");
         assert_eq!(info(&status, "quota").as_deref(), Some("content_bytes"));

@@ -13,6 +13,8 @@ mod hsm;
 mod idempotency;
 mod kill;
 mod loot;
+mod masking;
+mod masking_table;
 mod mirrors;
 mod model;
 mod old_bytes;

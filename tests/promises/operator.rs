@@ -468,7 +468,7 @@ fn recording() -> v1::RecordingMetadata {
         ..Default::default()
     };
     let (request_id, media_type) = ("drained-upload".to_owned(), "audio/wav".to_owned());
-    v1::RecordingMetadata { request_id, details: Some(details), media_type, content_sha256: Default::default() }
+    v1::RecordingMetadata { request_id, details: Some(details), media_type, ..Default::default() }
 }
 
 fn endpoint_without_ca(server: &Server) -> Endpoint {

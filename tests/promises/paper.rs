@@ -63,8 +63,7 @@ impl Paper {
             }
             Self::Recording(bytes) => {
                 let media_type = "audio/wav".to_owned();
-                let about =
-                    v1::RecordingMetadata { request_id, details, media_type, content_sha256: Default::default() };
+                let about = v1::RecordingMetadata { request_id, details, media_type, ..Default::default() };
                 let stored = client.upload_recording(about, bytes.as_slice(), CHUNK, |_| {}).await;
                 stored.map(|stored| stored.record.record_id)
             }
@@ -116,6 +115,7 @@ pub fn turns(texts: &[String]) -> Vec<v1::Turn> {
         speaker: speaker.into(),
         said_at: Some(wire::at(1_700_000_000)),
         text: text.clone(),
+        ..Default::default()
     };
     texts.iter().zip(speakers).map(turn).collect()
 }

@@ -189,7 +189,7 @@ impl Planted {
             request_id: format!("call-{}", self.case),
             details: Some(self.details()),
             media_type: self.media_type.clone(),
-            content_sha256: Default::default(),
+            ..Default::default()
         };
         client.upload_recording(about, sound.as_slice(), 50_000, |_| {}).await.unwrap();
         let assignment = v1::CaseAssignment {

@@ -416,8 +416,8 @@ async fn a_large_chat_comes_back_as_it_was() {
     large.turns = (0..14)
         .map(|number| v1::Turn {
             speaker: if number % 2 == 0 { v1::Speaker::Customer } else { v1::Speaker::Bot }.into(),
-            said_at: None,
             text: seeded.text(50_000 + number),
+            ..Default::default()
         })
         .collect();
     let ingest = Caller::of(&server, &people.ingest).await;

@@ -424,6 +424,7 @@ pub fn chat(request_id: &str, customer: &str) -> v1::CreateTranscriptRequest {
         speaker: speaker.into(),
         said_at: Some(at(1_700_000_010)),
         text: text.to_owned(),
+        ..Default::default()
     };
     v1::CreateTranscriptRequest {
         request_id: request_id.to_owned(),
@@ -441,7 +442,7 @@ pub fn metadata(request_id: &str, customer: &str) -> v1::RecordingMetadata {
         request_id: request_id.to_owned(),
         details: Some(v1::RecordDetails { channel: v1::Channel::Voice.into(), ..details(customer) }),
         media_type: "audio/wav".to_owned(),
-        content_sha256: Default::default(),
+        ..Default::default()
     }
 }
 

@@ -5,6 +5,7 @@ use crate::api::status::ApiError;
 use crate::api::to_proto;
 use crate::domain::principal::Role;
 use crate::domain::record::{Record, RecordKind};
+use crate::domain::sensitive::{ShownSpan, ShownTurn};
 
 const NOW_MS: u64 = 1_790_000_000_000;
 
@@ -37,6 +38,7 @@ fn transcript() -> v1::CreateTranscriptRequest {
         speaker: v1::Speaker::Customer as i32,
         said_at: at(NOW_MS - 4_000),
         text: text.to_owned(),
+        ..Default::default()
     };
     v1::CreateTranscriptRequest {
         request_id: "request-1".to_owned(),
@@ -142,6 +144,7 @@ fn every_fault_in_an_upload_is_told_by_its_field() {
         details: Some(details()),
         media_type: "audio/ogg; codecs=opus".to_owned(),
         content_sha256: Bytes::from_static(&[7; 32]),
+        ..Default::default()
     };
     each(
         metadata,
@@ -302,7 +305,37 @@ fn what_comes_in_goes_out_unchanged() {
         content_bytes: 6,
         content_sha256: None,
         media_type: None,
+        spoken: Vec::new(),
     };
     assert!(to_proto::record(record).details == Some(details()));
-    assert!(to_proto::turns(chat.turns) == transcript().turns);
+    let shown = chat.turns.into_iter().map(|turn| ShownTurn { turn, spans: Vec::new() }).collect();
+    assert!(to_proto::turns(shown) == transcript().turns);
+}
+
+#[test]
+fn what_is_marked_counts_code_points_on_the_way_in_and_out() {
+    let mut message = transcript();
+    let span = |start, end, kind: v1::SensitiveKind| v1::SensitiveSpan { start, end, kind: kind.into(), masked: false };
+    let (name, card) = (span(2, 5, v1::SensitiveKind::Name), span(7, 8, v1::SensitiveKind::PaymentCard));
+    message.turns[1] =
+        v1::Turn { text: "ö, Ümi: 🂡".to_owned(), sensitive: vec![card, name], ..message.turns[1].clone() };
+    let (_, chat) = create_transcript(message.clone(), now()).unwrap();
+    let told: Vec<_> =
+        chat.marked.iter().map(|one| (one.turn, &chat.turns[1].text[one.start as usize..one.end as usize])).collect();
+    assert_eq!(told, [(1, " Üm"), (1, " ")]);
+    let spans =
+        chat.marked.iter().map(|one| ShownSpan { start: one.start, end: one.end, kind: one.kind, is_hidden: false });
+    let shown = ShownTurn { spans: spans.collect(), turn: chat.turns[1].clone() };
+    assert!(to_proto::turns(vec![shown])[0].sensitive == [name, card]);
+    for (spans, complaint) in [
+        (vec![span(3, 3, v1::SensitiveKind::Name)], "turns[1].sensitive[0].end OUT_OF_RANGE"),
+        (vec![name, span(8, 10, v1::SensitiveKind::Name)], "turns[1].sensitive[1].end OUT_OF_RANGE"),
+        (vec![span(u32::MAX, u32::MAX, v1::SensitiveKind::Name)], "turns[1].sensitive[0].end OUT_OF_RANGE"),
+        (vec![span(1, 2, v1::SensitiveKind::Unspecified)], "turns[1].sensitive[0].kind UNKNOWN_VALUE"),
+        (vec![name, span(4, 6, v1::SensitiveKind::Name)], "turns[1].sensitive DUPLICATE"),
+        (vec![name; 1_001], "turns[1].sensitive TOO_MANY"),
+    ] {
+        message.turns[1].sensitive = spans;
+        refused(create_transcript(message.clone(), now()), complaint);
+    }
 }

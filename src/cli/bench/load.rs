@@ -99,7 +99,7 @@ impl Load {
             request_id: "bench-recording".to_owned(),
             details: Some(traffic::details(0)),
             media_type: "audio/wav".to_owned(),
-            content_sha256: Vec::new().into(),
+            ..Default::default()
         };
         let content = traffic::Recording::new(self.seed, bytes);
         let (uploader, reader) = (&self.clients.ingest[0], &self.clients.supervisor[0]);

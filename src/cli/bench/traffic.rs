@@ -90,7 +90,7 @@ impl Chats {
             text.truncate(text.len().min(left));
             left -= text.len();
             let speaker = if turns.len() % 2 == 0 { v1::Speaker::Customer } else { v1::Speaker::Agent };
-            turns.push(v1::Turn { speaker: speaker.into(), said_at: None, text });
+            turns.push(v1::Turn { speaker: speaker.into(), text, ..Default::default() });
         }
         turns
     }

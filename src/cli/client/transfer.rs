@@ -47,6 +47,8 @@ pub struct Downloaded {
     pub record: v1::Record,
     /// The bytes that were read.
     pub range: v1::ByteRange,
+    /// What was silenced on its way.
+    pub silenced: Vec<v1::SpokenSpan>,
     /// SHA-256 of these bytes. That of a whole recording was already compared with the record's.
     pub sha256: [u8; 32],
 }
@@ -99,7 +101,8 @@ impl Client {
     ) -> Result<Downloaded, CliError> {
         let mut records = self.records.clone();
         let mut stream = self.answer(records.download_recording(Request::new(request))).await?;
-        let (record, range) = header(&mut stream).await?;
+        let v1::DownloadHeader { record, range, silenced } = header(&mut stream).await?;
+        let (record, range) = (record.unwrap_or_default(), range.unwrap_or_default());
         progress(0, range.length);
         let mut hash = Sha256::new();
         let mut received: u64 = 0;
@@ -120,10 +123,11 @@ impl Client {
         }
         sink.flush().await.map_err(|source| CliError::Sink { source })?;
         let sha256 = hash.finish();
-        if range.offset == 0 && range.length == record.content_bytes {
+        // What was silenced on its way has another hash.
+        if range.offset == 0 && range.length == record.content_bytes && silenced.is_empty() {
             compare(&record.content_sha256, &sha256)?;
         }
-        Ok(Downloaded { record, range, sha256 })
+        Ok(Downloaded { record, range, silenced, sha256 })
     }
 }
 
@@ -159,13 +163,10 @@ fn compare(expected: &[u8], found: &[u8; 32]) -> Result<(), CliError> {
     Err(CliError::ContentDiffers { expected: hex(expected), found: hex(found) })
 }
 
-async fn header(
-    stream: &mut Streaming<v1::DownloadRecordingResponse>,
-) -> Result<(v1::Record, v1::ByteRange), CliError> {
+/// Has a record and a range.
+async fn header(stream: &mut Streaming<v1::DownloadRecordingResponse>) -> Result<v1::DownloadHeader, CliError> {
     match next(stream).await?.and_then(|message| message.payload) {
-        Some(down::Payload::Header(v1::DownloadHeader { record: Some(record), range: Some(range) })) => {
-            Ok((record, range))
-        }
+        Some(down::Payload::Header(header)) if header.record.is_some() && header.range.is_some() => Ok(header),
         _ => Err(CliError::Protocol { what: "the first message does not describe the recording" }),
     }
 }

@@ -95,11 +95,11 @@ impl Stage<'_> {
     async fn read(&mut self) -> Result<(), CliError> {
         self.teller.begin("read chats back");
         let bar = self.teller.bar(self.chats.len() as u64);
-        read_chats(&self.people.supervisor, &self.chats, &bar).await?;
+        read_chats(&self.people.officer, &self.chats, &bar).await?;
         bar.finish_and_clear();
         let time = self.teller.elapsed();
         self.teller.done(&format!(
-            "Read {} back as a supervisor: each is what was stored, to the byte (SHA-256): {:.0} chats/s. \
+            "Read {} back as the privacy officer: each is what was stored, to the byte (SHA-256): {:.0} chats/s. \
              Each reading was noted in the ledger first.",
             counted(self.chats.len(), "chat"),
             rate(self.chats.len() as u64, time),

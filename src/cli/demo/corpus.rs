@@ -99,7 +99,7 @@ impl From<TurnLine> for v1::Turn {
             Speaker::Bot => v1::Speaker::Bot,
             Speaker::Action => v1::Speaker::System,
         };
-        Self { speaker: speaker.into(), said_at: None, text: turn.text }
+        Self { speaker: speaker.into(), text: turn.text, ..Default::default() }
     }
 }
 

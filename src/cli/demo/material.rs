@@ -70,8 +70,8 @@ impl Material {
         let speakers = [v1::Speaker::Customer, v1::Speaker::Agent];
         let turn = |(speaker, text): (&v1::Speaker, &&str)| v1::Turn {
             speaker: (*speaker).into(),
-            said_at: None,
             text: (*text).to_owned(),
+            ..Default::default()
         };
         let chats = CHATS.iter().enumerate().map(|(number, (customer, texts))| Chat {
             customer: (*customer).to_owned(),

@@ -69,6 +69,7 @@ pub(super) async fn store_call(client: &Client, call: &Call, bar: &ProgressBar) 
         details: Some(details(&call.customer, v1::Channel::Voice)),
         media_type: WAV.to_owned(),
         content_sha256: hash.to_vec().into(),
+        ..Default::default()
     };
     let done = client.upload_recording(metadata, call.sound.open().await?, CHUNK_BYTES, |_| {}).await?;
     bar.inc(1);

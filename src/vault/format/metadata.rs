@@ -7,8 +7,10 @@ use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::ids::{CaseId, PrincipalName, Tag, TeamName};
 use crate::domain::record::{Channel, LegalBasis};
+use crate::domain::sensitive::{SensitiveKind, SpokenSpan, TimeSpan};
 
-const VERSION: u8 = 1;
+/// Since version 2 it says what is sensitive in a recording.
+const VERSION: u8 = 2;
 const WHAT: &str = "a record's metadata";
 
 /// Everything known about a record but its customer (in the profile) and its purposes (in the head).
@@ -26,6 +28,7 @@ pub(in super::super) struct Metadata {
     pub content_bytes: u64,
     pub content_sha256: Option<[u8; 32]>,
     pub media_type: Option<String>,
+    pub spoken: Vec<SpokenSpan>,
 }
 
 impl Metadata {
@@ -43,11 +46,12 @@ impl Metadata {
             .u64(self.content_bytes)
             .option(self.content_sha256.as_ref(), |w, hash| w.fixed(hash))
             .option(self.media_type.as_deref(), Writer::text)
+            .list(self.spoken.iter(), |w, one| w.u64(one.time.start_ms).u64(one.time.end_ms).u8(one.kind as u8))
             .finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
-        let (mut r, _) = Reader::versioned(WHAT, plain, VERSION)?;
+        let (mut r, version) = Reader::versioned(WHAT, plain, VERSION)?;
         let metadata = Self {
             channel: known(Channel::from_code(r.u8()?))?,
             language: r.option(|r| Ok(r.text()?.to_owned()))?,
@@ -61,10 +65,16 @@ impl Metadata {
             content_bytes: r.u64()?,
             content_sha256: r.option(Reader::array)?,
             media_type: r.option(|r| Ok(r.text()?.to_owned()))?,
+            spoken: if version < 2 { Vec::new() } else { r.list(spoken)? },
         };
         r.end()?;
         Ok(metadata)
     }
+}
+
+fn spoken(r: &mut Reader<'_>) -> Result<SpokenSpan, Decode> {
+    let time = TimeSpan { start_ms: r.u64()?, end_ms: r.u64()? };
+    Ok(SpokenSpan { time, kind: known(SensitiveKind::from_code(r.u8()?))? })
 }
 
 fn known<T>(value: Option<T>) -> Result<T, Decode> {

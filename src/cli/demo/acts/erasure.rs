@@ -84,7 +84,12 @@ impl Stage<'_> {
 
     async fn write_erased(&self) -> Result<(), CliError> {
         let (platform, erased) = (&self.people.platform, &self.material.erased);
-        let turn = v1::Turn { speaker: v1::Speaker::Customer.into(), said_at: None, text: "Hello again".to_owned() };
+        let turn = v1::Turn {
+            speaker: v1::Speaker::Customer.into(),
+            said_at: None,
+            text: "Hello again".to_owned(),
+            ..Default::default()
+        };
         let chat = v1::CreateTranscriptRequest {
             request_id: "demo-after-erasure-chat".to_owned(),
             details: Some(details(erased, v1::Channel::Chat)),

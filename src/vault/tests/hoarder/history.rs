@@ -225,6 +225,7 @@ impl History {
             customer: customer(&put.of),
             details: details(),
             media_type: "audio/wav".to_owned(),
+            spoken: Vec::new(),
             expected_sha256: None,
         };
         match vault.begin_upload(self.house.permit(Action::UploadRecording), new, request(&put.request)).await? {

@@ -1,0 +1,90 @@
+//! Finds what is sensitive in a chat, so that it can be hidden from roles that may not see it. It goes by formats and their check digits,
+//! by the words around a number, and by what was asked before. It reads the turns in place and keeps nothing of them: what it returns are
+//! positions and kinds. It never decides who may see what, and it is no proof that nothing sensitive is left: names are not looked for,
+//! and a number that nothing speaks for stays.
+//!
+//! ```text
+//! find:  turns -> for each: tokens -> numbers -> judged by form, words around, conversation -> spans
+//! show:  turns, spans, hidden kinds -> turns with "[payment card]" and the like
+//! ```
+
+mod context;
+mod cues;
+mod emails;
+mod formats;
+mod found;
+mod marked;
+mod mask;
+mod meaning;
+mod numbers;
+mod phrases;
+mod repeats;
+mod show;
+mod tokens;
+mod values;
+pub mod wav;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::domain::record::{Speaker, Turn};
+use crate::domain::sensitive::SensitiveKind::Email;
+use crate::domain::sensitive::TextSpan as Span;
+
+use context::Conversation;
+use found::Found;
+use tokens::Line;
+
+use mask::{all_hidden, masked_length};
+
+pub use marked::with_marked;
+pub use mask::mask;
+pub use show::show;
+
+/// The sensitive spans of a chat, sorted, without overlap, on boundaries of characters. The work grows with the length of the text; a text
+/// of more than 4 GiB, which no chat has, does not fit the offsets.
+pub fn find(turns: &[Turn]) -> Vec<Span> {
+    let mut talk = Conversation::among(turns.iter().map(|turn| turn.speaker));
+    let (mut spans, mut tokens) = (Vec::new(), Vec::new());
+    for (index, turn) in (0..).zip(turns) {
+        tokens::tokenize(&turn.text, &mut tokens);
+        meaning::settle_meanings(&turn.text, &mut tokens);
+        let line = Line::new(&turn.text, &tokens);
+        talk.hear(turn.speaker, line);
+        let mut found = Found::in_turn(index);
+        find_words(&talk, turn.speaker, line, &mut found);
+        for value in values::values_of(line) {
+            let judged = numbers::kind_of_number(&talk, line, value, turn.speaker == Speaker::Customer);
+            if let Some(kind) = judged.or_else(|| repeats::repeated(turns, &spans, line, value)) {
+                let (start, end) = numbers::place(&talk, line, value, kind);
+                found.add(start, end, kind);
+            }
+        }
+        let mut found = found.settled(&turn.text);
+        talk.turn_ends(turn.speaker, line, &found);
+        spans.append(&mut found);
+    }
+    spans
+}
+
+/// The spans of one turn among those of a chat.
+pub fn of_turn(spans: &[Span], turn: u32) -> &[Span] {
+    let start = spans.partition_point(|span| span.turn < turn);
+    let count = spans[start..].partition_point(|span| span.turn == turn);
+    &spans[start..start + count]
+}
+
+/// Adds what shows by its form, or is called by its name.
+fn find_words(talk: &Conversation, speaker: Speaker, line: Line<'_>, found: &mut Found) {
+    let is_answer = speaker == Speaker::Customer;
+    let may_be_email = talk.is_one_sided || talk.question.kinds.has(Email) || talk.topics.has(Email);
+    emails::find_emails(line, is_answer && may_be_email, found);
+    words::find_words(line, found);
+    if is_answer {
+        words::find_answers(line, talk.question.kinds, found);
+    }
+    if is_answer && talk.is_one_sided {
+        words::find_street(line, found);
+    }
+}
