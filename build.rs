@@ -5,7 +5,7 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(
-        ["records", "privacy", "access", "admin"].map(|name| format!("oubliette/v1/{name}.proto")),
+        ["records", "privacy", "access", "audit", "admin"].map(|name| format!("oubliette/v1/{name}.proto")),
         ["proto"],
     )?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

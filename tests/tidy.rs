@@ -39,6 +39,8 @@ const MAY_IMPORT_MORE: &[(&str, &[&str], &str)] = &[
     ("api/page_token", &["crypto"], "ties a page token to its question by a hash"),
     ("cli/client/transfer", &["crypto"], "checks by SHA-256 what it sends and gets"),
     ("cli/init", &["access", "crypto", "audit"], "mints the first admin's token, and names the log"),
+    ("cli/audit", &["audit", "root_key"], "checks copies of the log offline, and is a witness"),
+    ("cli/errors", &["root_key"], "tells of a witness's key that cannot be used"),
     ("cli/receipt", &["audit"], "checks receipts offline"),
     ("cli/serve", &["access"], "hands the policy on"),
     ("cli/policy", &["access", "crypto"], "loads and checks policies, and tells them apart by a hash"),

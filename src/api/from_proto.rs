@@ -4,6 +4,7 @@
 //! teams there are). Nothing is looked up and nothing is stored here. What a message held as plain text is wiped.
 
 mod admin;
+mod audit;
 mod details;
 mod grants;
 mod sensitive;
@@ -32,6 +33,7 @@ pub use admin::{
     TokenRequest, approve_tenant_erasure, create_tenant, create_token, revoke_token, set_principal, tenant_name,
     tenant_or_own, update_settings,
 };
+pub use audit::{consistency, inclusion, list_entries, report_exposure};
 
 /// The most items on a page of a list.
 pub const MAX_PAGE_SIZE: usize = 200;

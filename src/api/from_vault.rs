@@ -28,6 +28,8 @@ fn of_vault(error: &VaultError) -> ApiError {
             ApiError::TooEarly { retry_ms: not_before.as_ms().saturating_sub(Timestamp::now().as_ms()) }
         }
         VaultError::TenantFrozen => ApiError::TenantFrozen,
+        VaultError::ExposureTooLarge { limit } => ApiError::ExposureTooLarge { limit: *limit },
+        VaultError::NotSettled => ApiError::NotMirrored,
         VaultError::NotSilenceable(_) => ApiError::NotMaskable,
         VaultError::NotErased => ApiError::NotErased,
         VaultError::RequestIdReused => ApiError::RequestIdReused,

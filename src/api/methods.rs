@@ -36,11 +36,12 @@ impl Method {
 }
 
 /// The services of our own.
-pub const SERVICES: [&str; 4] = [RECORDS, PRIVACY, ACCESS, ADMIN];
+pub const SERVICES: [&str; 5] = [RECORDS, PRIVACY, ACCESS, AUDIT, ADMIN];
 
 const RECORDS: &str = "oubliette.v1.RecordService";
 const PRIVACY: &str = "oubliette.v1.PrivacyService";
 const ACCESS: &str = "oubliette.v1.AccessService";
+const AUDIT: &str = "oubliette.v1.AuditService";
 const ADMIN: &str = "oubliette.v1.AdminService";
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
@@ -74,6 +75,12 @@ pub const METHODS: &[Method] = &[
     unary(ACCESS, "ListCaseAssignments"),
     unary(ACCESS, "BreakGlass"),
     unary(ACCESS, "ExplainAccess"),
+    unary(AUDIT, "ListEntries"),
+    stream(AUDIT, "WatchEntries"),
+    unary(AUDIT, "GetCheckpoint"),
+    unary(AUDIT, "GetInclusionProof"),
+    unary(AUDIT, "GetConsistencyProof"),
+    stream(AUDIT, "ReportExposure"),
     unary(ADMIN, "CreateTenant"),
     unary(ADMIN, "GetTenant"),
     unary(ADMIN, "ListTenants"),

@@ -5,6 +5,7 @@
 
 mod access_service;
 mod admin_service;
+mod audit_service;
 pub mod from_proto;
 mod from_vault;
 mod gate;

@@ -68,6 +68,8 @@ reasons! {
     TenantFrozen = "TENANT_FROZEN",
     /// Some of the recording may not be heard by the caller, and it cannot be silenced.
     NotMaskable = "NOT_MASKABLE",
+    /// A report would name more records than it can.
+    ExposureTooLarge = "EXPOSURE_TOO_LARGE",
     /// The request id was used with other content.
     RequestIdReused = "REQUEST_ID_REUSED",
     /// A request with this id is being carried out.

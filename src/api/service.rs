@@ -6,11 +6,13 @@ use tonic::service::Routes;
 
 use super::access_service::Cases;
 use super::admin_service::Admin;
+use super::audit_service::Audit;
 use super::gate::Gate;
 use super::privacy_service::Privacy;
 use super::records_service::Records;
 use super::v1::access_service_server::AccessServiceServer;
 use super::v1::admin_service_server::AdminServiceServer;
+use super::v1::audit_service_server::AuditServiceServer;
 use super::v1::privacy_service_server::PrivacyServiceServer;
 use super::v1::record_service_server::RecordServiceServer;
 use crate::access::Access;
@@ -25,9 +27,11 @@ pub fn routes(vault: Arc<Vault>, access: Arc<Access>, limits: &Limits, metrics: 
     let records = RecordServiceServer::new(Records::new(Arc::clone(&gate)));
     let privacy = PrivacyServiceServer::new(Privacy::new(Arc::clone(&gate)));
     let cases = AccessServiceServer::new(Cases::new(Arc::clone(&gate)));
+    let audit = AuditServiceServer::new(Audit::new(Arc::clone(&gate)));
     let admin = AdminServiceServer::new(Admin::new(gate));
     Routes::new(records.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(privacy.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(cases.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
+        .add_service(audit.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(admin.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
 }

@@ -92,6 +92,12 @@ pub enum ApiError {
         "some of the recording may not be heard by this caller, and only WAV files (PCM of 8 to 32 bits, A-law or mu-law) can be silenced; ask a supervisor, or have it stored as one"
     )]
     NotMaskable,
+    /// A report would name more records than it can.
+    #[error("more than {limit} records were touched, which is more than a report names; ask for shorter spans of time")]
+    ExposureTooLarge {
+        /// How many it names at most.
+        limit: u64,
+    },
     /// The same request id with other content.
     #[error("request_id was already used for a request with other content; choose a new one")]
     RequestIdReused,
@@ -288,6 +294,7 @@ impl ApiError {
             Self::PermissionDenied => (Code::PermissionDenied, Reason::PermissionDenied),
             Self::NotFound => (Code::NotFound, Reason::NotFound),
             Self::TenantSuspended => (Code::PermissionDenied, Reason::TenantSuspended),
+            Self::ExposureTooLarge { .. } => (Code::FailedPrecondition, Reason::ExposureTooLarge),
             Self::NotMaskable => (Code::FailedPrecondition, Reason::NotMaskable),
             Self::TenantFrozen => (Code::FailedPrecondition, Reason::TenantFrozen),
             Self::RequestIdReused => (Code::AlreadyExists, Reason::RequestIdReused),

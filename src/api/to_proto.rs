@@ -15,7 +15,7 @@ use crate::domain::principal::{PrincipalEntry, TokenEntry};
 use crate::domain::record::{ByteSpan, Record, RecordFacts};
 use crate::domain::sensitive::{ShownSpan, ShownTurn, SpokenSpan};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
-use crate::vault::{Receipt, Verified};
+use crate::vault::{Logged, Receipt, Verified};
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {
@@ -44,6 +44,27 @@ pub fn record(record: Record) -> v1::Record {
         content_sha256: content_sha256.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash)),
         media_type: media_type.unwrap_or_default(),
     }
+}
+
+/// An entry of the ledger.
+pub fn logged(logged: Logged) -> v1::LogEntry {
+    let Logged { position, entered, tenant, event, action, alias, name, fields, bytes } = logged;
+    v1::LogEntry {
+        position,
+        entered_at: Some(timestamp(entered)),
+        event: event.to_owned(),
+        action: action.map_or_else(String::new, |action| action.name().to_owned()),
+        principal: name.map_or_else(String::new, |name| name.as_str().to_owned()),
+        principal_alias: alias.map_or_else(String::new, |alias| alias.to_string()),
+        fields: fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        entry: bytes.into(),
+        tenant_id: tenant.to_string(),
+    }
+}
+
+/// The hashes of a proof.
+pub fn hashes(hashes: &[[u8; 32]]) -> Vec<Bytes> {
+    hashes.iter().map(|hash| Bytes::copy_from_slice(hash)).collect()
 }
 
 /// How a record stands to a principal.

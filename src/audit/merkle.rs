@@ -65,6 +65,9 @@ pub struct Frontier {
 }
 
 impl Frontier {
+    /// The edge of the tree with no leaves.
+    pub const EMPTY: Self = Self { size: 0, roots: Vec::new() };
+
     /// The edge of the tree of the first `size` leaves.
     pub fn of<N: Nodes>(nodes: &N, size: u64) -> Result<Self, N::Error> {
         let mut roots = Vec::new();

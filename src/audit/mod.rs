@@ -4,15 +4,22 @@
 //! personal. An entry about an erasure names no customer at all. This room is pure: it writes and reads the bytes of
 //! entries. Their order and durability are the committer's work. The bytes of one entry are one leaf of the Merkle tree (RFC 6962) that
 //! stands over the ledger, so an entry's bytes never change once stored. [`note`] signs that tree, [`proof`] proves entries of it,
-//! [`receipt`] checks the proofs of erasures.
+//! [`receipt`] checks the proofs of erasures. [`tile`] lays the whole log out as files, [`verify`] checks such a copy offline, and a
+//! [`witness`] cosigns what the log signed, so that it cannot tell another history to somebody else.
 
+pub mod copy;
+pub mod cosignature;
 pub mod merkle;
 pub mod multiset;
 pub mod note;
 pub mod proof;
 pub mod receipt;
+pub mod report;
 #[cfg(test)]
 mod tests;
+pub mod tile;
+pub mod verify;
+pub mod witness;
 
 use zeroize::Zeroizing;
 
@@ -38,6 +45,17 @@ pub struct Entry {
     pub caller: Option<Caller>,
     /// What.
     pub event: Event,
+}
+
+/// What stands in front of every entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// When.
+    pub at: Timestamp,
+    /// In which tenant.
+    pub tenant: TenantId,
+    /// Who.
+    pub caller: Option<Caller>,
 }
 
 /// Who called.
@@ -214,6 +232,15 @@ impl Entry {
         self.event.encode(head).finish()
     }
 
+    /// What stands in front of every entry, read without the rest; `None` where it cannot be.
+    pub fn peek(stored: &[u8]) -> Option<Head> {
+        let (mut reader, _) = Reader::versioned(WHAT, stored, VERSION).ok()?;
+        let at = Timestamp::from_ms(reader.u64().ok()?)?;
+        let tenant = TenantId(reader.array().ok()?);
+        let caller = reader.option(|r| Ok(Caller { alias: BlindIndex(r.array()?), token: TokenId(r.array()?) }));
+        Some(Head { at, tenant, caller: caller.ok()? })
+    }
+
     /// Reads stored bytes.
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
         let (mut reader, _) = Reader::versioned(WHAT, stored, VERSION)?;
@@ -230,6 +257,41 @@ impl Entry {
 }
 
 impl Event {
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Stored { .. } => "stored",
+            Self::Read { .. } => "read",
+            Self::Listed { .. } => "listed",
+            Self::Refused { .. } => "refused",
+            Self::Deciding { .. } => "deciding",
+            Self::ErasureAsked { .. } => "erasure_asked",
+            Self::ErasureFinal(_) => "erasure_final",
+            Self::Administered { .. } => "administered",
+            Self::Repeated { .. } => "repeated",
+            Self::LogKey { .. } => "log_key",
+            Self::Granted { .. } => "granted",
+            Self::Policy { .. } => "policy",
+            Self::Alert { .. } => "alert",
+            Self::Readmitted => "readmitted",
+            Self::Replica { .. } => "replica",
+        }
+    }
+
+    /// By which operation it came about, where it says so.
+    pub fn action(&self) -> Option<Action> {
+        match self {
+            Self::Stored { action, .. }
+            | Self::Read { action, .. }
+            | Self::Refused { action, .. }
+            | Self::Administered { action, .. }
+            | Self::Repeated { action, .. }
+            | Self::Granted { action, .. } => Some(*action),
+            Self::Listed { .. } => Some(Action::ListRecords),
+            _ => None,
+        }
+    }
+
     fn encode(&self, w: Writer) -> Writer {
         match self {
             Self::Stored { action, handle, record, revision: Revision::FIRST } => {

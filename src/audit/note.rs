@@ -9,7 +9,8 @@
 //! — <origin> <key id and signature, base64>
 //! ```
 //!
-//! A verifier's key is written as `<name>+<key id, hexadecimal>+<type and public key, base64>`.
+//! A verifier's key is written as `<name>+<key id, hexadecimal>+<type and public key, base64>`. Its type tells what it signs: the log's
+//! keys the text as it is, those of witnesses the text and a time ([`cosignature`](super::cosignature)).
 
 use std::fmt;
 
@@ -18,7 +19,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::merkle::Hash;
 use crate::crypto::hash::sha256;
-use crate::crypto::sign::{self, PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey};
+use crate::crypto::sign::{self, PUBLIC_KEY_BYTES, SigningKey};
 use crate::domain::codec::{hex, unhex};
 
 /// The type byte of Ed25519 keys (c2sp.org/signed-note).
@@ -26,8 +27,12 @@ const ED25519: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
 /// The longest name that is accepted; ours are far shorter.
 const MAX_NAME_BYTES: usize = 256;
+/// The longest note that should be read: room for 16 of the longest signatures, and more.
+pub const MAX_NOTE_BYTES: usize = 256 * 1024;
 /// The most signatures that are looked at.
-const MAX_SIGNATURES: usize = 64;
+pub(super) const MAX_SIGNATURES: usize = 64;
+/// The longest signature that is read over, with the id of its key: those that withstand quantum computers have up to 5 KB.
+const MAX_SIGNATURE_BYTES: usize = 8 * 1024;
 /// How a line with a signature begins: an em dash and a space.
 const SIGNATURE_LINE: &str = "\u{2014} ";
 
@@ -60,26 +65,49 @@ pub struct VerifierKey {
 impl VerifierKey {
     /// Reads what `Display` writes; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, '+');
-        let (name, id, key) = (Origin::parse(parts.next()?)?, unhex(parts.next()?)?, parts.next()?);
-        let key = BASE64.decode(key).ok()?;
-        let (ED25519, public) = key.split_first().map(|(of, key)| (*of, key))? else { return None };
-        let key = Self { name, public: public.try_into().ok()? };
-        (key.id() == id).then_some(key)
+        parse_key(text, ED25519).map(|(name, public)| Self { name, public })
     }
 
     /// What names the key in a signature.
-    fn id(&self) -> [u8; KEY_ID_BYTES] {
-        let named = [self.name.as_str().as_bytes(), b"\n", &[ED25519], &self.public].concat();
-        *sha256(&named).first_chunk().expect("a hash is longer than four bytes")
+    pub(super) fn id(&self) -> KeyId {
+        key_id(&self.name, ED25519, &self.public)
     }
 }
 
 impl fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = [&[ED25519][..], &self.public].concat();
-        write!(f, "{}+{}+{}", self.name.as_str(), hex(&self.id()), BASE64.encode(key))
+        write_key(f, &self.name, ED25519, &self.public)
     }
+}
+
+/// What names a key in a signature: the beginning of a hash over its name, type and public key.
+pub(super) type KeyId = [u8; KEY_ID_BYTES];
+
+/// The id of an Ed25519 key that signs in the way `of_type`.
+pub(super) fn key_id(name: &Origin, of_type: u8, public: &[u8; PUBLIC_KEY_BYTES]) -> KeyId {
+    let named = [name.as_str().as_bytes(), b"\n", &[of_type], public].concat();
+    *sha256(&named).first_chunk().expect("a hash is longer than four bytes")
+}
+
+/// Reads an Ed25519 key that signs in the way `of_type`; `None` for anything else.
+pub(super) fn parse_key(text: &str, of_type: u8) -> Option<(Origin, [u8; PUBLIC_KEY_BYTES])> {
+    let mut parts = text.splitn(3, '+');
+    let (name, id, key) = (Origin::parse(parts.next()?)?, unhex(parts.next()?)?, parts.next()?);
+    let key = BASE64.decode(key).ok()?;
+    let (_, public) = key.split_first().filter(|(found, _)| **found == of_type)?;
+    let public = public.try_into().ok()?;
+    (key_id(&name, of_type, &public) == id).then_some((name, public))
+}
+
+/// Writes what [`parse_key`] reads.
+pub(super) fn write_key(
+    f: &mut fmt::Formatter<'_>,
+    name: &Origin,
+    of_type: u8,
+    public: &[u8; PUBLIC_KEY_BYTES],
+) -> fmt::Result {
+    let key = [&[of_type][..], public].concat();
+    write!(f, "{}+{}+{}", name.as_str(), hex(&key_id(name, of_type, public)), BASE64.encode(key))
 }
 
 /// How large a log is, and what its root is.
@@ -104,35 +132,24 @@ pub enum NoteError {
         "none of the given keys has signed it: it was changed, or it is of another log, or an older or newer key is needed"
     )]
     NotSigned,
+    /// A cosignature that names a known witness is not that witness's.
+    #[error("a cosignature in it is not the known witness's whose name it bears: it or the checkpoint was changed")]
+    NotCosigned,
 }
 
 impl Checkpoint {
     /// The signed note.
     pub fn sign(&self, key: &SigningKey) -> String {
         let text = self.to_string();
-        let signature = key.sign(text.as_bytes());
         let by = VerifierKey { name: self.origin.clone(), public: *key.public() };
-        let signed = BASE64.encode([&by.id()[..], &signature].concat());
-        format!("{text}\n{SIGNATURE_LINE}{} {signed}\n", self.origin.as_str())
+        format!("{text}\n{}", signature_line(&by.name, by.id(), &key.sign(text.as_bytes())))
     }
 
     /// Reads a signed note, and checks that one of `keys` signed it under the log's name.
     pub fn open(note: &str, keys: &[VerifierKey]) -> Result<Self, NoteError> {
-        let (text, signatures) = note.split_once("\n\n").ok_or(NoteError::Malformed)?;
-        let text = format!("{text}\n");
-        let checkpoint = Self::parse(&text).ok_or(NoteError::Malformed)?;
-        let signatures = signatures.strip_suffix('\n').ok_or(NoteError::Malformed)?;
-        let mut is_signed = false;
-        for (number, line) in signatures.split('\n').enumerate() {
-            let signature = Signature::parse(line).filter(|_| number < MAX_SIGNATURES).ok_or(NoteError::Malformed)?;
-            let known = keys.iter().find(|key| key.name.as_str() == signature.name && key.id() == signature.key_id);
-            let Some(key) = known.filter(|key| key.name == checkpoint.origin) else { continue };
-            if !sign::verifies(&key.public, text.as_bytes(), &signature.bytes) {
-                return Err(NoteError::NotSigned);
-            }
-            is_signed = true;
-        }
-        is_signed.then_some(checkpoint).ok_or(NoteError::NotSigned)
+        let note = Note::parse(note)?;
+        note.signed_by(keys)?;
+        Ok(note.checkpoint)
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -147,28 +164,86 @@ impl Checkpoint {
 /// The text that is signed.
 impl fmt::Display for Checkpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n{}\n{}", self.origin.as_str(), self.size, BASE64.encode(self.root))
+        writeln!(f, "{}\n{}\n{}", self.origin.as_str(), self.size, encode_hash(&self.root))
     }
 }
 
-struct Signature<'a> {
+/// A signed note whose text is a checkpoint: read, and not yet to be believed.
+pub(super) struct Note<'a> {
+    /// The text that is signed, to the end of its last line.
+    pub text: &'a str,
+    /// What the text says.
+    pub checkpoint: Checkpoint,
+    /// The lines below it.
+    pub signatures: Vec<Signature<'a>>,
+}
+
+impl<'a> Note<'a> {
+    pub fn parse(note: &'a str) -> Result<Self, NoteError> {
+        let parts = || {
+            let (text, signatures) = note.split_at_checked(note.find("\n\n")? + 1)?;
+            Some(Self {
+                text,
+                checkpoint: Checkpoint::parse(text)?,
+                signatures: Signature::parse_lines(signatures.strip_prefix('\n')?)?,
+            })
+        };
+        parts().ok_or(NoteError::Malformed)
+    }
+
+    /// Those of `keys` that signed it under the log's name, each with its line: at least one. A wrong signature of any of them spoils the
+    /// note.
+    pub fn signed_by<'k>(&self, keys: &'k [VerifierKey]) -> Result<Vec<(&'k VerifierKey, &Signature<'a>)>, NoteError> {
+        let mut signers: Vec<(&VerifierKey, _)> = Vec::new();
+        for key in keys.iter().filter(|key| key.name == self.checkpoint.origin) {
+            for signature in self.signatures.iter().filter(|signature| signature.is_by(&key.name, key.id())) {
+                if !sign::verifies(&key.public, self.text.as_bytes(), &signature.bytes) {
+                    return Err(NoteError::NotSigned);
+                }
+                if signers.iter().all(|(signer, _)| *signer != key) {
+                    signers.push((key, signature));
+                }
+            }
+        }
+        if signers.is_empty() { Err(NoteError::NotSigned) } else { Ok(signers) }
+    }
+}
+
+/// One line below the text of a note.
+pub(super) struct Signature<'a> {
+    /// The line, without its end.
+    pub line: &'a str,
     name: &'a str,
-    key_id: [u8; KEY_ID_BYTES],
-    bytes: Vec<u8>,
+    key_id: KeyId,
+    /// What stands behind the id of the key.
+    pub bytes: Vec<u8>,
 }
 
 impl<'a> Signature<'a> {
+    /// Reads lines, each with its end; at least one, and not too many.
+    pub fn parse_lines(lines: &'a str) -> Option<Vec<Self>> {
+        let lines = lines.strip_suffix('\n')?.split('\n').take(MAX_SIGNATURES + 1);
+        let signatures = lines.map(Self::parse).collect::<Option<Vec<_>>>()?;
+        (signatures.len() <= MAX_SIGNATURES).then_some(signatures)
+    }
+
     fn parse(line: &'a str) -> Option<Self> {
         let (name, signed) = line.strip_prefix(SIGNATURE_LINE)?.split_once(' ')?;
         Origin::parse(name)?;
-        let signed = BASE64.decode(signed).ok()?;
+        let signed = BASE64.decode(signed).ok().filter(|signed| signed.len() <= MAX_SIGNATURE_BYTES)?;
         let (key_id, bytes) = signed.split_first_chunk()?;
-        (!bytes.is_empty() && signed.len() <= 16 * SIGNATURE_BYTES).then(|| Self {
-            name,
-            key_id: *key_id,
-            bytes: bytes.to_vec(),
-        })
+        (!bytes.is_empty()).then(|| Self { line, name, key_id: *key_id, bytes: bytes.to_vec() })
     }
+
+    /// Whether it names this key.
+    pub fn is_by(&self, name: &Origin, id: KeyId) -> bool {
+        self.name == name.as_str() && self.key_id == id
+    }
+}
+
+/// A line that [`Signature::parse_lines`] reads.
+pub(super) fn signature_line(name: &Origin, id: KeyId, signature: &[u8]) -> String {
+    format!("{SIGNATURE_LINE}{} {}\n", name.as_str(), BASE64.encode([&id[..], signature].concat()))
 }
 
 /// A number in decimal, written in the one way.
@@ -178,6 +253,11 @@ pub(super) fn parse_decimal(text: &str) -> Option<u64> {
 }
 
 /// A hash in base64.
+pub(super) fn encode_hash(hash: &Hash) -> String {
+    BASE64.encode(hash)
+}
+
+/// Reads a hash in base64.
 pub(super) fn decode_hash(text: &str) -> Option<Hash> {
     BASE64.decode(text).ok()?.try_into().ok()
 }

@@ -15,6 +15,7 @@ use super::settings::Settings;
 use crate::api::v1;
 use crate::api::v1::access_service_client::AccessServiceClient;
 use crate::api::v1::admin_service_client::AdminServiceClient;
+use crate::api::v1::audit_service_client::AuditServiceClient;
 use crate::api::v1::privacy_service_client::PrivacyServiceClient;
 use crate::api::v1::record_service_client::RecordServiceClient;
 
@@ -82,6 +83,7 @@ pub struct Client {
     records: RecordServiceClient<Authorized>,
     privacy: PrivacyServiceClient<Authorized>,
     access: AccessServiceClient<Authorized>,
+    audit: AuditServiceClient<Authorized>,
     admin: AdminServiceClient<Authorized>,
     call_timeout: Duration,
 }
@@ -100,6 +102,7 @@ impl Client {
             records: limited!(RecordServiceClient, service.clone()),
             privacy: limited!(PrivacyServiceClient, service.clone()),
             access: limited!(AccessServiceClient, service.clone()),
+            audit: limited!(AuditServiceClient, service.clone()),
             admin: limited!(AdminServiceClient, service),
             call_timeout: settings.call_timeout,
         }
@@ -175,7 +178,40 @@ calls! {
     revoke_token(admin, RevokeTokenRequest) -> Token.token;
 }
 
+impl Client {
+    /// Hands each entry of the ledger to `each` as it comes, for as long as the stream lasts.
+    pub async fn watch_entries(
+        &self,
+        request: v1::WatchEntriesRequest,
+        mut each: impl FnMut(v1::LogEntry) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut audit = self.audit.clone();
+        let mut stream = self.answer(audit.watch_entries(Request::new(request))).await?;
+        while let Some(seen) = stream.message().await? {
+            each(seen.entry.ok_or(CliError::Protocol { what: "no `entry` in it" })?)?;
+        }
+        Ok(())
+    }
+
+    /// The pieces of a report.
+    pub async fn report_exposure(
+        &self,
+        request: v1::ReportExposureRequest,
+    ) -> Result<tonic::Streaming<v1::ReportExposureResponse>, CliError> {
+        let mut audit = self.audit.clone();
+        self.answer(audit.report_exposure(Request::new(request))).await
+    }
+}
+
 calls! { whole:
+    /// Reads a page of the ledger.
+    list_entries(audit, ListEntriesRequest) -> ListEntriesResponse;
+    /// Gets the log as it stands, signed.
+    get_checkpoint(audit, GetCheckpointRequest) -> GetCheckpointResponse;
+    /// Gets the proof that an entry is in the log.
+    get_inclusion_proof(audit, GetInclusionProofRequest) -> GetInclusionProofResponse;
+    /// Gets the proof that the log was only continued.
+    get_consistency_proof(audit, GetConsistencyProofRequest) -> GetConsistencyProofResponse;
     /// Takes a case back.
     unassign_case(access, UnassignCaseRequest) -> UnassignCaseResponse;
     /// Reads a page of who works on a customer's cases.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::audit::AuditError;
 use super::bench::BenchError;
 use super::demo::DemoError;
 use super::init::InitError;
@@ -21,6 +22,7 @@ use super::settings::SettingsError;
 use crate::api::server::ServeError;
 use crate::api::status::code_name;
 use crate::config::ConfigError;
+use crate::root_key::KeyFileError;
 use crate::telemetry::TelemetryError;
 use crate::vault::VaultError;
 
@@ -73,6 +75,12 @@ pub enum CliError {
     /// The service does not start.
     #[error(transparent)]
     Start(#[from] RefusedToServe),
+    /// A copy of the log, or a report out of it, is not what it should be.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// A key's file cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A policy cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyFileError),
@@ -314,6 +322,8 @@ impl CliError {
             | Self::Log(_)
             | Self::Start(_)
             | Self::Policy(_)
+            | Self::Audit(_)
+            | Self::KeyFile(_)
             | Self::Serve(_)
             | Self::Bench(_)
             | Self::File { .. }

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use clap::CommandFactory as _;
 
 mod admin;
+mod audit;
 pub mod bench;
 mod call;
 mod case;
@@ -98,6 +99,8 @@ enum ClientCommand {
     Record(Group<record::RecordCommand>),
     /// Say who works on which case
     Case(Group<case::CaseCommand>),
+    /// Show the ledger, copy it, and check copies
+    Audit(Group<audit::AuditCommand>),
     /// Check a policy, and tell what decides
     Policy(Group<policy::PolicyCommand>),
     /// Carry out the rights of a customer
@@ -158,6 +161,7 @@ impl ClientCommand {
             Self::Call(group) => &group.shared,
             Self::Record(group) => &group.shared,
             Self::Case(group) => &group.shared,
+            Self::Audit(group) => &group.shared,
             Self::Policy(group) => &group.shared,
             Self::Customer(group) => &group.shared,
             Self::Receipt(group) => &group.shared,
@@ -195,6 +199,11 @@ async fn call_service(command: ClientCommand) -> Result<(), CliError> {
     if let ClientCommand::Policy(Group { command: policy::PolicyCommand::Check { file }, .. }) = &command {
         return policy::check(file, &mut Output::stdout(shared.json));
     }
+    if let ClientCommand::Audit(Group { command, .. }) = &command
+        && let Some(done) = audit::offline(command, &mut Output::stdout(shared.json)).await
+    {
+        return done;
+    }
     let settings = Settings::load(&shared.connection)?;
     // Before signals are watched: an interrupt at the question ends the program at once.
     match &command {
@@ -219,6 +228,7 @@ async fn dispatch(client: &Client, command: ClientCommand, output: &mut Output) 
         ClientCommand::Call(group) => call::run(client, group.command, output).await,
         ClientCommand::Record(group) => record::run(client, group.command, output).await,
         ClientCommand::Case(group) => case::run(client, group.command, output).await,
+        ClientCommand::Audit(group) => audit::run(client, group.command, output).await,
         ClientCommand::Policy(group) => policy::run(client, group.command, output).await,
         ClientCommand::Customer(group) => customer::run(client, group.command, output).await,
         ClientCommand::Receipt(group) => receipt::run(client, group.command, output).await,

@@ -253,7 +253,7 @@ pub fn verify(args: &VerifyArgs, output: &mut Output) -> Result<(), CliError> {
 }
 
 /// The keys that a flag gives: itself, or the lines of a file.
-fn read_keys(given: &str) -> Result<Vec<VerifierKey>, CliError> {
+pub(super) fn read_keys(given: &str) -> Result<Vec<VerifierKey>, CliError> {
     if let Some(key) = VerifierKey::parse(given) {
         return Ok(vec![key]);
     }

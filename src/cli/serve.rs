@@ -190,6 +190,7 @@ async fn serve(
         tokio::spawn(forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
         tokio::spawn(renew_root_key(vault.clone(), ended.clone())),
         tokio::spawn(keep_pin(vault.clone(), ended.clone())),
+        tokio::spawn(publish_log(vault.clone(), ended.clone())),
         tokio::spawn(watch_mirrors(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
         tokio::spawn(follow_config(vault.clone(), (access.clone(), metrics.clone()), hangups, ended.clone())),
@@ -253,6 +254,24 @@ async fn keep_pin(vault: Arc<Vault>, ended: CancellationToken) {
             tracing::warn!(
                 error = chain(&error),
                 "the end of the log was not remembered beside the root key; tried again in 5 s"
+            );
+        }
+    }
+}
+
+/// Keeps the log's files beside the data up to the log.
+async fn publish_log(vault: Arc<Vault>, ended: CancellationToken) {
+    const PUBLISH_INTERVAL: Duration = Duration::from_secs(10);
+    let mut ticks = tokio::time::interval(PUBLISH_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = ended.cancelled() => return,
+        }
+        if let Err(error) = vault.publish_log().await {
+            tracing::warn!(
+                error = chain(&error),
+                "the files of the log were not brought up to it; tried again in 10 s"
             );
         }
     }

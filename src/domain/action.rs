@@ -99,6 +99,18 @@ actions! {
     UnfreezeTenant = 35,
     /// Tells by which rules somebody may do something.
     ExplainAccess = 36,
+    /// Lists entries of the ledger.
+    ListEntries = 37,
+    /// Follows the ledger.
+    WatchEntries = 38,
+    /// Gets the signed log.
+    GetCheckpoint = 39,
+    /// Proves that an entry is in the log.
+    GetInclusionProof = 40,
+    /// Proves that the log was only continued.
+    GetConsistencyProof = 41,
+    /// Reports what somebody has seen.
+    ReportExposure = 42,
 }
 
 impl Action {
@@ -143,6 +155,7 @@ impl Action {
                     | Self::UnassignCase
                     | Self::ListCaseAssignments
                     | Self::BreakGlass
+                    | Self::ReportExposure
             )
     }
 }
@@ -157,6 +170,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(37), None);
+        assert_eq!(Action::from_code(43), None);
     }
 }

@@ -10,6 +10,7 @@ mod committer;
 mod deciding;
 pub mod disk;
 mod log;
+mod log_files;
 pub mod mirror;
 mod objects;
 pub mod rows;
@@ -27,6 +28,7 @@ pub use batch::{
 pub use committer::{CommitError, Committed, Committer};
 pub use deciding::{NotAsLogged, Tie, check_deciding};
 pub use log::{LogTree, ledger_size};
+pub use log_files::LogFiles;
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
 pub use objects::{CopyStatus, MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
 pub use sequence::Position;

@@ -316,7 +316,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Wraps an error of the object store; a full disk, which it hides among its causes, gets its own variant.
-fn failed(doing: &'static str, error: object_store::Error) -> StoreError {
+pub(super) fn failed(doing: &'static str, error: object_store::Error) -> StoreError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if inner.downcast_ref::<io::Error>().is_some_and(is_full) {

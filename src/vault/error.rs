@@ -25,6 +25,15 @@ pub enum VaultError {
     /// Nothing of the tenant is read for now.
     #[error("the tenant is frozen: nothing of its content is read until it is unfrozen")]
     TenantFrozen,
+    /// A report would name too much.
+    #[error("more than {limit} records were touched")]
+    ExposureTooLarge {
+        /// How many a report names at most.
+        limit: u64,
+    },
+    /// The mirrors do not have the log yet.
+    #[error("the log is not on all mirrors yet")]
+    NotSettled,
     /// The record is erased, or is being erased; with its customer, or alone.
     #[error("the record is erased")]
     RecordErased,

@@ -20,15 +20,18 @@ mod customer;
 mod download;
 mod erasure;
 mod error;
+mod exposure;
 mod fence;
 pub mod forensics;
 mod format;
 mod grants;
+mod ledger;
 mod listing;
 mod log;
 mod mirrors;
 mod people;
 mod pin;
+mod publish;
 mod quota;
 mod receipts;
 mod reclaim;
@@ -61,11 +64,14 @@ pub use compact::Compacted;
 pub use download::{Download, RequestedSpan};
 pub use erasure::{Erasure, Target};
 pub use error::{QuotaKind, VaultError};
+pub use exposure::{MAX_EXPOSED_RECORDS, Suspicion};
 pub use fence::{Ended, Fenced, Watch};
 pub use format::Opening;
 pub use grants::AssignmentsPage;
+pub use ledger::{LogFilter, Logged, Reader as LedgerReader};
 pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
+pub use publish::LOG_FOLDER;
 pub use receipts::Receipt;
 pub use records::RequestKey;
 pub use restore::{BackedUp, BackupStep, RestoreFrom, RestoreStep, Restored, backup};
@@ -169,6 +175,8 @@ pub struct Vault {
     writer: TreeWriter,
     in_flight: Arc<InFlight>,
     reclaiming: tokio::sync::Mutex<()>,
+    publishing: tokio::sync::Mutex<()>,
+    reporting: tokio::sync::Mutex<()>,
 }
 
 /// Requests that are being worked on, by their blinded ids.

@@ -189,7 +189,14 @@ impl Vault {
         let frozen = Arc::clone(&core);
         on_a_thread(move || Ok(frozen.freeze_as_stored()?)).await?;
         let writer = TreeWriter::start(Arc::clone(&core))?;
-        let vault = Self { core, writer, in_flight: Arc::default(), reclaiming: tokio::sync::Mutex::new(()) };
+        let vault = Self {
+            core,
+            writer,
+            in_flight: Arc::default(),
+            reclaiming: Default::default(),
+            publishing: Default::default(),
+            reporting: Default::default(),
+        };
         vault.sweep_uploads().await?;
         Ok(Arc::new(vault))
     }

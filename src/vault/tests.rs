@@ -290,12 +290,13 @@ fn details() -> Details {
     }
 }
 
-/// Text that does not pack well.
+/// Text that does not pack well: letters alone, so that nothing in it looks like a number of somebody's.
 fn text(length: usize) -> String {
     let mut state = 1_u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'!' + (state >> 33) as u8 % 90)
+        let letter = (state >> 33) as u8 % 52;
+        char::from(if letter < 26 { b'a' + letter } else { b'A' + letter - 26 })
     };
     (0..length).map(|_| next()).collect()
 }

@@ -36,14 +36,14 @@ async fn what_was_acknowledged_is_there_after_every_sigkill() {
     for round in 0..rounds {
         let attempts = one_life(&mut server, &people, &book, &mut chance, round).await;
         server.restart().await;
-        let readers = connect(&server, &people.supervisor, CHECKERS).await;
+        let readers = connect(&server, &people.privacy_officer, CHECKERS).await;
         let fresh = book.settle(&server, &people, &readers[0], attempts).await;
         assert_all_there(&readers, fresh).await;
         let look_back = book.sample(&mut chance, LOOK_BACK);
         assert_all_there(&readers, look_back).await;
         book.assert_erased(&readers[0], &mut chance).await;
     }
-    let readers = connect(&server, &people.supervisor, CHECKERS).await;
+    let readers = connect(&server, &people.privacy_officer, CHECKERS).await;
     let all = book.all();
     let (records, customers) = (all.len(), book.live.len());
     assert_all_there(&readers, all).await;

@@ -2,11 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
 mod admin;
+mod audit;
 mod bad_input;
 mod cases;
 mod chance;
 mod demo;
+mod elsewhere;
 mod erasing;
+mod exported_log;
 mod fixture;
 mod gate;
 mod hsm;

@@ -78,7 +78,7 @@ async fn step(server: &mut Server, model: &mut [Tenant], chance: &mut Chance) ->
 
 struct Clients {
     ingest: Client,
-    supervisor: Client,
+    reader: Client,
     privacy_officer: Client,
 }
 
@@ -86,7 +86,7 @@ impl Clients {
     async fn connect(server: &Server, people: &People) -> Self {
         Self {
             ingest: server.client(&people.ingest).await,
-            supervisor: server.client(&people.supervisor).await,
+            reader: server.client(&people.privacy_officer).await,
             privacy_officer: server.client(&people.privacy_officer).await,
         }
     }
@@ -138,11 +138,11 @@ impl Tenant {
 
     async fn read(&self, chance: &mut Chance) -> &'static str {
         let Some((customer, (record_id, paper, older))) = self.some_record(chance) else { return "read of nothing" };
-        paper.assert_there(&self.clients.supervisor, customer, record_id).await;
+        paper.assert_there(&self.clients.reader, customer, record_id).await;
         for (revision, paper) in (1..).zip(older) {
             let (purpose, record_id) = (PURPOSES[0].to_owned(), record_id.clone());
             let request = v1::GetTranscriptRequest { record_id, purpose, revision, ..Default::default() };
-            let read = self.clients.supervisor.get_transcript(request).await.unwrap();
+            let read = self.clients.reader.get_transcript(request).await.unwrap();
             let texts = read.turns.into_iter().map(|turn| turn.text).collect();
             assert!(*paper == Paper::Chat(texts), "revision {revision}");
         }
@@ -163,7 +163,7 @@ impl Tenant {
             ..Default::default()
         };
         let mut got = Vec::new();
-        self.clients.supervisor.download_recording(request, &mut got, |_, _| {}).await.unwrap();
+        self.clients.reader.download_recording(request, &mut got, |_, _| {}).await.unwrap();
         assert!(got == bytes[offset..offset + length], "bytes {offset}, {length} of {record_id}");
         "read a range"
     }
@@ -178,7 +178,7 @@ impl Tenant {
     }
 
     async fn check_list(&self, customer: &str) {
-        let listed = list(&self.clients.supervisor, customer).await.unwrap();
+        let listed = list(&self.clients.reader, customer).await.unwrap();
         let mut listed: Vec<String> = listed.into_iter().map(|record| record.record_id).collect();
         let mut expected: Vec<String> = self.live[customer].iter().map(|(id, ..)| id.clone()).collect();
         listed.sort();
@@ -220,7 +220,7 @@ impl Tenant {
 
     /// Nothing of an erased customer opens, and nothing is shown.
     async fn check_erased(&self, customer: &str, records: &Records) {
-        let reader = &self.clients.supervisor;
+        let reader = &self.clients.reader;
         for (record_id, paper, _) in records {
             assert_eq!(code(paper.get(reader, record_id).await), Code::NotFound, "{record_id} of {customer}");
             let request = v1::GetRecordRequest {
@@ -237,7 +237,7 @@ impl Tenant {
     /// No record of this tenant opens for `stranger`.
     async fn assert_closed_to(&self, stranger: &Self, chance: &mut Chance) {
         if let Some((_, (record_id, paper, _))) = self.some_record(chance) {
-            assert_eq!(code(paper.get(&stranger.clients.supervisor, record_id).await), Code::NotFound);
+            assert_eq!(code(paper.get(&stranger.clients.reader, record_id).await), Code::NotFound);
         }
     }
 
@@ -245,8 +245,8 @@ impl Tenant {
         for (customer, records) in &self.live {
             self.check_list(customer).await;
             for (record_id, paper, _) in records {
-                paper.assert_there(&self.clients.supervisor, customer, record_id).await;
-                assert_eq!(code(paper.get(&stranger.clients.supervisor, record_id).await), Code::NotFound);
+                paper.assert_there(&self.clients.reader, customer, record_id).await;
+                assert_eq!(code(paper.get(&stranger.clients.reader, record_id).await), Code::NotFound);
             }
         }
         for (customer, records) in &self.erased {

@@ -2,8 +2,7 @@
 //! edited one passes.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
 use oubliette::api::v1;
@@ -13,7 +12,7 @@ use tonic::Code;
 
 use crate::fixture::{Server, oubliette, token_for, words};
 use crate::wire::{Caller, assert_refused, chat, reason};
-use crate::{paper, tell};
+use crate::{elsewhere, paper};
 
 const CUSTOMER: &str = "Frau Müller, +43 1 58858";
 
@@ -26,19 +25,6 @@ fn verified(arguments: &[&str]) -> Value {
     let output = verify(&[arguments, &["--json"]].concat());
     assert!(output.status.success(), "{}", words(&output));
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Runs the checker that is written in Python; `None` where there is no Python with `cryptography`.
-pub fn elsewhere(arguments: &[&str]) -> Option<Output> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/verify_receipt.py");
-    let python = std::env::var("OUBLIETTE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has_it = Command::new(&python).args(["-c", "import cryptography"]).output();
-    if !has_it.is_ok_and(|output| output.status.success()) {
-        assert!(std::env::var_os("CI").is_none(), "the machine of CI has no Python with `cryptography`");
-        tell("SKIPPED: receipts are not checked by another program, as there is no Python with `cryptography` here");
-        return None;
-    }
-    Some(Command::new(&python).arg(script).args(arguments).output().unwrap())
 }
 
 #[tokio::test]
@@ -74,7 +60,7 @@ async fn a_receipt_is_checked_offline_by_our_program_and_another_and_no_edited_o
     for arguments in to_others {
         assert_eq!(verify(arguments).status.code(), Some(6), "{arguments:?}");
     }
-    if let Some(output) = elsewhere(&[file_name, key, CUSTOMER, &opening]) {
+    if let Some(output) = elsewhere::run("verify_receipt.py", &[file_name, key, CUSTOMER, &opening]) {
         assert!(output.status.success(), "{}", words(&output));
         let other: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&other["receipt"], &other["epoch"]), (&stated["receipt_id"], &stated["epoch"]));
@@ -89,7 +75,7 @@ async fn a_receipt_is_checked_offline_by_our_program_and_another_and_no_edited_o
         fs::write(&edited_file, edited).unwrap();
         let arguments = [edited_file.to_str().unwrap(), "--key", key];
         assert_eq!(verify(&arguments).status.code(), Some(6), "byte {place}");
-        if let Some(output) = elsewhere(&[arguments[0], key]) {
+        if let Some(output) = elsewhere::run("verify_receipt.py", &[arguments[0], key]) {
             assert_eq!(output.status.code(), Some(1), "byte {place}: {}", words(&output));
         }
     }
@@ -125,7 +111,7 @@ fn checked_by_both(file: &str, key: &str, of: &[&str], others: &[&[&str]]) -> Va
         let named = names.into_iter().zip(of).flat_map(|(name, value)| [name, *value]);
         verify(&[file, "--key", key, "--json"].into_iter().chain(named).collect::<Vec<_>>())
     };
-    let theirs = |of: &[&str]| elsewhere(&[&[file, key], of].concat());
+    let theirs = |of: &[&str]| elsewhere::run("verify_receipt.py", &[&[file, key], of].concat());
     for other in others {
         assert_eq!(ours(other).status.code(), Some(6), "{other:?} passes as {of:?}");
         if let Some(output) = theirs(other) {

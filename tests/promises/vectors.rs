@@ -308,22 +308,27 @@ fn hash(value: &Value) -> Option<merkle::Hash> {
     BASE64_STANDARD.decode(value.as_str().unwrap_or_default()).unwrap().try_into().ok()
 }
 
+/// Where a file of vectors is. Where it is missing, says so and gives `None`; in CI, where it always is, fails.
+pub fn path(file: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("OUBLIETTE_VECTORS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
+    let path = folder.join(file);
+    if path.exists() {
+        return Some(path);
+    }
+    let missing = format!("NO VECTORS: {} is missing, nothing was checked; set OUBLIETTE_VECTORS", path.display());
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing}");
+    tell(&missing);
+    None
+}
+
 /// A file of vectors.
 struct Vectors(Value);
 
 impl Vectors {
-    /// Reads the file. Where it is missing, says so and gives `None`; in CI, where it always is, fails.
+    /// Reads the file, if it is there.
     fn read(file: &str) -> Option<Self> {
-        let folder = std::env::var_os("OUBLIETTE_VECTORS")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
-        let path = folder.join(file);
-        if path.exists() {
-            return Some(Self(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()));
-        }
-        let missing = format!("NO VECTORS: {} is missing, nothing was checked; set OUBLIETTE_VECTORS", path.display());
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing}");
-        tell(&missing);
-        None
+        path(file).map(|path| Self(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
     }
 
     fn cases(&self) -> impl Iterator<Item = (&Value, &Value)> {

@@ -9,6 +9,7 @@ use bytes::{Buf as _, BufMut as _};
 use oubliette::api::v1;
 use oubliette::api::v1::access_service_client::AccessServiceClient;
 use oubliette::api::v1::admin_service_client::AdminServiceClient;
+use oubliette::api::v1::audit_service_client::AuditServiceClient;
 use oubliette::api::v1::privacy_service_client::PrivacyServiceClient;
 use oubliette::api::v1::record_service_client::RecordServiceClient;
 use oubliette::api::v1::{download_recording_response as down, upload_recording_request as up};
@@ -47,6 +48,7 @@ pub struct Caller {
     pub records: RecordServiceClient<Service>,
     pub privacy: PrivacyServiceClient<Service>,
     pub access: AccessServiceClient<Service>,
+    pub audit: AuditServiceClient<Service>,
     pub admin: AdminServiceClient<Service>,
     service: Service,
     /// The case that it states with every read.
@@ -67,6 +69,7 @@ impl Caller {
             records: RecordServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             privacy: PrivacyServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             admin: AdminServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
+            audit: AuditServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             access: AccessServiceClient::new(service.clone()).max_encoding_message_size(usize::MAX),
             service,
             case: String::new(),
