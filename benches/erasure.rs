@@ -62,6 +62,7 @@ fn principal(tenant: TenantId, name: TenantName, roles: &[Role]) -> Principal {
         roles: roles.iter().copied().collect(),
         teams: BTreeSet::new(),
         token: TokenId([9; 16]),
+        actor: None,
     }
 }
 

@@ -33,6 +33,8 @@ const VAULT_OF_ACCESS: &[&str] = &["Permit", "TenantScope"];
 
 /// Files that may import more than their room, and why.
 const MAY_IMPORT_MORE: &[(&str, &[&str], &str)] = &[
+    ("access/jwt", &["crypto"], "verifies the signatures of issuers of tokens"),
+    ("access/jwks", &["crypto"], "hands out the keys that verify them"),
     ("api/gate", &["crypto"], "hashes the secret of a token that comes in"),
     ("api/admin_service", &["crypto"], "mints tokens: random bytes, and their hash"),
     ("api/records_service", &["crypto"], "hashes a request, so that a repeat with other content is known"),
@@ -42,7 +44,7 @@ const MAY_IMPORT_MORE: &[(&str, &[&str], &str)] = &[
     ("cli/audit", &["audit", "root_key"], "checks copies of the log offline, and is a witness"),
     ("cli/errors", &["root_key"], "tells of a witness's key that cannot be used"),
     ("cli/receipt", &["audit"], "checks receipts offline"),
-    ("cli/serve", &["access"], "hands the policy on"),
+    ("cli/serve", &["access", "crypto"], "hands policy and issuers on"),
     ("cli/policy", &["access", "crypto"], "loads and checks policies, and tells them apart by a hash"),
     ("cli/demo/content", &["crypto"], "knows by SHA-256 what it stored"),
     ("cli/demo/attacker", &["keys", "crypto", "store", "root_key"], "an attacker goes round the house by definition"),

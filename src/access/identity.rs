@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::Refused;
+use super::{Refused, jwt};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::unhex;
 use crate::domain::ids::TokenId;
-use crate::domain::principal::{Principal, StoredIdentity, TokenEntry};
+use crate::domain::principal::{Outsider, Principal, StoredIdentity, TokenEntry};
 
 /// Bytes of a token's secret.
 pub const SECRET_BYTES: usize = 32;
@@ -84,7 +84,7 @@ impl BearerToken {
 
 /// The caller did not show who it is. To the caller all reasons look alike; the metrics may count them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no valid bearer token; send `authorization: Bearer obl_...` with one that is neither expired nor revoked")]
+#[error("no valid bearer token; send `authorization: Bearer ...` with one that is neither expired nor revoked")]
 pub struct Unauthenticated(RejectReason);
 
 impl Unauthenticated {
@@ -94,6 +94,12 @@ impl Unauthenticated {
     /// Why. Not for the caller.
     pub fn reason(self) -> RejectReason {
         self.0
+    }
+}
+
+impl From<RejectReason> for Unauthenticated {
+    fn from(reason: RejectReason) -> Self {
+        Self(reason)
     }
 }
 
@@ -112,6 +118,22 @@ pub enum RejectReason {
     Revoked,
     /// The token's time is over.
     Expired,
+    /// An issuer's token is signed by an algorithm that is not allowed, or not by that of the key.
+    WrongAlgorithm,
+    /// The issuer has no such key.
+    UnknownKey,
+    /// The signature is not that of the issuer's key.
+    BadSignature,
+    /// Another issuer made the token.
+    WrongIssuer,
+    /// The token was made for somebody else.
+    WrongAudience,
+    /// The token's time has not begun.
+    NotYetValid,
+    /// A claim is missing, or is not what it must be.
+    BadClaims,
+    /// The issuer's keys could not be had for too long.
+    Unavailable,
 }
 
 impl RejectReason {
@@ -124,6 +146,14 @@ impl RejectReason {
             Self::WrongSecret => "wrong_secret",
             Self::Revoked => "revoked",
             Self::Expired => "expired",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::UnknownKey => "unknown_key",
+            Self::BadSignature => "bad_signature",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::NotYetValid => "not_yet_valid",
+            Self::BadClaims => "bad_claims",
+            Self::Unavailable => "unavailable",
         }
     }
 }
@@ -147,7 +177,7 @@ pub fn authenticate(
     if !hash_is_right {
         return unauthenticated(RejectReason::WrongSecret);
     }
-    if let Some(reason) = worthless(&stored.token, now) {
+    if let Some(reason) = worthless(&stored.token, stored.principal.blocked, now) {
         return unauthenticated(reason);
     }
     if stored.suspended {
@@ -156,9 +186,36 @@ pub fn authenticate(
     Ok(admitted(stored))
 }
 
-fn worthless(token: &TokenEntry, now: Timestamp) -> Option<RejectReason> {
+/// Decides who calls, where an issuer says who it is: `known` is what the vault knows of that one, `credential` stands for the token.
+pub fn vouched_for(
+    identity: jwt::mapping::Identity,
+    known: Option<Outsider>,
+    credential: TokenId,
+) -> Result<Principal, Refused> {
+    let unauthenticated = |reason| Err(Unauthenticated(reason).into());
+    let Some(known) = known else { return unauthenticated(RejectReason::Unknown) };
+    if known.blocked {
+        return unauthenticated(RejectReason::Revoked);
+    }
+    if known.suspended {
+        return Err(Refused::Suspended);
+    }
+    let jwt::mapping::Identity { tenant: tenant_name, name, roles, teams, .. } = identity;
+    let Outsider { tenant, alias, actor, .. } = known;
+    Ok(Principal { tenant, tenant_name, name, alias, roles, teams, token: credential, actor })
+}
+
+/// Decides for whom is called, where `caller` (a platform) shows `behalf`, whom it calls for: that one's right counts, and both are told.
+pub fn on_behalf_of(caller: Principal, behalf: Principal) -> Result<Principal, Refused> {
+    if caller.tenant != behalf.tenant {
+        return Err(Unauthenticated(RejectReason::WrongAudience).into());
+    }
+    Ok(Principal { actor: Some(caller.alias), ..behalf })
+}
+
+fn worthless(token: &TokenEntry, is_blocked: bool, now: Timestamp) -> Option<RejectReason> {
     match token {
-        _ if token.revoked => Some(RejectReason::Revoked),
+        _ if is_blocked || token.revoked => Some(RejectReason::Revoked),
         _ if token.expires <= now => Some(RejectReason::Expired),
         _ => None,
     }
@@ -173,6 +230,7 @@ fn admitted(stored: StoredIdentity) -> Principal {
         roles: stored.principal.roles,
         teams: stored.principal.teams,
         token: stored.token.id,
+        actor: None,
     }
 }
 
@@ -195,7 +253,7 @@ mod tests {
                 expires: at(1000),
                 revoked: false,
             },
-            principal: PrincipalEntry { name, roles: Default::default(), teams: Default::default() },
+            principal: PrincipalEntry { name, roles: Default::default(), teams: Default::default(), blocked: false },
             tenant: TenantId([1; 16]),
             tenant_name: TenantName::parse("acme").unwrap(),
             alias: BlindIndex([2; 16]),
@@ -251,6 +309,7 @@ mod tests {
             (check(|s| s.suspended = true, 8, 5), RejectReason::WrongSecret),
             (check(|s| s.token.revoked = true, 7, 5), RejectReason::Revoked),
             (check(|_| (), 7, 1000), RejectReason::Expired),
+            (check(|s| s.principal.blocked = true, 7, 5), RejectReason::Revoked),
         ];
         for (outcome, reason) in flaws {
             assert_eq!(outcome, Err(Refused::Unauthenticated(Unauthenticated(reason))));

@@ -1,10 +1,12 @@
 //! Who calls, and what they may do: from a bearer token to a principal, from a principal to a permit.
 //!
 //! A call is checked at the door (may this principal do this in this tenant at all?), and a read once more for each record that
-//! it would show. The rules are Cedar policies that a privacy officer can read. This room never reads or stores anything itself,
-//! and its refusals never tell whether a tenant, a customer or a record exists.
+//! it would show. The rules are Cedar policies that a privacy officer can read. This room stores nothing and reads nothing but an
+//! issuer's public keys ([`jwks::source`]), and its refusals never tell whether a tenant, a customer or a record exists.
 
 pub mod identity;
+pub mod jwks;
+pub mod jwt;
 pub mod permit;
 pub mod policy;
 #[cfg(test)]

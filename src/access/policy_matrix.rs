@@ -214,6 +214,7 @@ fn principal(tenant: &str, roles: &[Role]) -> Principal {
         roles: roles.iter().copied().collect(),
         teams: [TeamName::parse("billing").unwrap()].into(),
         token: TokenId([4; 16]),
+        actor: None,
     }
 }
 

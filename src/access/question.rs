@@ -219,6 +219,7 @@ fn any_principal() -> Principal {
         roles: Role::ALL.into(),
         teams: [].into(),
         token: TokenId([3; 16]),
+        actor: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
+use super::presented::Presented;
 use super::status::ApiError;
 use super::v1::access_service_server::AccessService;
 use super::{from_proto, page_token, to_proto, v1};
@@ -27,7 +28,7 @@ impl Cases {
 
     /// The door of the caller's own tenant.
     async fn door<M>(&self, request: Request<M>, action: Action) -> Result<(Permit<TenantScope>, M), ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         Ok((self.gate.door(&caller, action, None, None).await?, request.into_inner()))
     }
 

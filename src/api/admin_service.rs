@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
+use super::presented::Presented;
 use super::status::ApiError;
 use super::v1::admin_service_server::AdminService;
 use super::{from_proto, page_token, to_proto, v1};
@@ -42,7 +43,7 @@ impl Admin {
         action: Action,
         tenant: impl FnOnce(&M) -> Result<Option<TenantName>, crate::domain::Invalid>,
     ) -> Result<(Permit<TenantScope>, M), ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         let message = request.into_inner();
         let tenant = tenant(&message)?;
         Ok((self.gate.door(&caller, action, tenant, None).await?, message))

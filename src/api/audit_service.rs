@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
 use super::leash::Leash;
+use super::presented::Presented;
 use super::status::ApiError;
 use super::v1::audit_service_server::AuditService;
 use super::{from_proto, page_token, to_proto, v1};
@@ -38,7 +39,7 @@ impl Audit {
 
     /// The door of the caller's own tenant.
     async fn door<M>(&self, request: &Request<M>, action: Action) -> Result<Permit<TenantScope>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(request)).await?;
         self.gate.door(&caller, action, None, None).await
     }
 
@@ -56,7 +57,7 @@ impl Audit {
     async fn watch(&self, request: Request<v1::WatchEntriesRequest>) -> Result<Watching, ApiError> {
         let permit = self.door(&request, Action::WatchEntries).await?;
         let room = self.gate.room_for_a_stream()?;
-        let leash = self.gate.leash_of_door(request.metadata(), &permit);
+        let leash = self.gate.leash_of_door(Arc::new(Presented::of(&request)), &permit);
         let reader = self.gate.vault.read_ledger(permit, LogFilter::default()).await?;
         let from = request.get_ref().from_position.unwrap_or_else(|| reader.end());
         Ok(Watching::of(reader, from, leash, room))

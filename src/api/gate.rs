@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::metadata::MetadataMap;
 
+use super::failures::{Failures, Gathered};
 use super::leash::Leash;
+use super::presented::Presented;
 use super::status::ApiError;
-use crate::access::identity::{BearerToken, Unauthenticated, authenticate};
+use crate::access::identity::{BearerToken, Unauthenticated, authenticate, on_behalf_of, vouched_for};
+use crate::access::jwt::Issuers;
 use crate::access::permit::{Permit, TenantScope};
 use crate::access::{Access, Explanation, Refused};
 use crate::config::Limits;
@@ -16,11 +18,11 @@ use crate::crypto::hash::sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::grant::Why;
-use crate::domain::ids::{RecordId, Revision, TenantName};
+use crate::domain::ids::{RecordId, Revision, TenantName, TokenId};
 use crate::domain::principal::Principal;
 use crate::domain::record::RecordFacts;
 use crate::telemetry::metrics::Metrics;
-use crate::vault::Vault;
+use crate::vault::{Vault, VaultError};
 
 /// What one upload or download holds in memory at most: chunks on their way in, out and to the disk.
 const STREAM_BYTES: u64 = 2 * 1024 * 1024;
@@ -36,16 +38,24 @@ pub(super) struct Gate {
     pub stream_idle: Duration,
     /// How often an open stream asks again.
     recheck: Duration,
+    issuers: Issuers,
+    failures: Failures,
 }
 
 impl Gate {
-    pub fn new(vault: Arc<Vault>, access: Arc<Access>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(
+        vault: Arc<Vault>,
+        (access, issuers): (Arc<Access>, Issuers),
+        limits: &Limits,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let streams_limit = (limits.bytes_in_flight / STREAM_BYTES).max(1);
         let permits = usize::try_from(streams_limit).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         let stream_idle = Duration::from_millis(limits.stream_idle_timeout_ms);
         let recheck = Duration::from_millis(limits.access_recheck_ms);
         let streams = Arc::new(Semaphore::new(permits));
-        Self { vault, access, metrics, streams, streams_limit, stream_idle, recheck }
+        let failures = Failures::new(limits.failed_logins_per_minute);
+        Self { vault, access, metrics, streams, streams_limit, stream_idle, recheck, issuers, failures }
     }
 
     /// Gives back the space of what was erased, in the background.
@@ -58,11 +68,13 @@ impl Gate {
         });
     }
 
-    /// Who calls. Counts towards the tenant's calls a second.
-    pub async fn caller(&self, metadata: &MetadataMap) -> Result<Principal, ApiError> {
-        let (principal, calls_per_second) = self.authenticate(metadata).await.inspect_err(|error| {
+    /// Who calls. Counts towards the tenant's calls a second; a failure towards those of its source.
+    pub async fn caller(&self, presented: &Presented) -> Result<Principal, ApiError> {
+        self.failures.check(presented.source)?;
+        let (principal, calls_per_second) = self.authenticate(presented).await.inspect_err(|error| {
             if let GateError::Refused(Refused::Unauthenticated(why)) = error {
                 self.metrics.authentication_failed(why.reason().name());
+                self.failures.note(presented.source, why.reason());
             }
         })?;
         self.vault.count_call(principal.tenant, calls_per_second)?;
@@ -111,22 +123,22 @@ impl Gate {
     }
 
     /// A leash for a stream that stores through `door`.
-    pub fn leash_of_door(self: &Arc<Self>, metadata: &MetadataMap, door: &Permit<TenantScope>) -> Leash {
-        let (gate, metadata, question) = (Arc::clone(self), metadata.clone(), Question::of(door));
+    pub fn leash_of_door(self: &Arc<Self>, presented: Arc<Presented>, door: &Permit<TenantScope>) -> Leash {
+        let (gate, presented, question) = (Arc::clone(self), presented, Question::of(door));
         Leash::new(self.recheck, move || {
-            let (gate, metadata, question) = (Arc::clone(&gate), metadata.clone(), question.clone());
-            async move { gate.still_at_the_door(&metadata, &question).await.map(drop) }
+            let (gate, presented, question) = (Arc::clone(&gate), Arc::clone(&presented), question.clone());
+            async move { gate.still_at_the_door(&presented, &question).await.map(drop) }
         })
     }
 
     /// A leash for a stream that reads what `permit` is for.
-    pub fn leash_of_record(self: &Arc<Self>, metadata: &MetadataMap, permit: &Permit<RecordFacts>) -> Leash {
-        let (gate, metadata, question) = (Arc::clone(self), metadata.clone(), Question::of(permit));
+    pub fn leash_of_record(self: &Arc<Self>, presented: Arc<Presented>, permit: &Permit<RecordFacts>) -> Leash {
+        let (gate, presented, question) = (Arc::clone(self), presented, Question::of(permit));
         let (record, revision) = (permit.resource().id, permit.resource().revision);
         Leash::new(self.recheck, move || {
-            let (gate, metadata, question) = (Arc::clone(&gate), metadata.clone(), question.clone());
+            let (gate, presented, question) = (Arc::clone(&gate), Arc::clone(&presented), question.clone());
             async move {
-                let door = gate.still_at_the_door(&metadata, &question).await?;
+                let door = gate.still_at_the_door(&presented, &question).await?;
                 gate.record(&door, record, Some(revision)).await.map(drop)
             }
         })
@@ -135,10 +147,10 @@ impl Gate {
     /// Asks at the door again, for a stream that is open. It counts as no call.
     async fn still_at_the_door(
         &self,
-        metadata: &MetadataMap,
+        presented: &Presented,
         question: &Question,
     ) -> Result<Permit<TenantScope>, ApiError> {
-        let (caller, _) = self.authenticate(metadata).await?;
+        let (caller, _) = self.authenticate(presented).await?;
         let permit = self.access.door(&caller, question.action, caller.tenant, question.why.clone());
         self.noted(&caller, question.action, None, permit).await
     }
@@ -162,14 +174,41 @@ impl Gate {
         })
     }
 
-    /// The caller, and how many calls a second its tenant may make.
-    async fn authenticate(&self, metadata: &MetadataMap) -> Result<(Principal, Option<u32>), GateError> {
-        let header = metadata.get("authorization").ok_or(Unauthenticated::MISSING).map_err(Refused::from)?;
-        let token = BearerToken::parse_header(header.to_str().unwrap_or_default()).map_err(Refused::from)?;
-        let stored = self.vault.identity(token.id()).await.map_err(|error| GateError::Failed(error.into()))?;
+    /// Enters the failed logins since the last time into the ledger.
+    pub async fn note_failures(&self) -> Result<(), ApiError> {
+        let Gathered { reasons, sources } = self.failures.gather();
+        if !reasons.is_empty() {
+            self.vault.note_failed_logins(reasons, sources).await?;
+        }
+        Ok(())
+    }
+
+    /// The caller, and how many calls a second its tenant may make. Where a platform shows for whom it calls, that one is the caller.
+    async fn authenticate(&self, presented: &Presented) -> Result<(Principal, Option<u32>), GateError> {
+        let header = presented.authorization.as_ref().ok_or(Unauthenticated::MISSING).map_err(Refused::from)?;
+        let (principal, calls_per_second) = self.bearer(header).await?;
+        let Some(behalf) = &presented.on_behalf_of else { return Ok((principal, calls_per_second)) };
+        let (behalf, _) = self.bearer(behalf).await?;
+        Ok((on_behalf_of(principal, behalf)?, calls_per_second))
+    }
+
+    /// Who shows this: a token of the vault's own, or one of an issuer.
+    async fn bearer(&self, header: &str) -> Result<(Principal, Option<u32>), GateError> {
+        let now = Timestamp::now();
+        let failed = |error: VaultError| GateError::Failed(error.into());
+        if let Some(jwt) = issued(header) {
+            let identity = self.issuers.identify(jwt, now).await;
+            let identity = identity.map_err(|reason| Refused::from(Unauthenticated::from(reason)))?;
+            let (tenant, name, actor) = (identity.tenant.clone(), identity.name.clone(), identity.actor.clone());
+            let known = self.vault.outsider(tenant, name, actor).await.map_err(failed)?;
+            let calls_per_second = known.as_ref().and_then(|known| known.calls_per_second);
+            let credential = credential_of(jwt, identity.token_id.as_deref());
+            return Ok((vouched_for(identity, known, credential)?, calls_per_second));
+        }
+        let token = BearerToken::parse_header(header).map_err(Refused::from)?;
+        let stored = self.vault.identity(token.id()).await.map_err(failed)?;
         let (stored, calls_per_second) = stored.unzip();
-        let principal = authenticate(&token, sha256(token.secret()), stored, Timestamp::now())?;
-        Ok((principal, calls_per_second.flatten()))
+        Ok((authenticate(&token, sha256(token.secret()), stored, now)?, calls_per_second.flatten()))
     }
 
     async fn noted<R>(
@@ -186,6 +225,19 @@ impl Gate {
         }
         permit.map_err(ApiError::from)
     }
+}
+
+/// The token of an issuer in the value of a header: whatever has dots, as no token of the vault's own has.
+fn issued(header: &str) -> Option<&str> {
+    const SCHEME: &str = "Bearer ";
+    let (scheme, token) = header.split_at_checked(SCHEME.len())?;
+    (scheme.eq_ignore_ascii_case(SCHEME) && token.contains('.')).then_some(token)
+}
+
+/// What stands for an issuer's token in the ledger: a hash of its own name, or of all of it.
+fn credential_of(jwt: &str, token_id: Option<&str>) -> TokenId {
+    let named = token_id.map_or_else(|| ["jwt", jwt].join("\n"), |id| ["jti", id].join("\n"));
+    TokenId(*sha256(named.as_bytes()).first_chunk().expect("a hash of SHA-256 has 32 bytes"))
 }
 
 /// What was asked at the door.

@@ -6,6 +6,7 @@
 mod access_service;
 mod admin_service;
 mod audit_service;
+mod failures;
 pub mod from_proto;
 mod from_vault;
 mod gate;
@@ -14,6 +15,7 @@ pub mod listener;
 pub mod manners;
 pub mod methods;
 mod page_token;
+mod presented;
 mod privacy_service;
 pub mod reason;
 mod records_service;

@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::leash::Leash;
 use super::manners::{Watches, amend};
 use super::page_token;
+use super::presented::Presented;
 use super::status::ApiError;
 use super::v1::record_service_server::RecordService;
 use super::{from_proto, to_proto, v1};
@@ -43,7 +44,7 @@ impl Records {
     }
 
     async fn create(&self, request: Request<v1::CreateTranscriptRequest>) -> Result<Fenced<Record>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         let permit = self.gate.door(&caller, Action::CreateTranscript, None, None).await?;
         let message = request.into_inner();
         let hash = hash_of(&message);
@@ -54,7 +55,7 @@ impl Records {
     }
 
     async fn revise(&self, request: Request<v1::ReviseTranscriptRequest>) -> Result<Fenced<Record>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         let permit = self.gate.door(&caller, Action::ReviseTranscript, None, None).await?;
         let message = request.into_inner();
         let hash = hash_of(&message);
@@ -63,10 +64,11 @@ impl Records {
     }
 
     async fn upload(&self, request: Request<Streaming<v1::UploadRecordingRequest>>) -> Result<Fenced<Record>, Status> {
-        let (metadata, _, mut stream) = request.into_parts();
-        let caller = self.gate.caller(&metadata).await?;
+        let presented = Arc::new(Presented::of(&request));
+        let caller = self.gate.caller(&presented).await?;
+        let mut stream = request.into_inner();
         let permit = self.gate.door(&caller, Action::UploadRecording, None, None).await?;
-        let leash = self.gate.leash_of_door(&metadata, &permit);
+        let leash = self.gate.leash_of_door(presented, &permit);
         let _room = self.gate.room_for_a_stream()?;
         let first = stream.message().await.map_err(amend)?;
         let hash = first.as_ref().map_or([0; 32], hash_of);
@@ -81,15 +83,15 @@ impl Records {
     }
 
     async fn download(&self, request: Request<v1::DownloadRecordingRequest>) -> Result<Fenced<Chunks>, ApiError> {
-        let (metadata, _, message) = request.into_parts();
-        let caller = self.gate.caller(&metadata).await?;
-        let (record, why, range) = from_proto::download(message)?;
+        let presented = Arc::new(Presented::of(&request));
+        let caller = self.gate.caller(&presented).await?;
+        let (record, why, range) = from_proto::download(request.into_inner())?;
         let permit = self.permit(&caller, Action::DownloadRecording, (record, None), why).await?;
         let room = self.gate.room_for_a_stream()?;
         let length = range.length.map_or(0, std::num::NonZeroU64::get);
         let is_whole = range.offset == 0 && length == 0;
         let span = (!is_whole).then_some(RequestedSpan { offset: range.offset, length });
-        let leash = self.gate.leash_of_record(&metadata, &permit);
+        let leash = self.gate.leash_of_record(presented, &permit);
         let download = self.gate.vault.open_recording(permit, span).await?;
         let watches = vec![download.watch()];
         Ok(Fenced { content: Chunks::of(download, leash, room, self.gate.stream_idle), watches })
@@ -99,7 +101,7 @@ impl Records {
         &self,
         request: Request<v1::GetTranscriptRequest>,
     ) -> Result<Response<v1::GetTranscriptResponse>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         let message = request.into_inner();
         let (record, why) = from_proto::read(&message.record_id, &message.purpose, message.reader_case_id)?;
         let which = (record, from_proto::revision(message.revision));
@@ -112,7 +114,7 @@ impl Records {
     }
 
     async fn record(&self, request: Request<v1::GetRecordRequest>) -> Result<Fenced<Record>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         let message = request.into_inner();
         let (record, why) = from_proto::read(&message.record_id, &message.purpose, message.reader_case_id)?;
         let permit = self.permit(&caller, Action::GetRecord, (record, None), why).await?;
@@ -123,7 +125,7 @@ impl Records {
         &self,
         request: Request<v1::ListRecordsRequest>,
     ) -> Result<Response<v1::ListRecordsResponse>, ApiError> {
-        let caller = self.gate.caller(request.metadata()).await?;
+        let caller = self.gate.caller(&Presented::of(&request)).await?;
         let message = request.into_inner();
         let question = page_token::question(&message);
         let asked = from_proto::list_records(message)?;

@@ -1,7 +1,9 @@
 //! Puts the services together: everything that answers a call, behind one gate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::access_service::Cases;
@@ -16,13 +18,22 @@ use super::v1::audit_service_server::AuditServiceServer;
 use super::v1::privacy_service_server::PrivacyServiceServer;
 use super::v1::record_service_server::RecordServiceServer;
 use crate::access::Access;
+use crate::access::jwt::Issuers;
 use crate::config::Limits;
 use crate::telemetry::metrics::Metrics;
 use crate::vault::Vault;
 
 /// The routes of all services, to be served by [`super::server::run`].
-pub fn routes(vault: Arc<Vault>, access: Arc<Access>, limits: &Limits, metrics: Arc<Metrics>) -> Routes {
-    let gate = Arc::new(Gate::new(vault, access, limits, metrics));
+pub fn routes(
+    vault: Arc<Vault>,
+    access: Arc<Access>,
+    issuers: Issuers,
+    limits: &Limits,
+    metrics: Arc<Metrics>,
+    ended: CancellationToken,
+) -> Routes {
+    let gate = Arc::new(Gate::new(vault, (access, issuers), limits, metrics));
+    tokio::spawn(note_failures(Arc::clone(&gate), ended));
     let bytes = limits.message_bytes;
     let records = RecordServiceServer::new(Records::new(Arc::clone(&gate)));
     let privacy = PrivacyServiceServer::new(Privacy::new(Arc::clone(&gate)));
@@ -34,4 +45,18 @@ pub fn routes(vault: Arc<Vault>, access: Arc<Access>, limits: &Limits, metrics: 
         .add_service(cases.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(audit.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
         .add_service(admin.max_decoding_message_size(bytes).max_encoding_message_size(bytes))
+}
+
+/// Enters failed logins into the ledger: once a minute, and when the service ends.
+async fn note_failures(gate: Arc<Gate>, ended: CancellationToken) {
+    const INTERVAL: Duration = Duration::from_secs(60);
+    loop {
+        let is_last = tokio::time::timeout(INTERVAL, ended.cancelled()).await.is_ok();
+        if let Err(error) = gate.note_failures().await {
+            tracing::warn!(%error, "failed logins were not entered into the ledger");
+        }
+        if is_last {
+            return;
+        }
+    }
 }

@@ -162,6 +162,7 @@ pub fn principal(entry: PrincipalEntry) -> v1::Principal {
         name: entry.name.as_str().to_owned(),
         roles: entry.roles.iter().map(|role| i32::from(*role as u8)).collect(),
         teams: entry.teams.iter().map(|team| team.as_str().to_owned()).collect(),
+        blocked: entry.blocked,
     }
 }
 

@@ -31,7 +31,8 @@ use crate::domain::erasure::{Erased, Ground, MediumClass, Subject};
 use crate::domain::grant::{Granted, Grants};
 use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
-const VERSION: u8 = 1;
+/// Since version 2 an entry can name who called for the caller; without such, it is written as before.
+const VERSION: u8 = 2;
 const WHAT: &str = "an entry of the ledger";
 
 /// One entry.
@@ -63,8 +64,10 @@ pub struct Head {
 pub struct Caller {
     /// The keyed hash of the principal's name.
     pub alias: BlindIndex,
-    /// The token it came with.
+    /// What it came with: a token's id, or what stands for an issuer's token.
     pub token: TokenId,
+    /// Who called for it: the keyed hash of that one's name.
+    pub actor: Option<BlindIndex>,
 }
 
 /// What happened. The first byte of its stored form tells which.
@@ -168,6 +171,15 @@ pub enum Event {
         /// Whether it decides.
         is_accepted: bool,
     },
+    /// Calls came without a valid login, within a minute or so: of one reason, from all sources together.
+    AuthenticationFailed {
+        /// Why, as a word.
+        reason: String,
+        /// How many.
+        count: u32,
+        /// From how many sources, of all reasons.
+        sources: u32,
+    },
     /// Something that somebody should look at.
     Alert {
         /// What.
@@ -225,34 +237,39 @@ impl AlertSort {
 impl Entry {
     /// The bytes to store.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let head = Writer::versioned(VERSION)
+        let actor = self.caller.and_then(|caller| caller.actor);
+        let head = Writer::versioned(if actor.is_some() { 2 } else { 1 })
             .u64(self.at.as_ms())
             .fixed(&self.tenant.0)
             .option(self.caller, |w, caller| w.fixed(&caller.alias.0).fixed(&caller.token.0));
+        let head = if actor.is_some() { head.option(actor, |w, actor| w.fixed(&actor.0)) } else { head };
         self.event.encode(head).finish()
     }
 
     /// What stands in front of every entry, read without the rest; `None` where it cannot be.
     pub fn peek(stored: &[u8]) -> Option<Head> {
-        let (mut reader, _) = Reader::versioned(WHAT, stored, VERSION).ok()?;
-        let at = Timestamp::from_ms(reader.u64().ok()?)?;
-        let tenant = TenantId(reader.array().ok()?);
-        let caller = reader.option(|r| Ok(Caller { alias: BlindIndex(r.array()?), token: TokenId(r.array()?) }));
-        Some(Head { at, tenant, caller: caller.ok()? })
+        let (mut reader, version) = Reader::versioned(WHAT, stored, VERSION).ok()?;
+        Head::read(&mut reader, version).ok()
     }
 
     /// Reads stored bytes.
     pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let (mut reader, _) = Reader::versioned(WHAT, stored, VERSION)?;
-        let damaged = reader.damaged();
-        let entry = Self {
-            at: Timestamp::from_ms(reader.u64()?).ok_or(damaged)?,
-            tenant: TenantId(reader.array()?),
-            caller: reader.option(|r| Ok(Caller { alias: BlindIndex(r.array()?), token: TokenId(r.array()?) }))?,
-            event: Event::decode(&mut reader)?,
-        };
+        let (mut reader, version) = Reader::versioned(WHAT, stored, VERSION)?;
+        let Head { at, tenant, caller } = Head::read(&mut reader, version)?;
+        let entry = Self { at, tenant, caller, event: Event::decode(&mut reader)? };
         reader.end()?;
         Ok(entry)
+    }
+}
+
+impl Head {
+    fn read(reader: &mut Reader<'_>, version: u8) -> Result<Self, Decode> {
+        let damaged = reader.damaged();
+        let at = Timestamp::from_ms(reader.u64()?).ok_or(damaged)?;
+        let tenant = TenantId(reader.array()?);
+        let caller = reader.option(|r| Ok((BlindIndex(r.array()?), TokenId(r.array()?))))?;
+        let actor = if version < 2 { None } else { reader.option(|r| Ok(BlindIndex(r.array()?)))? };
+        Ok(Self { at, tenant, caller: caller.map(|(alias, token)| Caller { alias, token, actor }) })
     }
 }
 
@@ -272,6 +289,7 @@ impl Event {
             Self::LogKey { .. } => "log_key",
             Self::Granted { .. } => "granted",
             Self::Policy { .. } => "policy",
+            Self::AuthenticationFailed { .. } => "authentication_failed",
             Self::Alert { .. } => "alert",
             Self::Readmitted => "readmitted",
             Self::Replica { .. } => "replica",
@@ -334,6 +352,7 @@ impl Event {
                 w.u8(16).u8(action.code()).fixed(&handle.0).fixed(&to.0).option(*until, |w, until| w.u64(until.as_ms()))
             }
             Self::Policy { text_sha256, is_accepted } => w.u8(19).fixed(text_sha256).u8(u8::from(*is_accepted)),
+            Self::AuthenticationFailed { reason, count, sources } => w.u8(20).text(reason).u32(*count).u32(*sources),
             Self::Alert { sort, about } => w.u8(17).u8(*sort as u8).fixed(&about.0),
             Self::Deciding { commitment } => w.u8(12).fixed(commitment),
             Self::Replica { is_added, was_destroyed } => w.u8(10).u8(u8::from(*is_added)).u8(u8::from(*was_destroyed)),
@@ -376,6 +395,7 @@ impl Event {
             8 => Self::Repeated { action: action(r)?, handle: Handle(r.array()?), record: record(r)? },
             9 => Self::LogKey { origin: r.text()?.to_owned(), public: r.array()?, previous: r.option(Reader::u64)? },
             11 => Self::Readmitted,
+            20 => Self::AuthenticationFailed { reason: r.text()?.to_owned(), count: r.u32()?, sources: r.u32()? },
             19 => Self::Policy { text_sha256: r.array()?, is_accepted: flag(r)? },
             16 => Self::Granted {
                 action: action(r)?,

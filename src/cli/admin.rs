@@ -66,6 +66,9 @@ pub enum PrincipalCommand {
         /// A team it belongs to; may be repeated
         #[arg(long = "team", value_name = "TEAM")]
         teams: Vec<String>,
+        /// Refuse all its calls, whatever it comes with
+        #[arg(long)]
+        blocked: bool,
         /// Whose it is.
         #[command(flatten)]
         tenant: TenantArg,
@@ -131,9 +134,9 @@ pub struct CreateTokenArgs {
 /// Runs a command about principals.
 pub async fn run_principal(client: &Client, command: PrincipalCommand, output: &mut Output) -> Result<(), CliError> {
     match command {
-        PrincipalCommand::Set { name, roles, teams, tenant } => {
+        PrincipalCommand::Set { name, roles, teams, blocked, tenant } => {
             let roles = roles.into_iter().map(i32::from).collect();
-            let principal = Some(v1::Principal { name, roles, teams });
+            let principal = Some(v1::Principal { name, roles, teams, blocked });
             let set = client.set_principal(v1::SetPrincipalRequest { tenant: tenant.tenant, principal }).await?;
             output.result(&PrincipalView::from(set), PrincipalView::text)
         }

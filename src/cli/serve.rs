@@ -1,6 +1,10 @@
 //! `oubliette serve`: configuration, log, vault, server, drain, in this order. What cannot be served is refused before anything is
 //! changed, with words that say what to do.
 
+mod issuers;
+
+pub use issuers::BadIssuer;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::errors::{CliError, chain};
 use super::policy::{self, PolicyFileError};
 use crate::access::Access;
+use crate::access::jwt::Issuers;
 use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
 use crate::config::{Config, Limits, MirrorDirectories, Provider};
@@ -61,6 +66,9 @@ pub enum RefusedToServe {
         /// Why not.
         source: Box<StartError>,
     },
+    /// An issuer of the configuration cannot be used.
+    #[error(transparent)]
+    Issuer(#[from] BadIssuer),
     /// The policy cannot be used.
     #[error("policy.file: {0}")]
     Policy(#[from] PolicyFileError),
@@ -134,6 +142,7 @@ pub async fn start(
     let settings = ServerSettings::from_config(&config)?;
     let (policies, hash) = policy::load(config.policy.file.as_deref()).map_err(RefusedToServe::from)?;
     let access = Arc::new(Access::new(policies));
+    let issuers = issuers::issuers(&config.identity).map_err(RefusedToServe::from)?;
     let vault = open_vault(&config).await?;
     let noted = vault.note_policy(hash, true).await;
     let doors = match noted {
@@ -145,7 +154,8 @@ pub async fn start(
             let address = doors.service.address();
             let metrics = doors.metrics.as_ref().and_then(|listener| listener.local_addr().ok());
             tracing::info!(%address, metrics = metrics.map(tracing::field::display), "listening");
-            let done = tokio::spawn(serve(config.limits, settings, access, vault, (doors, hangups), shutdown));
+            let done =
+                tokio::spawn(serve(config.limits, settings, (access, issuers), vault, (doors, hangups), shutdown));
             Ok(Served { address, done })
         }
         Err(error) => {
@@ -178,7 +188,7 @@ impl Doors {
 async fn serve(
     limits: Limits,
     settings: ServerSettings,
-    access: Arc<Access>,
+    (access, issuers): (Arc<Access>, Issuers),
     vault: Arc<Vault>,
     (doors, hangups): (Doors, Option<Hangups>),
     shutdown: impl Future<Output = ()> + Send,
@@ -195,7 +205,7 @@ async fn serve(
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
         tokio::spawn(follow_config(vault.clone(), (access.clone(), metrics.clone()), hangups, ended.clone())),
     ];
-    let routes = service::routes(vault.clone(), access, &limits, metrics.clone());
+    let routes = service::routes(vault.clone(), access, issuers, &limits, metrics.clone(), ended.clone());
     let shutdown = async {
         shutdown.await;
         tracing::info!("told to stop; open calls may end");

@@ -94,6 +94,8 @@ limits! {
     stream_deadline_ms: u64 = HOUR_MS, 1_000, 24 * HOUR_MS;
     /// After how many milliseconds an open upload or download asks again whether its caller still may.
     access_recheck_ms: u64 = 15_000, 100, 30_000;
+    /// How many failed logins a minute one address may have before it is refused for the rest of the minute (of IPv6: one network of 64 bits).
+    failed_logins_per_minute: u32 = 300, 1, 1_000_000;
     /// How long open calls may go on after the service was told to stop, in milliseconds.
     shutdown_grace_ms: u64 = 30_000, 0, HOUR_MS;
     /// The most bytes of uploads and downloads that are in memory at once.

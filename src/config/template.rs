@@ -160,6 +160,17 @@ const OPTIONAL: &str = "\
 # Where Prometheus metrics are served over plain HTTP under /metrics; a loopback address. Off where empty.
 #address = \"\"
 
+# Issuers of OpenID Connect whose tokens (JWT) are taken beside the vault's own; each in a section [[identity.issuers]].
+#[[identity.issuers]]
+# issuer = \"https://login.example\"      exactly the `iss` of its tokens
+# audience = \"oubliette\"                one of the `aud` of its tokens
+# algorithms = [\"RS256\", \"PS256\", \"ES256\", \"EdDSA\"]
+# keys_url = \"https://login.example/keys\"    or keys_file; authorities_file for an own certificate authority
+# refresh_s = 300, pause_s = 10, max_stale_s = 3600
+# tenant = \"acme\"                       or tenant_claim = \"tenant\"
+# name_claim = \"sub\", roles_claim = \"roles\", teams_claim = \"teams\"
+# role_names = { \"support-agent\" = \"agent\" }
+
 [policy]
 # A Cedar policy that replaces the built-in one; checked at the start. Built-in where empty.
 #file = \"\"

@@ -5,6 +5,7 @@
 pub mod content;
 mod framing;
 pub mod hash;
+pub mod jws;
 pub mod kdf;
 pub mod key_wrap;
 pub mod pseudonym;

@@ -71,8 +71,10 @@ pub struct Principal {
     pub roles: BTreeSet<Role>,
     /// The teams it belongs to.
     pub teams: BTreeSet<TeamName>,
-    /// The token it came with.
+    /// What it came with: its token's id, or what stands for an issuer's token.
     pub token: TokenId,
+    /// Who calls for it: the keyed hash of that one's name.
+    pub actor: Option<BlindIndex>,
 }
 
 impl Principal {
@@ -91,6 +93,25 @@ pub struct PrincipalEntry {
     pub roles: BTreeSet<Role>,
     /// The teams it belongs to.
     pub teams: BTreeSet<TeamName>,
+    /// Whether all its calls are refused, whatever it comes with.
+    pub blocked: bool,
+}
+
+/// What the vault knows of somebody whom an issuer names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outsider {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The keyed hash of its name.
+    pub alias: BlindIndex,
+    /// The keyed hash of the name of who calls for it.
+    pub actor: Option<BlindIndex>,
+    /// Whether the tenant is suspended.
+    pub suspended: bool,
+    /// Whether one of the two is blocked.
+    pub blocked: bool,
+    /// How many calls a second the tenant may make.
+    pub calls_per_second: Option<u32>,
 }
 
 /// A bearer token as it is stored: never the secret, only its hash.

@@ -66,8 +66,13 @@ impl Core {
 
 /// An entry about what `principal` does in `tenant` now.
 pub(super) fn entry(principal: &Principal, tenant: TenantId, event: Event) -> Entry {
-    let caller = Some(Caller { alias: principal.alias, token: principal.token });
+    let caller = Some(caller(principal));
     Entry { at: Timestamp::now(), tenant, caller, event }
+}
+
+/// Who calls, as the ledger names it.
+pub(super) fn caller(principal: &Principal) -> Caller {
+    Caller { alias: principal.alias, token: principal.token, actor: principal.actor }
 }
 
 /// A keyed hash under a tenant's index key.

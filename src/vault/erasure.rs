@@ -36,7 +36,7 @@ pub(super) use round::Round;
 
 use self::ask::reopen;
 use self::renewal::{PAGES_AT_ONCE, Renewal, renew_restored};
-use super::core::{Core, entry};
+use super::core::{Core, caller, entry};
 use super::customer::MAX_SEGMENT;
 use super::format::{
     DutyRow, ErasureAnswer, Opening, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow, TenantErasureState,
@@ -47,7 +47,7 @@ use super::writer::add_pages;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::receipt::commitment;
-use crate::audit::{Caller, Entry, Event};
+use crate::audit::{Entry, Event};
 use crate::crypto::key_wrap;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
@@ -90,7 +90,7 @@ impl Vault {
         request: RequestId,
     ) -> Result<Erasure, VaultError> {
         let tenant = permit.resource().tenant;
-        let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
+        let caller = caller(permit.principal());
         self.writer.erase(|answer| ErasureJob { tenant, target, is_of_list: false, request, caller, answer }).await
     }
 
@@ -102,7 +102,7 @@ impl Vault {
         request: RequestId,
     ) -> Result<Erasure, VaultError> {
         let (tenant, target) = (permit.principal().tenant, Target::Tenant(name));
-        let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
+        let caller = caller(permit.principal());
         self.writer.erase(|answer| ErasureJob { tenant, target, is_of_list: false, request, caller, answer }).await
     }
 
@@ -114,7 +114,7 @@ impl Vault {
         request: RequestId,
     ) -> Vec<Result<Erasure, VaultError>> {
         let tenant = permit.resource().tenant;
-        let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
+        let caller = caller(permit.principal());
         let jobs = customers.into_iter().map(|customer| {
             let (target, request) = (Target::Customer(customer), request.clone());
             move |answer| ErasureJob { tenant, target, is_of_list: true, request, caller, answer }
@@ -125,7 +125,7 @@ impl Vault {
     /// Takes the fence of an erased customer away, so that the person can become a customer again: a new one, with nothing of before.
     pub async fn readmit(&self, permit: Permit<TenantScope>, customer: CustomerId) -> Result<(), VaultError> {
         let tenant = permit.resource().tenant;
-        let caller = Caller { alias: permit.principal().alias, token: permit.principal().token };
+        let caller = caller(permit.principal());
         self.writer.readmit(tenant, customer, caller).await
     }
 

@@ -169,6 +169,9 @@ impl Reader {
         let alias = caller.map(|caller| caller.alias);
         if let Some(caller) = caller {
             fields.push(("credential", caller.token.to_string()));
+            fields.extend(caller.actor.iter().map(|actor| {
+                ("actor", self.names.get(actor).map_or_else(|| actor.to_string(), |name| name.as_str().to_owned()))
+            }));
         }
         let is_asked = self.filter.event.as_ref().is_none_or(|asked| asked == word)
             && (self.alias.is_none() || self.alias == alias);
@@ -265,6 +268,9 @@ fn fields_of_the_house(event: &Event) -> Fields {
         Event::LogKey { public, .. } => vec![("public", hex(public))],
         Event::Policy { text_sha256, is_accepted } => {
             vec![("sha256", hex(text_sha256)), ("accepted", text(is_accepted))]
+        }
+        Event::AuthenticationFailed { reason, count, sources } => {
+            vec![("reason", reason.clone()), ("count", text(count)), ("sources", text(sources))]
         }
         Event::Replica { is_added, was_destroyed } => {
             vec![("added", text(is_added)), ("destroyed", text(was_destroyed))]

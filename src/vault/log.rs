@@ -26,6 +26,20 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Enters into the ledger how many calls came without a valid login, by reason.
+    pub async fn note_failed_logins(&self, reasons: Vec<(&'static str, u32)>, sources: u32) -> Result<(), VaultError> {
+        let mut batch = Batch::new();
+        for (reason, count) in reasons {
+            let event = Event::AuthenticationFailed { reason: reason.to_owned(), count, sources };
+            let entry = Entry { at: Timestamp::now(), tenant: NO_TENANT, caller: None, event };
+            batch.append(entry.encode().to_vec());
+        }
+        self.core.committer.commit(batch).await?;
+        Ok(())
+    }
+}
+
 /// What signs the log.
 pub(super) struct Log {
     pub origin: Origin,

@@ -12,7 +12,7 @@ use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
 use crate::domain::grant::Why;
 use crate::domain::ids::{BlindIndex, PrincipalName, RecordId, TenantId, TenantName, TokenId};
-use crate::domain::principal::{Principal, PrincipalEntry, Role, StoredIdentity, TokenEntry};
+use crate::domain::principal::{Outsider, Principal, PrincipalEntry, Role, StoredIdentity, TokenEntry};
 use crate::domain::record::RecordFacts;
 use crate::domain::{Invalid, Problem};
 use crate::keys::TenantKeys;
@@ -127,6 +127,38 @@ impl Vault {
         self.core.blocking(move |core| core.identity(token)).await
     }
 
+    /// What is known of somebody whom an issuer names, and of who calls for that one; `None` where there is no such tenant.
+    pub async fn outsider(
+        &self,
+        tenant: TenantName,
+        name: PrincipalName,
+        actor: Option<PrincipalName>,
+    ) -> Result<Option<Outsider>, VaultError> {
+        let look = move |core: &Arc<Core>| {
+            let tenant = core.tree.tenant_id(&tenant);
+            let Some(keys) = core.tree.tenant(tenant)?.filter(|_| !core.fences.is_closed(tenant)) else {
+                return Ok(None);
+            };
+            let entry = match core.tenant_entry(tenant) {
+                Err(VaultError::NotFound) => return Ok(None),
+                entry => entry?,
+            };
+            let mut blocked = false;
+            for name in std::iter::once(&name).chain(&actor) {
+                blocked |= core.principal(tenant, name)?.is_some_and(|stored| stored.blocked);
+            }
+            Ok(Some(Outsider {
+                tenant,
+                alias: alias_of(&keys, &name),
+                actor: actor.as_ref().map(|actor| alias_of(&keys, actor)),
+                suspended: entry.suspended,
+                blocked,
+                calls_per_second: entry.settings.quotas.requests_per_second,
+            }))
+        };
+        self.core.blocking(look).await
+    }
+
     /// Gives a new vault its first admin. Refused once the tenant `system` has a principal.
     pub async fn first_admin(&self, principal: PrincipalEntry, token: NewToken) -> Result<(), VaultError> {
         let tenant = self.tenant_id(TenantName::system()).await?;
@@ -198,8 +230,9 @@ impl Vault {
             let entry = core.principal(tenant, &name)?.ok_or(VaultError::NotFound)?;
             let alias = alias_of(&*core.tenant_keys(tenant)?, &name);
             let tenant_name = core.tenant_entry(tenant)?.name;
-            let PrincipalEntry { name, roles, teams } = entry;
-            let principal = Principal { tenant, tenant_name, name, alias, roles, teams, token: TokenId([0; 16]) };
+            let PrincipalEntry { name, roles, teams, .. } = entry;
+            let principal =
+                Principal { tenant, tenant_name, name, alias, roles, teams, token: TokenId([0; 16]), actor: None };
             let asker = Asker { principal: principal.clone(), case: why.and_then(|why| why.case) };
             let facts = record.map(|record| core.facts(&asker, tenant, record, None)?.ok_or(VaultError::NotFound));
             Ok((principal, facts.transpose()?))

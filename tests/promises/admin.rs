@@ -93,7 +93,8 @@ async fn an_admin_of_a_tenant_rules_that_tenant_and_no_other() {
     for name in ["globex", "system", "nosuch"] {
         let tenant = name.to_owned();
         let mut boss = house.boss.admin.clone();
-        let principal = Some(v1::Principal { name: "mole".to_owned(), roles: vec![6], teams: Vec::new() });
+        let principal =
+            Some(v1::Principal { name: "mole".to_owned(), roles: vec![6], teams: Vec::new(), ..Default::default() });
         let mole = v1::CreateTokenRequest { tenant: tenant.clone(), principal: "sam".to_owned(), expires_at: None };
         let revoke = v1::RevokeTokenRequest { tenant: tenant.clone(), token_id: their_token.clone() };
         let refusals = [
@@ -276,7 +277,7 @@ async fn tenants_principals_and_tokens_are_listed_page_by_page() {
         let request = v1::CreateTenantRequest { name: format!("tenant-{number}"), settings: Some(settings.clone()) };
         system.create_tenant(request.clone()).await.unwrap();
         assert_refused(system.create_tenant(request).await, Code::AlreadyExists, "ALREADY_EXISTS");
-        let principal = Some(v1::Principal { name: format!("agent-{number}"), roles: vec![2], teams: Vec::new() });
+        let principal = Some(v1::Principal { name: format!("agent-{number}"), roles: vec![2], ..Default::default() });
         boss.set_principal(v1::SetPrincipalRequest { tenant: String::new(), principal }).await.unwrap();
         let token = v1::CreateTokenRequest {
             principal: format!("agent-{number}"),

@@ -114,7 +114,7 @@ async fn whoever_watches_sees_entries_as_they_come_and_only_for_as_long_as_that_
     assert!(first.position < 40, "{}", first.position);
     let mut admin = Caller::of(&server, &server.admin_token()).await.admin;
     let roles = vec![v1::Role::Ingest.into()];
-    let principal = Some(v1::Principal { name: "audrey".to_owned(), roles, teams: Vec::new() });
+    let principal = Some(v1::Principal { name: "audrey".to_owned(), roles, teams: Vec::new(), ..Default::default() });
     admin.set_principal(v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal }).await.unwrap();
     let ended = async {
         loop {

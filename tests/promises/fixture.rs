@@ -333,7 +333,7 @@ impl Drop for Server {
 /// Creates a principal and a bearer token for it.
 pub async fn token_for(admin: &Client, tenant: &str, name: &str, role: v1::Role, teams: &[&str]) -> String {
     let teams = teams.iter().map(|team| (*team).to_owned()).collect();
-    let principal = v1::Principal { name: name.to_owned(), roles: vec![role.into()], teams };
+    let principal = v1::Principal { name: name.to_owned(), roles: vec![role.into()], teams, ..Default::default() };
     let set = v1::SetPrincipalRequest { tenant: tenant.to_owned(), principal: Some(principal) };
     admin.set_principal(set).await.unwrap();
     let create = v1::CreateTokenRequest { tenant: tenant.to_owned(), principal: name.to_owned(), expires_at: None };

@@ -24,7 +24,7 @@ async fn whoever_has_two_roles_one_of_which_must_not_read_reads_nothing() {
     let mut system = Caller::of(&server, &server.admin_token()).await.admin;
     for other in [v1::Role::Admin, v1::Role::Auditor] {
         let roles = vec![v1::Role::Supervisor.into(), other.into()];
-        let principal = Some(v1::Principal { name: "max".to_owned(), roles, teams: Vec::new() });
+        let principal = Some(v1::Principal { name: "max".to_owned(), roles, teams: Vec::new(), ..Default::default() });
         system.set_principal(v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal }).await.unwrap();
         let create =
             v1::CreateTokenRequest { tenant: "acme".to_owned(), principal: "max".to_owned(), expires_at: None };

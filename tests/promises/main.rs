@@ -14,6 +14,7 @@ mod fixture;
 mod gate;
 mod hsm;
 mod idempotency;
+mod identity;
 mod kill;
 mod loot;
 mod masking;

@@ -59,7 +59,7 @@ impl Max {
         let token_id = self.revoked.split('_').nth(1).unwrap().to_owned();
         admin.revoke_token(v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id }).await.unwrap();
         let roles = vec![v1::Role::Auditor.into()];
-        let principal = Some(v1::Principal { name: "max".to_owned(), roles, teams: Vec::new() });
+        let principal = Some(v1::Principal { name: "max".to_owned(), roles, teams: Vec::new(), ..Default::default() });
         admin.set_principal(v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal }).await.unwrap();
     }
 

@@ -104,7 +104,12 @@ async fn of_tenants(caller: &Caller, action: Action, tenant: &str, request: &str
             if outcome.as_ref().is_err_and(is_of_vault) { Ok(()) } else { outcome }
         }
         Action::SetPrincipal => {
-            let principal = Some(v1::Principal { name: request.to_owned(), roles: vec![1], teams: Vec::new() });
+            let principal = Some(v1::Principal {
+                name: request.to_owned(),
+                roles: vec![1],
+                teams: Vec::new(),
+                ..Default::default()
+            });
             admin.set_principal(v1::SetPrincipalRequest { tenant: name, principal }).await.map(drop)
         }
         Action::ListPrincipals => {

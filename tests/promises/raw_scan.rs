@@ -244,7 +244,8 @@ async fn people(server: &Server, needles: &mut Needles) -> [String; 3] {
     ];
     // Reads everything, and can break the glass.
     let roles = vec![v1::Role::Agent.into(), v1::Role::Supervisor.into()];
-    let principal = Some(v1::Principal { name: AGENT.to_owned(), roles, teams: vec![TEAM.to_owned()] });
+    let principal =
+        Some(v1::Principal { name: AGENT.to_owned(), roles, teams: vec![TEAM.to_owned()], ..Default::default() });
     admin.set_principal(v1::SetPrincipalRequest { tenant: TENANT.to_owned(), principal }).await.unwrap();
     [AGENT, TEAM, "Petra-Privatissima"].into_iter().for_each(|text| needles.add_text(text));
     for token in tokens.iter().map(String::as_str).chain([server.admin_token().trim()]) {

@@ -82,7 +82,12 @@ async fn a_download_ends_within_a_minute_of_the_end_of_what_it_was_begun_with() 
     let stays = begin(&server, &people.privacy_officer, "", &call).await;
     let revoke = v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id: revoked.token.unwrap().token_id };
     admin.revoke_token(revoke).await.unwrap();
-    let auditor = v1::Principal { name: "sam".to_owned(), roles: vec![v1::Role::Auditor.into()], teams: Vec::new() };
+    let auditor = v1::Principal {
+        name: "sam".to_owned(),
+        roles: vec![v1::Role::Auditor.into()],
+        teams: Vec::new(),
+        ..Default::default()
+    };
     let set = v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal: Some(auditor) };
     admin.set_principal(set).await.unwrap();
     ingest.unassign("case-7", "ada", AGENT).await.unwrap();
@@ -111,7 +116,12 @@ async fn an_upload_ends_with_the_right_to_store_and_leaves_nothing() {
     let upload = tokio::spawn(async move { ingest.records.clone().upload_recording(messages).await.map(drop) });
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let mut admin = Caller::of(&server, &server.admin_token()).await.admin;
-    let auditor = v1::Principal { name: "loader".to_owned(), roles: vec![v1::Role::Auditor.into()], teams: Vec::new() };
+    let auditor = v1::Principal {
+        name: "loader".to_owned(),
+        roles: vec![v1::Role::Auditor.into()],
+        teams: Vec::new(),
+        ..Default::default()
+    };
     let set = v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal: Some(auditor) };
     admin.set_principal(set).await.unwrap();
     let ended = tokio::time::timeout(A_MINUTE, upload).await.expect("it goes on").unwrap();

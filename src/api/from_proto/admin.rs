@@ -149,5 +149,5 @@ fn principal_entry(message: v1::Principal) -> Result<PrincipalEntry, Invalid> {
         }
     }
     let teams = distinct("teams", &message.teams, MAX_PRINCIPAL_TEAMS, TeamName::parse)?;
-    Ok(PrincipalEntry { name, roles, teams: teams.into_iter().collect() })
+    Ok(PrincipalEntry { name, roles, teams: teams.into_iter().collect(), blocked: message.blocked })
 }

@@ -234,7 +234,7 @@ fn every_fault_in_administration_is_told_by_its_field() {
     );
     let principal = || v1::SetPrincipalRequest {
         tenant: String::new(),
-        principal: Some(v1::Principal { name: "ana".to_owned(), roles: vec![2], teams: Vec::new() }),
+        principal: Some(v1::Principal { name: "ana".to_owned(), roles: vec![2], ..Default::default() }),
     };
     each(
         principal,

@@ -113,12 +113,13 @@ pub struct PrincipalView {
     name: String,
     roles: Vec<String>,
     teams: Vec<String>,
+    blocked: bool,
 }
 
 impl From<v1::Principal> for PrincipalView {
     fn from(principal: v1::Principal) -> Self {
         let roles = principal.roles.into_iter().map(v1::Role::name_of).collect();
-        Self { name: principal.name, roles, teams: principal.teams }
+        Self { name: principal.name, roles, teams: principal.teams, blocked: principal.blocked }
     }
 }
 
@@ -137,6 +138,7 @@ impl PrincipalView {
             ("principal", Some(self.name.clone())),
             ("roles", Some(self.roles.join(", "))),
             ("teams", Some(self.teams.join(", "))),
+            ("blocked", self.blocked.then(|| "yes: all its calls are refused".to_owned())),
         ])
     }
 }

@@ -137,7 +137,12 @@ impl Callers {
         };
         admin.create_tenant(v1::CreateTenantRequest { name: TENANT.to_owned(), settings: Some(settings) }).await?;
         let caller = async |name: &str, role: v1::Role| {
-            let principal = v1::Principal { name: name.to_owned(), roles: vec![role.into()], teams: Vec::new() };
+            let principal = v1::Principal {
+                name: name.to_owned(),
+                roles: vec![role.into()],
+                teams: Vec::new(),
+                ..Default::default()
+            };
             let set = v1::SetPrincipalRequest { tenant: TENANT.to_owned(), principal: Some(principal) };
             admin.set_principal(set).await?;
             let (tenant, principal) = (TENANT.to_owned(), name.to_owned());

@@ -84,6 +84,7 @@ impl Casting<'_> {
             name: name.to_owned(),
             roles: vec![role.into()],
             teams: team.into_iter().map(str::to_owned).collect(),
+            ..Default::default()
         };
         let request = v1::SetPrincipalRequest { tenant: tenant.to_owned(), principal: Some(principal) };
         self.admin.set_principal(request).await?;

@@ -174,7 +174,8 @@ impl Plan {
         let name = PrincipalName::parse(ADMIN).expect("the name is constant and well formed");
         let secret_hash = sha256(token.secret());
         let new = NewToken { id: token.id(), secret_hash, principal: name.clone(), expires };
-        let admin = PrincipalEntry { name, roles: BTreeSet::from([Role::Admin]), teams: BTreeSet::new() };
+        let admin =
+            PrincipalEntry { name, roles: BTreeSet::from([Role::Admin]), teams: BTreeSet::new(), blocked: false };
         let made = vault.first_admin(admin, new).await.map_err(InitError::Admin);
         let keys = vault.log_keys_of_operator().await.map_err(InitError::Admin);
         vault.close().await;

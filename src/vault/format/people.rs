@@ -12,15 +12,15 @@ use crate::domain::principal::{PrincipalEntry, Role, TokenEntry};
 use crate::domain::tenant::{Quotas, RuleSet, TenantEntry, TenantSettings};
 
 const VERSION: u8 = 1;
-/// Since this version, a tenant may be frozen.
-const TENANT_VERSION: u8 = 2;
+/// Since this version, a tenant may be frozen, and a principal blocked.
+const NEWER_VERSION: u8 = 2;
 const TENANT: &str = "a tenant";
 const PRINCIPAL: &str = "a principal";
 const TOKEN: &str = "a token";
 
 pub(in super::super) fn encode_tenant(tenant: &TenantEntry) -> Zeroizing<Vec<u8>> {
     let settings = &tenant.settings;
-    Writer::versioned(TENANT_VERSION)
+    Writer::versioned(NEWER_VERSION)
         .text(tenant.name.as_str())
         .u8(u8::from(tenant.suspended))
         .u8(u8::from(tenant.frozen))
@@ -36,11 +36,11 @@ pub(in super::super) fn encode_tenant(tenant: &TenantEntry) -> Zeroizing<Vec<u8>
 }
 
 pub(in super::super) fn decode_tenant(plain: &[u8]) -> Result<TenantEntry, Decode> {
-    let (mut r, version) = Reader::versioned(TENANT, plain, TENANT_VERSION)?;
+    let (mut r, version) = Reader::versioned(TENANT, plain, NEWER_VERSION)?;
     let tenant = TenantEntry {
         name: parsed(TENANT, TenantName::parse(r.text()?))?,
         suspended: r.u8()? == 1,
-        frozen: version >= TENANT_VERSION && r.u8()? == 1,
+        frozen: version >= NEWER_VERSION && r.u8()? == 1,
         created: known(TENANT, Timestamp::from_ms(r.u64()?))?,
         settings: TenantSettings {
             purposes: r.list(|r| parsed(TENANT, Purpose::parse(r.text()?)))?,
@@ -62,7 +62,8 @@ pub(in super::super) fn decode_tenant(plain: &[u8]) -> Result<TenantEntry, Decod
 }
 
 pub(in super::super) fn encode_principal(principal: &PrincipalEntry) -> Zeroizing<Vec<u8>> {
-    Writer::versioned(VERSION)
+    Writer::versioned(NEWER_VERSION)
+        .u8(u8::from(principal.blocked))
         .text(principal.name.as_str())
         .list(principal.roles.iter(), |w, role| w.u8(*role as u8))
         .list(principal.teams.iter(), |w, team| w.text(team.as_str()))
@@ -70,8 +71,9 @@ pub(in super::super) fn encode_principal(principal: &PrincipalEntry) -> Zeroizin
 }
 
 pub(in super::super) fn decode_principal(plain: &[u8]) -> Result<PrincipalEntry, Decode> {
-    let (mut r, _) = Reader::versioned(PRINCIPAL, plain, VERSION)?;
+    let (mut r, version) = Reader::versioned(PRINCIPAL, plain, NEWER_VERSION)?;
     let principal = PrincipalEntry {
+        blocked: version >= NEWER_VERSION && r.u8()? == 1,
         name: parsed(PRINCIPAL, PrincipalName::parse(r.text()?))?,
         roles: BTreeSet::from_iter(r.list(|r| known(PRINCIPAL, Role::from_code(r.u8()?)))?),
         teams: BTreeSet::from_iter(r.list(|r| parsed(PRINCIPAL, TeamName::parse(r.text()?)))?),

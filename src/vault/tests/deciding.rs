@@ -58,7 +58,12 @@ fn wrongs_of(image: &Image, kind: rows::Kind) -> Wrongs {
 impl House {
     async fn new_token(&self, vault: &Vault, system: TenantId) -> TokenId {
         let (name, roles) = (PrincipalName::parse("eve").unwrap(), [Role::Supervisor].into());
-        let entry = crate::domain::principal::PrincipalEntry { name: name.clone(), roles, teams: Default::default() };
+        let entry = crate::domain::principal::PrincipalEntry {
+            name: name.clone(),
+            roles,
+            teams: Default::default(),
+            blocked: false,
+        };
         vault.set_principal(self.admin(system, 1, Action::SetPrincipal, self.tenant), entry).await.unwrap();
         let (id, expires) = (TokenId([8; 16]), Timestamp::now().plus_ms(1_000_000));
         let new = NewToken { id, secret_hash: [7; 32], principal: name, expires };
