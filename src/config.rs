@@ -2,6 +2,7 @@
 //!
 //! It holds no secret, only paths to them. It never reads the environment, and never changes while the service runs.
 
+mod ceilings;
 mod identity;
 mod limits;
 mod template;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer};
 
+pub use ceilings::{CeilingConfig, CeilingsConfig};
 pub use identity::{Identity, IssuerConfig};
 pub use limits::Limits;
 pub use template::{RootKeyValues, TemplateValues};
@@ -51,6 +53,9 @@ pub struct Config {
     /// Who else says who calls.
     #[serde(default)]
     pub identity: Identity,
+    /// How much one principal may read.
+    #[serde(default)]
+    pub ceilings: CeilingsConfig,
 }
 
 /// Where the data is.

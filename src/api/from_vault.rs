@@ -29,6 +29,9 @@ fn of_vault(error: &VaultError) -> ApiError {
         }
         VaultError::TenantFrozen => ApiError::TenantFrozen,
         VaultError::ExposureTooLarge { limit } => ApiError::ExposureTooLarge { limit: *limit },
+        VaultError::ReadCeiling { kind, limit, retry_ms } => {
+            ApiError::ReadCeiling { kind: kind.name(), limit: *limit, retry_ms: *retry_ms }
+        }
         VaultError::NotSettled => ApiError::NotMirrored,
         VaultError::NotSilenceable(_) => ApiError::NotMaskable,
         VaultError::NotErased => ApiError::NotErased,

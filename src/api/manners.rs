@@ -25,7 +25,8 @@ use tower::Layer;
 
 use super::listener::Peer;
 use super::methods::{Flow, Method, SERVICES};
-use super::status::{ApiError, code_name};
+use super::reason::code_name;
+use super::status::ApiError;
 use crate::config::Limits;
 use crate::telemetry::metrics::{Counted, Metrics};
 

@@ -1,5 +1,7 @@
 //! The stable reasons that stand in `ErrorInfo.reason`, in one list. Programs decide by them; a reason is never re-used.
 
+use tonic::Code;
+
 /// Writes the reasons once: the variant, its text, and its meaning.
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {
@@ -68,6 +70,8 @@ reasons! {
     TenantFrozen = "TENANT_FROZEN",
     /// Some of the recording may not be heard by the caller, and it cannot be silenced.
     NotMaskable = "NOT_MASKABLE",
+    /// The caller has read as much as it may.
+    ReadCeiling = "READ_CEILING",
     /// A report would name more records than it can.
     ExposureTooLarge = "EXPOSURE_TOO_LARGE",
     /// The request id was used with other content.
@@ -128,6 +132,29 @@ reasons! {
     Internal = "INTERNAL",
     /// An error of the transport that has no reason of its own.
     Transport = "TRANSPORT",
+}
+
+/// The code's name, as the protocol spells it.
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }
 
 #[cfg(test)]

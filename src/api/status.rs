@@ -92,6 +92,18 @@ pub enum ApiError {
         "some of the recording may not be heard by this caller, and only WAV files (PCM of 8 to 32 bits, A-law or mu-law) can be silenced; ask a supervisor, or have it stored as one"
     )]
     NotMaskable,
+    /// The caller has read as much as it may.
+    #[error(
+        "the caller has met its ceiling of {limit} {kind}; what is left is refused for {retry_ms} ms: have an admin of the tenant approve more"
+    )]
+    ReadCeiling {
+        /// Of what.
+        kind: &'static str,
+        /// How high it is.
+        limit: u32,
+        /// In how many milliseconds it begins anew.
+        retry_ms: u64,
+    },
     /// A report would name more records than it can.
     #[error("more than {limit} records were touched, which is more than a report names; ask for shorter spans of time")]
     ExposureTooLarge {
@@ -295,6 +307,7 @@ impl ApiError {
             Self::NotFound => (Code::NotFound, Reason::NotFound),
             Self::TenantSuspended => (Code::PermissionDenied, Reason::TenantSuspended),
             Self::ExposureTooLarge { .. } => (Code::FailedPrecondition, Reason::ExposureTooLarge),
+            Self::ReadCeiling { .. } => (Code::ResourceExhausted, Reason::ReadCeiling),
             Self::NotMaskable => (Code::FailedPrecondition, Reason::NotMaskable),
             Self::TenantFrozen => (Code::FailedPrecondition, Reason::TenantFrozen),
             Self::RequestIdReused => (Code::AlreadyExists, Reason::RequestIdReused),
@@ -359,7 +372,9 @@ impl ApiError {
             Self::QuotaExceeded { limit, .. } | Self::Overloaded { limit, .. } => Some(*limit),
             Self::ErasureCeiling { limit } | Self::TooManyRevisions { limit } => Some(*limit),
             Self::RevisionOutdated { newest } => Some(u64::from(*newest)),
-            Self::RateLimited { limit_per_second, .. } => Some(u64::from(*limit_per_second)),
+            Self::RateLimited { limit_per_second: limit, .. } | Self::ReadCeiling { limit, .. } => {
+                Some(u64::from(*limit))
+            }
             Self::StreamIdle { limit_ms } | Self::Deadline { limit_ms } => Some(*limit_ms),
             _ => None,
         }
@@ -367,9 +382,8 @@ impl ApiError {
 
     fn retry_ms(&self) -> Option<u64> {
         match self {
-            Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } | Self::TooEarly { retry_ms } => {
-                Some(*retry_ms)
-            }
+            Self::RateLimited { retry_ms, .. } | Self::Overloaded { retry_ms, .. } => Some(*retry_ms),
+            Self::TooEarly { retry_ms } | Self::ReadCeiling { retry_ms, .. } => Some(*retry_ms),
             Self::RequestInProgress | Self::ShuttingDown | Self::ErasureNotFinal | Self::NotMirrored => {
                 Some(DEFAULT_RETRY_MS)
             }
@@ -434,29 +448,6 @@ impl From<ApiError> for Status {
             details.set_retry_info(Some(Duration::from_millis(retry_ms)));
         }
         Self::with_error_details(code, error.to_string(), details)
-    }
-}
-
-/// The code's name, as the protocol spells it.
-pub fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
 

@@ -216,16 +216,22 @@ pub const MAX_SHOWN: usize = 100;
 pub enum AlertSort {
     /// A glass was broken.
     GlassBroken = 1,
+    /// A principal came more than half the way to one of its ceilings of a day.
+    UnusualReading = 2,
+    /// A principal met one of its ceilings, and was refused.
+    CeilingMet = 3,
 }
 
 impl AlertSort {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::GlassBroken];
+    pub const ALL: [Self; 3] = [Self::GlassBroken, Self::UnusualReading, Self::CeilingMet];
 
     /// The word for it, in metrics and answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::GlassBroken => "glass_broken",
+            Self::UnusualReading => "unusual_reading",
+            Self::CeilingMet => "ceiling_met",
         }
     }
 

@@ -1,12 +1,14 @@
 //! `oubliette serve`: configuration, log, vault, server, drain, in this order. What cannot be served is refused before anything is
 //! changed, with words that say what to do.
 
+mod chores;
+mod follow;
 mod issuers;
 
 pub use issuers::BadIssuer;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,6 @@ use crate::access::jwt::Issuers;
 use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
 use crate::config::{Config, Limits, MirrorDirectories, Provider};
-use crate::domain::clock::Timestamp;
 use crate::telemetry::{self, metrics, metrics::Metrics};
 use crate::vault::{MirrorPlace, Pkcs11Place, RootKeyPlace, Sort, StartError, Vault, VaultLimits, VaultPaths};
 
@@ -196,14 +197,14 @@ async fn serve(
     let metrics = Arc::new(Metrics::default());
     let ended = CancellationToken::new();
     let beside = [
-        tokio::spawn(reclaim(vault.clone(), ended.clone())),
-        tokio::spawn(forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
-        tokio::spawn(renew_root_key(vault.clone(), ended.clone())),
-        tokio::spawn(keep_pin(vault.clone(), ended.clone())),
-        tokio::spawn(publish_log(vault.clone(), ended.clone())),
-        tokio::spawn(watch_mirrors(vault.clone(), metrics.clone(), ended.clone())),
+        tokio::spawn(chores::reclaim(vault.clone(), ended.clone())),
+        tokio::spawn(chores::forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
+        tokio::spawn(chores::renew_root_key(vault.clone(), ended.clone())),
+        tokio::spawn(chores::keep_pin(vault.clone(), ended.clone())),
+        tokio::spawn(chores::publish_log(vault.clone(), ended.clone())),
+        tokio::spawn(chores::watch_vault(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
-        tokio::spawn(follow_config(vault.clone(), (access.clone(), metrics.clone()), hangups, ended.clone())),
+        tokio::spawn(follow::follow_config(vault.clone(), (access.clone(), metrics.clone()), hangups, ended.clone())),
     ];
     let routes = service::routes(vault.clone(), access, issuers, &limits, metrics.clone(), ended.clone());
     let shutdown = async {
@@ -219,168 +220,6 @@ async fn serve(
     vault.close().await;
     tracing::info!("stopped");
     Ok(served?)
-}
-
-/// Gives back what erased customers left when the service last stopped.
-async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
-    tokio::select! {
-        done = vault.reclaim() => if let Err(error) = done {
-            tracing::warn!(error = chain(&error), "the space of erased customers was not all given back; the next start tries again");
-        },
-        () = ended.cancelled() => {}
-    }
-}
-
-/// Begins an epoch a day, so that no root key lives longer, and tries again what an epoch that failed left.
-async fn renew_root_key(vault: Arc<Vault>, ended: CancellationToken) {
-    const RETRY_INTERVAL: Duration = Duration::from_secs(60);
-    const ROOT_KEY_AGE: Duration = Duration::from_secs(24 * 60 * 60);
-    let start = tokio::time::Instant::now() + RETRY_INTERVAL;
-    let mut ticks = tokio::time::interval_at(start, RETRY_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = ended.cancelled() => return,
-        }
-        if let Err(error) = vault.renew_root_key(ROOT_KEY_AGE).await {
-            tracing::error!(
-                error = chain(&error),
-                "erasures that were asked for are not final; tried again in a minute"
-            );
-        }
-    }
-}
-
-/// Has the root key's provider remember the end of the log, every few seconds.
-async fn keep_pin(vault: Arc<Vault>, ended: CancellationToken) {
-    const PIN_INTERVAL: Duration = Duration::from_secs(5);
-    let mut ticks = tokio::time::interval(PIN_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = ended.cancelled() => return,
-        }
-        if let Err(error) = vault.keep_pin().await {
-            tracing::warn!(
-                error = chain(&error),
-                "the end of the log was not remembered beside the root key; tried again in 5 s"
-            );
-        }
-    }
-}
-
-/// Keeps the log's files beside the data up to the log.
-async fn publish_log(vault: Arc<Vault>, ended: CancellationToken) {
-    const PUBLISH_INTERVAL: Duration = Duration::from_secs(10);
-    let mut ticks = tokio::time::interval(PUBLISH_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = ended.cancelled() => return,
-        }
-        if let Err(error) = vault.publish_log().await {
-            tracing::warn!(
-                error = chain(&error),
-                "the files of the log were not brought up to it; tried again in 10 s"
-            );
-        }
-    }
-}
-
-/// Takes policy and mirrors over from the configuration whenever it is told that they have changed. What cannot be taken over stays as it
-/// was, loudly.
-async fn follow_config(
-    vault: Arc<Vault>,
-    (access, metrics): (Arc<Access>, Arc<Metrics>),
-    hangups: Option<Hangups>,
-    ended: CancellationToken,
-) {
-    let Some(Hangups { file, mut signal }) = hangups else { return };
-    loop {
-        tokio::select! {
-            heard = signal.recv() => if heard.is_none() { return },
-            () = ended.cancelled() => return,
-        }
-        match Config::load(&file) {
-            Ok(config) => {
-                follow_policy(&vault, &access, &metrics, config.policy.file.as_deref()).await;
-                match vault.change_mirrors(vault_paths(&config)).await {
-                    Ok(()) => {
-                        tracing::info!(mirrors = vault.mirrors().len(), "the mirrors of the configuration are followed")
-                    }
-                    Err(error) => {
-                        tracing::error!(error = chain(&error), "the mirrors are not taken over; they stay as they were")
-                    }
-                }
-            }
-            Err(error) => tracing::error!(
-                error = chain(&error),
-                "the configuration is not taken over; policy and mirrors stay as they were"
-            ),
-        }
-    }
-}
-
-/// Takes the policy over. It stands in the ledger before it decides anything.
-async fn follow_policy(vault: &Vault, access: &Access, metrics: &Metrics, file: Option<&Path>) {
-    let taken = match policy::load(file) {
-        Ok((policies, hash)) => vault.note_policy(hash, true).await.map(|()| policies).map_err(|error| chain(&error)),
-        Err(error) => {
-            // Whether that can be noted or not, the old one stays.
-            drop(vault.note_policy([0; 32], false).await);
-            Err(chain(&error))
-        }
-    };
-    match taken {
-        Ok(policies) => {
-            access.replace(policies);
-            tracing::info!("the policy of the configuration decides from now on");
-        }
-        Err(error) => {
-            metrics.alert("policy_refused");
-            tracing::error!(error, "the policy is not taken over; the one of before goes on deciding");
-        }
-    }
-}
-
-/// Shows how the mirrors are.
-async fn watch_mirrors(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: CancellationToken) {
-    const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-    let mut ticks = tokio::time::interval(LOOK_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = ended.cancelled() => return,
-        }
-        let mirrors = vault.mirrors();
-        let failing = mirrors.iter().filter(|mirror| mirror.problem.is_some()).count();
-        let behind = mirrors.iter().map(|mirror| mirror.groups_behind).max().unwrap_or(0);
-        metrics.mirrors_failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
-        metrics.mirror_groups_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
-    }
-}
-
-/// Forgets, every hour, the requests that are older than their retention.
-async fn forget_requests(vault: Arc<Vault>, retention_hours: u64, ended: CancellationToken) {
-    const HOUR_MS: u64 = 3_600_000;
-    let mut hours = tokio::time::interval(Duration::from_millis(HOUR_MS));
-    loop {
-        tokio::select! {
-            _ = hours.tick() => {}
-            () = ended.cancelled() => return,
-        }
-        let kept_ms = retention_hours.saturating_mul(HOUR_MS);
-        let before = Timestamp::from_ms(Timestamp::now().as_ms().saturating_sub(kept_ms));
-        if let Err(error) = vault.forget_requests(before.unwrap_or(Timestamp::MAX)).await {
-            tracing::warn!(error = chain(&error), "old request ids were not forgotten; tried again in an hour");
-        }
-        if let Err(error) = vault.forget_grants(Timestamp::now()).await {
-            tracing::warn!(
-                error = chain(&error),
-                "expired cases were not removed, and are worth nothing; tried again in an hour"
-            );
-        }
-    }
 }
 
 async fn show_metrics(listener: Option<tokio::net::TcpListener>, metrics: Arc<Metrics>, ended: CancellationToken) {
@@ -439,6 +278,7 @@ pub(super) fn vault_limits(config: &Config) -> VaultLimits {
         list_scan_rows: limits.list_scan_rows,
         erasures_per_hour: limits.erasures_per_hour,
         tenant_erasure_delay: Duration::from_secs(limits.tenant_erasure_delay_minutes * 60),
+        ceilings: config.ceilings.ceilings(),
         ..VaultLimits::default()
     }
 }

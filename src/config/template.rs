@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Limits;
+use super::{CeilingsConfig, Limits};
 
 /// What differs from one installation to the next.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ pub(super) fn write(values: &TemplateValues<'_>) -> String {
         quoted(values.certificate),
         quoted(values.key)
     ));
-    section(format_args!("{OPTIONAL}[limits]\n{}", Limits::template()));
+    section(format_args!("{OPTIONAL}{}[limits]\n{}", CeilingsConfig::default().template(), Limits::template()));
     text
 }
 

@@ -4,6 +4,7 @@
 //! again. This room does no I/O and knows no ciphers. Types that hold something personal print nothing of it.
 
 pub mod action;
+pub mod ceiling;
 pub mod clock;
 pub mod codec;
 pub mod erasure;

@@ -32,9 +32,15 @@
 //! | principal | tenant, blind index | a sealed principal |
 //! | tenant | tenant, piece | a sealed tenant, in pieces |
 //! | usage | tenant, which | a counter |
+//! | seen | tenant, day, alias, handle | that a principal read something of a customer on that day |
+//! | reads | tenant, day, alias | how often a principal read something on that day |
 //! | ledger | position | an entry |
 //! | log key | | the position of the entry that names the key that signs the log |
 //! | subtree | level, index | the hash of a complete subtree over the ledger |
+
+mod insiders;
+
+pub use insiders::{parse_day, parse_seen, reads, seen, seen_by};
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
@@ -106,6 +112,10 @@ pub enum Kind {
     Usage = 0x63,
     /// Finds a tenant's tokens.
     TokenOf = 0x64,
+    /// Whose records a principal read on a day.
+    Seen = 0x65,
+    /// How often a principal read on a day.
+    Reads = 0x66,
 }
 
 /// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is

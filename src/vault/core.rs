@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::RwLock;
 
 use super::fence::Fences;
+use super::insiders::Insiders;
 use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::Tree;
@@ -35,6 +36,7 @@ pub(super) struct Core {
     pub wrapping: Arc<RwLock<()>>,
     pub reservations: Reservations,
     pub rates: Rates,
+    pub insiders: Insiders,
     pub limits: VaultLimits,
     pub data: PathBuf,
 }

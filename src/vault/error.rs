@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::domain::Invalid;
+use crate::domain::ceiling::CeilingKind;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::Decode;
 use crate::keys::TreeError;
@@ -25,6 +26,16 @@ pub enum VaultError {
     /// Nothing of the tenant is read for now.
     #[error("the tenant is frozen: nothing of its content is read until it is unfrozen")]
     TenantFrozen,
+    /// The principal has read as much as it may.
+    #[error("the principal has met its ceiling of {limit} ({})", kind.name())]
+    ReadCeiling {
+        /// Of what.
+        kind: CeilingKind,
+        /// How high it is.
+        limit: u32,
+        /// In how many milliseconds it begins anew.
+        retry_ms: u64,
+    },
     /// A report would name too much.
     #[error("more than {limit} records were touched")]
     ExposureTooLarge {

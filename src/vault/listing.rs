@@ -87,7 +87,14 @@ impl Vault {
         let why = door.why().cloned();
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
         let shown: Vec<_> = permits.iter().map(|permit| (permit.resource().handle, permit.resource().id)).collect();
-        let mut batch = Batch::new();
+        let (principal, customers) =
+            (door.principal().clone(), shown.iter().map(|(handle, _)| *handle).collect::<Vec<_>>());
+        let count = move |core: &Arc<Core>| {
+            let mut batch = Batch::new();
+            core.count_reads(&mut batch, &principal, tenant, &customers)?;
+            Ok(batch)
+        };
+        let mut batch = self.core.blocking(count).await?;
         // Of an empty list, too.
         for some in shown.chunks(MAX_SHOWN).chain(shown.is_empty().then_some(&[][..])) {
             let event = Event::Listed { handle, shown: Shown::Records(some.to_vec()), purpose };

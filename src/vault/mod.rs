@@ -25,6 +25,7 @@ mod fence;
 pub mod forensics;
 mod format;
 mod grants;
+mod insiders;
 mod ledger;
 mod listing;
 mod log;
@@ -81,6 +82,7 @@ pub use verify::{VERIFY_MARK, Verified, VerifyMark};
 
 use self::core::Core;
 use self::writer::TreeWriter;
+use crate::domain::ceiling::Ceilings;
 use crate::domain::ids::BlindIndex;
 use crate::keys::LEAF_LIMIT;
 use crate::store::DEFAULT_CACHE_BYTES;
@@ -149,6 +151,8 @@ pub struct VaultLimits {
     pub erasures_per_hour: u64,
     /// How much time lies between the beginnings of two epochs at least.
     pub epoch_window: Duration,
+    /// How much one principal may read.
+    pub ceilings: Ceilings,
 }
 
 impl Default for VaultLimits {
@@ -165,6 +169,7 @@ impl Default for VaultLimits {
             segment_secrets: 1024,
             erasures_per_hour: 1_000,
             epoch_window: Duration::ZERO,
+            ceilings: Ceilings::default(),
         }
     }
 }

@@ -163,7 +163,7 @@ impl Core {
 
     /// Removes what stands under an erased tenant, but for its receipts; what says that it is erased stays.
     fn reclaim_rows_of_tenant(&self, tenant: TenantId, erased: &TenantErasureRow) -> Result<(), VaultError> {
-        const KINDS: [rows::Kind; 10] = [
+        const KINDS: [rows::Kind; 12] = [
             rows::Kind::Record,
             rows::Kind::Index,
             rows::Kind::Request,
@@ -174,6 +174,8 @@ impl Core {
             rows::Kind::Principal,
             rows::Kind::Tenant,
             rows::Kind::Usage,
+            rows::Kind::Seen,
+            rows::Kind::Reads,
         ];
         self.remove_all(rows::tokens_of(tenant), |batch, key, _| {
             rows::parse_token_of(key).into_iter().for_each(|token| batch.delete(rows::token(token)));

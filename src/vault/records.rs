@@ -212,7 +212,16 @@ impl Vault {
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
         let RecordFacts { handle, id: record, revision, grants, .. } = *facts;
         let event = Event::Read { action: permit.action(), handle, record, revision, purpose, grants };
-        self.core.record(entry(permit.principal(), tenant, event)).await?;
+        let entry = entry(permit.principal(), tenant, event).encode();
+        let principal = permit.principal().clone();
+        let count = move |core: &Arc<Core>| {
+            let mut batch = Batch::new();
+            core.count_reads(&mut batch, &principal, tenant, &[handle])?;
+            batch.append(entry.to_vec());
+            Ok(batch)
+        };
+        let batch = self.core.blocking(count).await?;
+        self.core.committer.commit(batch).await?;
         Ok(inside)
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::format::{decode_format, encode_format};
+use super::insiders::Insiders;
 use super::log::Log;
 use super::pin::pinned;
 use super::quota::{Rates, Reservations};
@@ -305,6 +306,7 @@ fn core_over(
         wrapping: Arc::default(),
         reservations: Reservations::default(),
         rates: Rates::default(),
+        insiders: Insiders::default(),
         limits,
         data: paths.data.clone(),
         db,

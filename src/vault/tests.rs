@@ -27,6 +27,7 @@ use crate::access::{Access, policy::Policies};
 use crate::audit::note::Origin;
 use crate::audit::{Entry, Event};
 use crate::domain::action::Action;
+use crate::domain::ceiling::{Ceiling, Ceilings};
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::Part;
 use crate::domain::grant::Why;
@@ -231,7 +232,11 @@ impl House {
 }
 
 fn limits() -> VaultLimits {
-    VaultLimits { inline_content_bytes: 2048, part_bytes: 64 << 10, disk_reserve_bytes: 0, ..VaultLimits::default() }
+    // Counted, and never met.
+    let most = Ceiling { reads_per_minute: u32::MAX, reads_per_day: u32::MAX, customers_per_day: u32::MAX };
+    let ceilings = Ceilings { agent: most, supervisor: most, privacy_officer: most };
+    let (inline_content_bytes, part_bytes) = (2048, 64 << 10);
+    VaultLimits { inline_content_bytes, part_bytes, disk_reserve_bytes: 0, ceilings, ..VaultLimits::default() }
 }
 
 fn why() -> Why {

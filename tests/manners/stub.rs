@@ -58,6 +58,7 @@ impl Server {
         let address = "127.0.0.1:0".parse().unwrap();
         let config = Config {
             identity: Default::default(),
+            ceilings: Default::default(),
             data: oubliette::config::Data { dir: Path::new("unused").to_owned() },
             root_key: oubliette::config::RootKey {
                 provider: oubliette::config::Provider::File,

@@ -23,7 +23,7 @@ async fn start() -> (Server, People) {
 }
 
 /// All entries that this caller sees, in pages of 200.
-async fn entries(caller: &Caller) -> Vec<v1::LogEntry> {
+pub async fn entries(caller: &Caller) -> Vec<v1::LogEntry> {
     let mut asked = v1::ListEntriesRequest { page_size: 200, ..Default::default() };
     let mut all = Vec::new();
     loop {
@@ -36,7 +36,7 @@ async fn entries(caller: &Caller) -> Vec<v1::LogEntry> {
     }
 }
 
-async fn auditor(server: &Server, tenant: &str) -> Caller {
+pub async fn auditor(server: &Server, tenant: &str) -> Caller {
     let token = token_for(&server.admin_client().await, tenant, "audrey", v1::Role::Auditor, &[]).await;
     Caller::of(server, &token).await
 }
@@ -244,7 +244,7 @@ async fn a_copy_of_the_log_is_checked_by_us_and_by_others_and_a_witness_cosigns_
 }
 
 /// What a report says, by customer: its records.
-fn told(report: &Path) -> BTreeMap<Option<String>, BTreeSet<String>> {
+pub fn told(report: &Path) -> BTreeMap<Option<String>, BTreeSet<String>> {
     let text = std::fs::read_to_string(report).unwrap();
     let lines = text.split("\n\n").next().unwrap().lines().skip(1);
     let mut told: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();

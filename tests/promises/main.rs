@@ -15,6 +15,7 @@ mod gate;
 mod hsm;
 mod idempotency;
 mod identity;
+mod insider;
 mod kill;
 mod loot;
 mod masking;

@@ -17,8 +17,8 @@ use tonic::codegen::http::HeaderMap;
 
 use super::Call;
 use super::amend::amend_headers;
+use crate::api::reason::code_name;
 use crate::api::status::ApiError;
-use crate::api::status::code_name;
 use crate::vault::{Ended, Watch};
 
 /// The request's body. It turns whatever breaks the stream into [`ApiError::StreamBroken`]: tonic takes a client's reset for

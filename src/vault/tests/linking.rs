@@ -103,7 +103,7 @@ fn of_handles(rows: &Image, people: &[Person]) -> Vec<Observable> {
         of("record", &|person| found(person, rows::Kind::Record).first().map(key_of)),
         of("secret's key", &|person| found(person, rows::Kind::Secret).last().map(|row| row.0[17..].to_vec())),
     ];
-    for kind in [rows::Kind::Profile, rows::Kind::Secret, rows::Kind::Reclaim, rows::Kind::Index] {
+    for kind in [rows::Kind::Profile, rows::Kind::Secret, rows::Kind::Reclaim, rows::Kind::Index, rows::Kind::Seen] {
         seen.push(of(&format!("bytes of {kind:?}"), &|person| found(person, kind).first().map(|row| row.1.clone())));
         seen.push(of(&format!("count of {kind:?}"), &|person| {
             Some(vec![u8::try_from(found(person, kind).len()).unwrap()])
@@ -179,7 +179,7 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
             for (key, _) in of_handle {
                 let kinds = [rows::Kind::Ledger, rows::Kind::Record, rows::Kind::Secret, rows::Kind::Profile]
                     .into_iter()
-                    .chain([rows::Kind::Reclaim, rows::Kind::Index]);
+                    .chain([rows::Kind::Reclaim, rows::Kind::Index, rows::Kind::Seen]);
                 assert!(kinds.into_iter().any(|kind| key[0] == kind as u8), "{place}: a row of kind {:#x}", key[0]);
             }
         }
