@@ -22,7 +22,7 @@ use crate::domain::ids::{RecordId, Revision, TenantName, TokenId};
 use crate::domain::principal::Principal;
 use crate::domain::record::RecordFacts;
 use crate::telemetry::metrics::Metrics;
-use crate::vault::{Vault, VaultError};
+use crate::vault::{Looked, Vault, VaultError};
 
 /// What one upload or download holds in memory at most: chunks on their way in, out and to the disk.
 const STREAM_BYTES: u64 = 2 * 1024 * 1024;
@@ -104,9 +104,13 @@ impl Gate {
         record: RecordId,
         revision: Option<Revision>,
     ) -> Result<Permit<RecordFacts>, ApiError> {
-        let permit = match self.vault.facts(door, record, revision).await? {
-            None => Err(Refused::NotThisRecord),
-            Some(facts) => self.access.record(door, facts),
+        let permit = match self.vault.look(door, record, revision).await? {
+            Looked::There(facts) => self.access.record(door, facts),
+            Looked::Absent(nobodys) => {
+                // Asked, and not listened to: it takes as long as for a record that is there.
+                drop(self.access.record(door, nobodys));
+                Err(Refused::NotThisRecord)
+            }
         };
         self.noted(door.principal(), door.action(), Some(record), permit).await
     }

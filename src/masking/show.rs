@@ -1,6 +1,8 @@
 //! A chat as somebody sees it: what that one may not see gives way to fixed words, and what is sensitive is told by its place in the text as it
 //! is shown. Where so much is hidden that the words would make the chat longer than a chat may be, each gives way to one sign instead.
 
+use std::cell::OnceCell;
+
 use crate::domain::record::{TranscriptLimits, Turn};
 use crate::domain::sensitive::{SensitiveKind, ShownSpan, ShownTurn, SpanLimits, TextSpan};
 
@@ -11,6 +13,12 @@ const SIGN: &str = "*";
 
 /// The chat for somebody who sees the kinds that `sees` says. `spans` are those of the chat, as [`find`](super::find) gives them.
 pub fn show(turns: Vec<Turn>, spans: &[TextSpan], sees: impl Fn(SensitiveKind) -> bool) -> Vec<ShownTurn> {
+    // Each kind is asked about once: it is a question to the policy, and a chat can hold thousands of spans.
+    let answers = SensitiveKind::ALL.map(|_| OnceCell::new());
+    let sees = |kind: SensitiveKind| {
+        let place = SensitiveKind::ALL.iter().position(|one| *one == kind);
+        place.map_or_else(|| sees(kind), |place| *answers[place].get_or_init(|| sees(kind)))
+    };
     let words = |kind: SensitiveKind| (!sees(kind)).then(|| kind.placeholder());
     let sign = |kind: SensitiveKind| (!sees(kind)).then_some(SIGN);
     let lengths = (0..).zip(&turns).map(|(index, turn)| masked_length(&turn.text, of_turn(spans, index), &words));

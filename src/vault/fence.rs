@@ -97,6 +97,12 @@ pub enum Ended {
 /// The tenant, the customer, and the record and its revision where it is one.
 type Grounds = [Option<Ground>; 4];
 
+/// From the outermost to the innermost.
+fn grounds_of(facts: &RecordFacts) -> [Ground; 4] {
+    let (record, revision) = (Part::Record(facts.id), Part::Revision(facts.id, facts.revision));
+    [facts.tenant.into(), facts.handle.into(), record.into(), revision.into()]
+}
+
 impl Watch {
     /// Why nothing more may leave; `None` while it may.
     pub fn ended(&self) -> Option<Ended> {
@@ -162,8 +168,7 @@ impl Fences {
 
     /// Goes inside the fences of a tenant, a customer, a record and the revision that is meant, to write; refused once one of them is closed.
     pub fn enter_record(self: &Arc<Self>, facts: &RecordFacts) -> Result<Inside, VaultError> {
-        let (record, revision) = (Part::Record(facts.id), Part::Revision(facts.id, facts.revision));
-        self.go_inside([facts.tenant.into(), facts.handle.into(), record.into(), revision.into()].map(Some))
+        self.go_inside(grounds_of(facts).map(Some))
     }
 
     /// The same, to read; refused while the tenant is frozen, too.
@@ -219,6 +224,14 @@ impl Fences {
     /// Whether a fence is closed.
     pub fn is_closed(&self, ground: impl Into<Ground>) -> bool {
         self.lock().get(&ground.into()).is_some_and(|fence| fence.closed.is_cancelled())
+    }
+
+    /// Whether the fence of a record's tenant, customer, record or revision is closed.
+    pub fn is_closed_around(&self, facts: &RecordFacts) -> bool {
+        let fences = self.lock();
+        let is_closed = |ground| fences.get(&ground).is_some_and(|fence| fence.closed.is_cancelled());
+        // All are looked at, whichever of them is closed.
+        grounds_of(facts).into_iter().fold(false, |closed, ground| closed | is_closed(ground))
     }
 
     /// Closes a fence: nobody gets in any more, and those inside are told to leave.

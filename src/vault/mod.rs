@@ -74,7 +74,7 @@ pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
 pub use publish::LOG_FOLDER;
 pub use receipts::Receipt;
-pub use records::RequestKey;
+pub use records::{Looked, RequestKey};
 pub use restore::{BackedUp, BackupStep, RestoreFrom, RestoreStep, Restored, backup};
 pub use start::StartError;
 pub use upload::{Begun, Upload};

@@ -1,5 +1,6 @@
 //! The rows of a record: building them, and reading them back in two steps, facts without keys and the whole with them.
 
+use super::Looked;
 use super::VaultError;
 use super::core::{Core, blinded};
 use super::format::{ContentForm, Head, IndexEntry, Manifest, Metadata, Place, RequestRow, Use, use_key};
@@ -68,12 +69,47 @@ impl Core {
         record: RecordId,
         revision: Option<Revision>,
     ) -> Result<Option<RecordFacts>, VaultError> {
-        let found = match revision {
-            None => self.newest(tenant, record)?,
-            Some(revision) => self.head(tenant, record, revision)?.map(|head| (revision, head)),
-        };
-        let Some((revision, head)) = found else { return Ok(None) };
+        let Some((revision, head)) = self.found(tenant, record, revision)? else { return Ok(None) };
         self.facts_of(asker, tenant, record, revision, &head).map(Some)
+    }
+
+    /// The newest revision of a record or the one that is named, and its head.
+    fn found(
+        &self,
+        tenant: TenantId,
+        record: RecordId,
+        revision: Option<Revision>,
+    ) -> Result<Option<(Revision, Head)>, VaultError> {
+        match revision {
+            None => self.newest(tenant, record),
+            Some(revision) => Ok(self.head(tenant, record, revision)?.map(|head| (revision, head))),
+        }
+    }
+
+    /// What a caller who names a record may learn. Whether there is one, or is none any more, takes the same questions to the database.
+    pub fn look(
+        &self,
+        asker: &Asker,
+        tenant: TenantId,
+        record: RecordId,
+        revision: Option<Revision>,
+    ) -> Result<Looked, VaultError> {
+        let found = self.found(tenant, record, revision)?;
+        let is_found = found.is_some();
+        let (revision, head) = found.unwrap_or_else(|| (revision.unwrap_or(Revision::FIRST), Head::of_nobody()));
+        let facts = self.facts_of(asker, tenant, record, revision, &head)?;
+        let is_going = self.is_being_erased(&facts)?;
+        Ok(if is_found && !is_going { Looked::There(facts) } else { Looked::Absent(facts) })
+    }
+
+    /// Whether a record, its revision or its customer is being erased, or was and only its rows are still there.
+    fn is_being_erased(&self, facts: &RecordFacts) -> Result<bool, VaultError> {
+        let RecordFacts { handle, id, revision, .. } = *facts;
+        let jobs = [rows::reclaim(handle), rows::reclaim_record(id, None), rows::reclaim_record(id, Some(revision))];
+        // All are looked for, whichever of them is there.
+        let is_left = jobs.map(|job| self.db.get(&job).map(|row| row.is_some()));
+        let [customer, whole, part] = is_left;
+        Ok(self.fences.is_closed_around(facts) | customer? | whole? | part?)
     }
 
     /// The newest revision of a record, and its head.

@@ -34,6 +34,15 @@ pub struct RequestKey {
     pub hash: [u8; 32],
 }
 
+/// What a caller finds who names a record.
+pub enum Looked {
+    /// The record.
+    There(RecordFacts),
+    /// There is none, or it is being erased. The facts are of none: whoever asks `access` about them takes as long as for one that is there,
+    /// and must refuse whatever it says.
+    Absent(RecordFacts),
+}
+
 /// A request that is being worked on.
 pub(super) struct Admitted {
     pub tenant: TenantId,
@@ -163,9 +172,22 @@ impl Vault {
         record: RecordId,
         revision: Option<Revision>,
     ) -> Result<Option<RecordFacts>, VaultError> {
+        Ok(match self.look(door, record, revision).await? {
+            Looked::There(facts) => Some(facts),
+            Looked::Absent(_) => None,
+        })
+    }
+
+    /// The same for who is to answer as if nothing were there: with facts to ask about also where there is nothing.
+    pub async fn look(
+        &self,
+        door: &Permit<TenantScope>,
+        record: RecordId,
+        revision: Option<Revision>,
+    ) -> Result<Looked, VaultError> {
         let tenant = door.resource().tenant;
         let asker = Asker::of(door);
-        self.core.blocking(move |core| core.facts(&asker, tenant, record, revision)).await
+        self.core.blocking(move |core| core.look(&asker, tenant, record, revision)).await
     }
 
     /// What is known about a record, without its content.

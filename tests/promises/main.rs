@@ -1,6 +1,7 @@
 //! What Oubliette promises, one module a promise. Each test goes through public doors only, and can fail.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop and say where")]
 
+mod abused;
 mod admin;
 mod audit;
 mod bad_input;
@@ -14,6 +15,7 @@ mod fixture;
 mod gate;
 mod hsm;
 mod idempotency;
+mod identifiers;
 mod identity;
 mod insider;
 mod kill;
@@ -24,7 +26,10 @@ mod mirrors;
 mod model;
 mod old_bytes;
 mod operator;
+mod oracle;
+mod oracle_house;
 mod paper;
+mod places;
 mod policy_matrix;
 mod protocol;
 mod raw_scan;
