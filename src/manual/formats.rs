@@ -52,7 +52,15 @@
 //! **assignment** and **glass**: version, tenant (16), framed sealed term, framed sealed words. The term: version, expires in ms (8), alias of
 //! who gave it (16). The words: version, list of texts: case and principal; or principal and reason.
 //!
-//! **transcript**, before sealing: zstd of version, list of turns: speaker (1), option of ms (8), text.
+//! **seen**: empty; its key says which principal (16, the alias) read something of which customer on which day (4, since 1970). **reads**: how
+//! many reads that were (8).
+//!
+//! **transcript**, before sealing: zstd of version (2), list of turns: speaker (1), option of ms (8), text; then the list of what is sensitive in
+//! them: turn (4), first byte (4), byte behind the last (4), kind (1). In version 1, without that list, it is looked for when the chat is read.
+//!
+//! **metadata**, before sealing: version (2), channel (1), options of language, agent, case and team (texts), started in ms (8), option of ended (8),
+//! legal basis (1), list of tags (texts), bytes of content (8), options of the content's SHA-256 (32) and of its media type (text), and, from
+//! version 2 on, the list of what is sensitive in a recording: from ms (8), until ms (8), kind (1).
 //!
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
@@ -101,10 +109,37 @@
 //! ## The ledger
 //!
 //! Entry *n* stands under position *n*, from 0, without gaps: version, instant in ms (8), tenant (16), option of the caller's alias
-//! and token id (16 each), kind of event (1), its fields ([`audit`](crate::audit)).
+//! and token id (16 each; of an issuer's token, the first half of a hash), in version 2 the option of the alias of whoever called for that one (16),
+//! kind of event (1), its fields ([`audit`](crate::audit)):
+//!
+//! | kind | what | fields |
+//! |---|---|---|
+//! | 1, 13 | stored | operation (1), handle (16), record (16), of 13 the revision (4) |
+//! | 2, 14, 15 | read | operation, handle, record, from 14 on the revision, purpose's place (1), of 15 as bits what let the caller (1: 1 a case, 2 broken glass) |
+//! | 3, 18 | listed | option of the handle, of 3 how many (4), of 18 the list of handles and records, purpose's place |
+//! | 4 | refused | operation, option of the record |
+//! | 5, 6 | erasure asked for, final | see below |
+//! | 7 | administered | operation, tenant (16), options of the principal's alias (16) and its roles as bits (2) |
+//! | 8 | repeated | operation, handle, record |
+//! | 9 | key of the log | see below |
+//! | 10, 11 | replica of the root key; readmitted | whether new (1), whether the medium was seen destroyed (1); nothing |
+//! | 12 | deciding | see above |
+//! | 16 | granted | operation, handle, alias of who may, option of until in ms (8) |
+//! | 17 | alert | sort (1: 1 glass broken, 2 unusual reading, 3 ceiling met), alias of whom it is about |
+//! | 19 | policy | SHA-256 of its text (32), whether it decides (1) |
+//! | 20 | failed logins | reason (text), how many (4), from how many sources (4) |
 //!
 //! An entry's bytes are one leaf of a tree of RFC 6962 ([`audit::merkle`](crate::audit::merkle)). Stored of it are the hashes of the
 //! subtrees with 256, 256^2, ... entries; what lies between is hashed when it is asked for.
+//!
+//! **The log's files**: `log/` in the data directory has the checkpoint (`checkpoint`) and the tiles of
+//! [c2sp.org/tlog-tiles](https://c2sp.org/tlog-tiles), written as the log grows, every ten seconds at most. Nothing rests on them: they are made again from the
+//! entries. `oubliette audit export` copies them; `audit verify` and `tests/interop/verify_log.py` check a copy. Cosignatures are those of
+//! [c2sp.org/tlog-cosignature](https://c2sp.org/tlog-cosignature), what a witness is asked is the body of
+//! [c2sp.org/tlog-witness](https://c2sp.org/tlog-witness)'s `add-checkpoint`.
+//!
+//! **A report of exposure** is lines of JSON, the first of which says what was asked; a blank line; and a signed note whose text is
+//! `oubliette exposure report v1`, the log's name, the number of lines, and the base64 of the SHA-256 of the lines.
 //!
 //! ## Receipts
 //!

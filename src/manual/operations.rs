@@ -7,7 +7,7 @@
 //! clients, the root key, and one admin token of the tenant `system`, shown once.
 //!
 //! `oubliette serve --config DIR/oubliette.toml` serves until SIGTERM or SIGINT, then drains: health says "not serving", no new calls come in,
-//! open ones may end within `limits.shutdown_grace_ms`. On SIGHUP it takes the mirrors over from the configuration, and nothing else.
+//! open ones may end within `limits.shutdown_grace_ms`. On SIGHUP it takes mirrors and policy over from the configuration, and nothing else.
 //!
 //! ## The root key
 //!
@@ -74,6 +74,36 @@
 //!   included; storing and erasing go on. Its admins unfreeze it.
 //! - A token that is revoked, a role or case that is taken, a policy that changes: it counts from the next call on, and a download or upload
 //!   that is open ends within `limits.access_recheck_ms` (15 s; 30 s at most).
+//!
+//! ## Issuers of tokens
+//!
+//! Besides its own tokens the service takes those of issuers of OpenID Connect, one section `[[identity.issuers]]` each: `issuer` and
+//! `audience` must be exactly those of the token, keys come from `keys_file` or `keys_url` (https), and the claims that name principal, roles,
+//! teams and tenant are configured. Only RS, PS, ES and EdDSA; `exp` is required; 60 s of leeway; no token of an issuer is of the tenant `system`.
+//! Keys are fetched again after `refresh_s`, or when a token names an unknown one, but not more often than every `pause_s`.
+//!
+//! - A platform that calls for its agent sends its own token in `authorization` and the agent's in `on-behalf-of`, or a token with the claim `act`
+//!   (RFC 8693). The agent decides what may be seen; the ledger names both.
+//! - `oubliette principal set --blocked` keeps somebody out whatever an issuer says, from the next call on and out of open streams.
+//!
+//! ## Ceilings
+//!
+//! `[ceilings.agent]`, `[ceilings.supervisor]` and `[ceilings.privacy_officer]` say how much one principal may read in a minute and a day, and how many
+//! different customers in a day (UTC); a list counts as many reads as it may show, and each range of a recording counts. What is above is refused with
+//! `READ_CEILING`. Half the way to one of a day's is an alert (`unusual_reading`), a refusal is one (`ceiling_met`), once a day each and principal:
+//! in the ledger, and in `oubliette_alerts_total`.
+//!
+//! ## The ledger
+//!
+//! - `oubliette audit list` and `watch` show it to auditors and privacy officers, `watch --from-position N` goes on where a collector stopped. Names of principals are
+//!   shown as long as their tenant knows them.
+//! - `oubliette audit export --to DIR` copies the log, and copies only what is new the next time. `oubliette audit verify DIR --key FILE --earlier CHECKPOINT` holds the
+//!   copy to itself, to the keys, and to a checkpoint from before.
+//! - A witness runs `oubliette audit witness` with a key of its own on what `audit request` writes; `audit cosign` adds its answer to the
+//!   checkpoint, `verify --witness KEY` counts it.
+//! - After a leak: `oubliette audit exposure --principal ana --from T --before T -o FILE` names every customer and record that was touched,
+//!   signed; `verify-exposure` checks it offline. Whoever is suspected cannot report about themselves.
+//! - Before anything is read its entry is durable. So while the log cannot be written (`CLOSED_TO_WRITES`), nothing is read.
 //!
 //! ## When something is wrong
 //!

@@ -12,7 +12,11 @@
 //! | disk thief without the root key | everything personal is sealed, names are keyed hashes. To be seen: numbers, sizes and instants of records |
 //! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open; a database that does not contain the log that is pinned beside the root key is refused; so is one in which a row that decides (who was erased or is to be, roles, tokens, tenants, the root of the keys) is not what the log knows of. A commitment to these rows is made under a key, for its place in the log, so none can be made or used again; what was decided in the seconds since the last pin can be taken back with the log's end. **Not noticed at start**: rows of content taken out (`oubliette verify` names those whose key is left), or an older image put back together with its root key's medium |
 //! | wrong role, other tenant | two questions to the policy; refusals that look like absence; each refusal is in the ledger |
-//! | an agent who is curious | reads only on a case that the platform assigned, for as long as it is; broken glass is told at once |
+//! | an agent who is curious | reads only on a case that the platform assigned, for as long as it is; broken glass is told at once; what is sensitive is masked for roles that do not need it |
+//! | an insider who collects | ceilings of reads and of different customers a day, counted through restarts; told at half the way and at the end; a report of exposure names all that was touched |
+//! | a forger of tokens | tokens of issuers are taken by asymmetric algorithms only, of the key that the issuer names, for one audience, within their time; keys are fetched from configured places only, rarely |
+//! | who guesses tokens | 300 failures a minute from one address (`limits.failed_logins_per_minute`) (IPv6: one network of 64 bits) are enough to be refused for the rest of it; the ledger tells how many there were |
+//! | an operator who rewrites the log | copies and witnesses: a log that does not continue what was copied or cosigned is found by `audit verify` |
 //! | an admin who wants to read | admins read nothing, but name those who may: one who makes a supervisor and a token for it reads as that one. Not prevented, and told: the ledger names admin, principal and roles of each such step |
 //! | stolen token | it ends (after 90 days by default), is stored as a hash, and is worth nothing from the call after its revocation on |
 //! | anonymous network | TLS; limits on connections, streams, headers, messages, bytes in flight and time |
@@ -20,6 +24,10 @@
 //!
 //! ## What is not promised
 //!
+//! - That masking finds everything: names and addresses are not looked for, and a number that nothing speaks for stays. Recordings are silenced
+//!   where the platform says so, and only WAV files can be.
+//! - A client with a certificate of its own: clients are known by tokens only.
+//! - A second person for erasing many customers or for reading in bulk: there are ceilings, and they refuse.
 //! - Copies that were read out, and keys taken from live memory before the epoch.
 //! - Images of the root key's own medium: a flash disk or a copy-on-write file system may keep its blocks, and a snapshot of the whole
 //!   machine contains them.

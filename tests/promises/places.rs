@@ -91,6 +91,7 @@ macro_rules! place {
 const READERS: &[Who] = &[Who::Supervisor, Who::Agent, Who::Officer];
 const INGEST: &[Who] = &[Who::Ingest];
 const OFFICER: &[Who] = &[Who::Officer];
+const AUDITOR: &[Who] = &[Who::Auditor];
 const ADMIN: &[Who] = &[Who::Admin];
 const SUPERVISOR: &[Who] = &[Who::Supervisor];
 const AGENT: &[Who] = &[Who::Agent];
@@ -159,6 +160,15 @@ fn reading() -> Vec<Place> {
             v1::ListRecordsRequest { page_token, ..listed() }
         }),
     ]
+}
+
+async fn report(mut caller: Caller, asked: v1::ReportExposureRequest) -> Outcome {
+    let mut pieces = caller.audit.report_exposure(asked).await?.into_inner();
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.message().await? {
+        all.extend(piece.encode_to_vec());
+    }
+    Ok(all)
 }
 
 async fn download(mut caller: Caller, record_id: String) -> Outcome {
@@ -368,5 +378,31 @@ fn people() -> Vec<Place> {
         place!(admin.list_tokens, "page_token", ADMIN, Refused, |page_token, _| {
             v1::ListTokensRequest { page_token, ..Default::default() }
         }),
+        place!(audit.list_entries, "principal", AUDITOR, OwnOnly, |principal, _| v1::ListEntriesRequest {
+            principal,
+            ..Default::default()
+        }),
+        place!(audit.list_entries, "page_token", AUDITOR, Refused, |page_token, _| v1::ListEntriesRequest {
+            page_token,
+            ..Default::default()
+        }),
+        Place {
+            method: "report_exposure",
+            field: "principal",
+            who: OFFICER,
+            then: Then::OwnOnly,
+            ask: |caller, principal, _| {
+                Box::pin(report(caller, v1::ReportExposureRequest { principal, ..Default::default() }))
+            },
+        },
+        Place {
+            method: "report_exposure",
+            field: "token_id",
+            who: OFFICER,
+            then: Then::Refused,
+            ask: |caller, token_id, _| {
+                Box::pin(report(caller, v1::ReportExposureRequest { token_id, ..Default::default() }))
+            },
+        },
     ]
 }
