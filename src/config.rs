@@ -8,6 +8,7 @@ mod limits;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ pub use ceilings::{CeilingConfig, CeilingsConfig};
 pub use identity::{Identity, IssuerConfig};
 pub use limits::Limits;
 pub use template::{RootKeyValues, TemplateValues};
+pub use tls::{ClientCertificates, Tls};
 
 /// The most bytes of a configuration file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -191,18 +193,8 @@ pub struct Listen {
     /// Whether to serve without TLS; refused for addresses other than loopback.
     #[serde(default)]
     pub plaintext_on_loopback: bool,
-    /// Certificate and key; required unless `plaintext_on_loopback`.
+    /// Certificate and key, and whose client certificates are accepted; required unless `plaintext_on_loopback`.
     pub tls: Option<Tls>,
-}
-
-/// Certificate and key.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The certificate chain, PEM.
-    pub certificate: PathBuf,
-    /// The private key, PEM.
-    pub key: PathBuf,
 }
 
 /// The log.
@@ -350,6 +342,9 @@ impl Config {
             }
             _ => {}
         }
+        if let Some(Err((key, problem))) = self.listen.tls.as_ref().map(Tls::check) {
+            return refuse("listen.tls", key, problem);
+        }
         if self.metrics.address.is_some_and(|address| !address.ip().is_loopback()) {
             let problem =
                 "must be a loopback address, as metrics are served without TLS and token; put a proxy before it";
@@ -373,7 +368,7 @@ impl Config {
     }
 
     fn start_paths_at(&mut self, folder: &Path) {
-        let tls = self.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
+        let tls = self.listen.tls.iter_mut().flat_map(Tls::paths_mut);
         let optional = self.log.file.iter_mut().chain(self.policy.file.iter_mut());
         let RootKey { provider, path, replicas, module, pin_file, .. } = &mut self.root_key;
         let own = match provider {

@@ -26,6 +26,7 @@ pub mod vault;
 
 pub mod config;
 pub mod telemetry;
+pub mod tls;
 
 pub mod api;
 pub mod cli;

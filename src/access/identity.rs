@@ -134,6 +134,8 @@ pub enum RejectReason {
     BadClaims,
     /// The issuer's keys could not be had for too long.
     Unavailable,
+    /// The client's certificate is not believed any more.
+    UntrustedCertificate,
 }
 
 impl RejectReason {
@@ -154,6 +156,7 @@ impl RejectReason {
             Self::NotYetValid => "not_yet_valid",
             Self::BadClaims => "bad_claims",
             Self::Unavailable => "unavailable",
+            Self::UntrustedCertificate => "untrusted_certificate",
         }
     }
 }
@@ -174,7 +177,8 @@ pub fn authenticate(
     let Some(stored) = stored.filter(|stored| stored.token.id == token.id()) else {
         return unauthenticated(RejectReason::Unknown);
     };
-    if !hash_is_right {
+    // Of a certificate there is no secret.
+    if !hash_is_right || stored.token.certificate.is_some() {
         return unauthenticated(RejectReason::WrongSecret);
     }
     if let Some(reason) = worthless(&stored.token, stored.principal.blocked, now) {
@@ -205,10 +209,38 @@ pub fn vouched_for(
     Ok(Principal { tenant, tenant_name, name, alias, roles, teams, token: credential, actor })
 }
 
+/// Decides who calls, where a certificate that is believed says who it is: `stored` is what the vault found under its name.
+pub fn certified(stored: Option<StoredIdentity>, now: Timestamp) -> Result<Principal, Refused> {
+    let unauthenticated = |reason| Err(Unauthenticated(reason).into());
+    let Some(stored) = stored.filter(|stored| stored.token.certificate.is_some()) else {
+        return unauthenticated(RejectReason::Unknown);
+    };
+    if let Some(reason) = worthless(&stored.token, stored.principal.blocked, now) {
+        return unauthenticated(reason);
+    }
+    if stored.suspended {
+        return Err(Refused::Suspended);
+    }
+    Ok(admitted(stored))
+}
+
+/// Decides who calls, where a token of `caller` comes over a connection with the certificate of `client`: the token's right counts, and both
+/// are told.
+pub fn over_connection_of(caller: Principal, client: Principal) -> Result<Principal, Refused> {
+    if caller.actor.is_some() || (caller.tenant, caller.alias) == (client.tenant, client.alias) {
+        return if caller.tenant == client.tenant { Ok(caller) } else { Err(foreign()) };
+    }
+    on_behalf_of(client, caller)
+}
+
+fn foreign() -> Refused {
+    Unauthenticated(RejectReason::WrongAudience).into()
+}
+
 /// Decides for whom is called, where `caller` (a platform) shows `behalf`, whom it calls for: that one's right counts, and both are told.
 pub fn on_behalf_of(caller: Principal, behalf: Principal) -> Result<Principal, Refused> {
     if caller.tenant != behalf.tenant {
-        return Err(Unauthenticated(RejectReason::WrongAudience).into());
+        return Err(foreign());
     }
     Ok(Principal { actor: Some(caller.alias), ..behalf })
 }
@@ -252,6 +284,7 @@ mod tests {
                 created: at(1),
                 expires: at(1000),
                 revoked: false,
+                certificate: None,
             },
             principal: PrincipalEntry { name, roles: Default::default(), teams: Default::default(), blocked: false },
             tenant: TenantId([1; 16]),

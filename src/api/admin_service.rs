@@ -187,6 +187,17 @@ impl Admin {
         let bearer = bearer.reveal().as_str().to_owned();
         Ok(v1::CreateTokenResponse { token: Some(to_proto::token(&token)), bearer })
     }
+
+    async fn bind(
+        &self,
+        request: Request<v1::BindCertificateRequest>,
+    ) -> Result<v1::BindCertificateResponse, ApiError> {
+        let named = |m: &v1::BindCertificateRequest| from_proto::tenant_or_own("tenant", &m.tenant);
+        let (permit, message) = self.door(request, Action::BindCertificate, named).await?;
+        let (asked, name) = from_proto::bind_certificate(message, Timestamp::now())?;
+        let token = self.gate.vault.bind_certificate(permit, name, asked.principal, asked.expires).await?;
+        Ok(v1::BindCertificateResponse { token: Some(to_proto::token(&token)) })
+    }
 }
 
 #[tonic::async_trait]
@@ -311,6 +322,13 @@ impl AdminService for Admin {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
         Ok(Response::new(self.new_token(request).await?))
+    }
+
+    async fn bind_certificate(
+        &self,
+        request: Request<v1::BindCertificateRequest>,
+    ) -> Result<Response<v1::BindCertificateResponse>, Status> {
+        Ok(Response::new(self.bind(request).await?))
     }
 
     async fn revoke_token(

@@ -30,8 +30,8 @@ use crate::domain::{Invalid, Problem};
 pub use grants::{assign_case, break_glass, explain_access, list_case_assignments, unassign_case};
 
 pub use admin::{
-    TokenRequest, approve_tenant_erasure, create_tenant, create_token, revoke_token, set_principal, tenant_name,
-    tenant_or_own, update_settings,
+    TokenRequest, approve_tenant_erasure, bind_certificate, create_tenant, create_token, revoke_token, set_principal,
+    tenant_name, tenant_or_own, update_settings,
 };
 pub use audit::{consistency, inclusion, list_entries, report_exposure};
 

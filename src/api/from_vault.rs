@@ -28,6 +28,7 @@ fn of_vault(error: &VaultError) -> ApiError {
             ApiError::TooEarly { retry_ms: not_before.as_ms().saturating_sub(Timestamp::now().as_ms()) }
         }
         VaultError::TenantFrozen => ApiError::TenantFrozen,
+        VaultError::CertificateBound => ApiError::CertificateBound,
         VaultError::ExposureTooLarge { limit } => ApiError::ExposureTooLarge { limit: *limit },
         VaultError::ReadCeiling { kind, limit, retry_ms } => {
             ApiError::ReadCeiling { kind: kind.name(), limit: *limit, retry_ms: *retry_ms }

@@ -9,7 +9,9 @@ use super::failures::{Failures, Gathered};
 use super::leash::Leash;
 use super::presented::Presented;
 use super::status::ApiError;
-use crate::access::identity::{BearerToken, Unauthenticated, authenticate, on_behalf_of, vouched_for};
+use crate::access::identity::{
+    BearerToken, RejectReason, Unauthenticated, authenticate, certified, on_behalf_of, over_connection_of, vouched_for,
+};
 use crate::access::jwt::Issuers;
 use crate::access::permit::{Permit, TenantScope};
 use crate::access::{Access, Explanation, Refused};
@@ -22,6 +24,7 @@ use crate::domain::ids::{RecordId, Revision, TenantName, TokenId};
 use crate::domain::principal::Principal;
 use crate::domain::record::RecordFacts;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::{PeerCertificate, Tls};
 use crate::vault::{Looked, Vault, VaultError};
 
 /// What one upload or download holds in memory at most: chunks on their way in, out and to the disk.
@@ -39,13 +42,14 @@ pub(super) struct Gate {
     /// How often an open stream asks again.
     recheck: Duration,
     issuers: Issuers,
+    tls: Option<Arc<Tls>>,
     failures: Failures,
 }
 
 impl Gate {
     pub fn new(
         vault: Arc<Vault>,
-        (access, issuers): (Arc<Access>, Issuers),
+        (access, issuers, tls): (Arc<Access>, Issuers, Option<Arc<Tls>>),
         limits: &Limits,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -55,7 +59,7 @@ impl Gate {
         let recheck = Duration::from_millis(limits.access_recheck_ms);
         let streams = Arc::new(Semaphore::new(permits));
         let failures = Failures::new(limits.failed_logins_per_minute);
-        Self { vault, access, metrics, streams, streams_limit, stream_idle, recheck, issuers, failures }
+        Self { vault, access, metrics, streams, streams_limit, stream_idle, recheck, issuers, tls, failures }
     }
 
     /// Gives back the space of what was erased, in the background.
@@ -189,11 +193,44 @@ impl Gate {
 
     /// The caller, and how many calls a second its tenant may make. Where a platform shows for whom it calls, that one is the caller.
     async fn authenticate(&self, presented: &Presented) -> Result<(Principal, Option<u32>), GateError> {
-        let header = presented.authorization.as_ref().ok_or(Unauthenticated::MISSING).map_err(Refused::from)?;
-        let (principal, calls_per_second) = self.bearer(header).await?;
-        let Some(behalf) = &presented.on_behalf_of else { return Ok((principal, calls_per_second)) };
-        let (behalf, _) = self.bearer(behalf).await?;
-        Ok((on_behalf_of(principal, behalf)?, calls_per_second))
+        let client = match &presented.certificate {
+            None => None,
+            Some(certificate) => self.client(certificate, presented.authorization.is_some()).await?,
+        };
+        let (mut principal, calls_per_second) = match (&presented.authorization, client) {
+            (Some(header), None) => self.bearer(header).await?,
+            (Some(header), Some((client, _))) => {
+                let (principal, calls_per_second) = self.bearer(header).await?;
+                (over_connection_of(principal, client)?, calls_per_second)
+            }
+            (None, Some(client)) => client,
+            (None, None) => return Err(Refused::from(Unauthenticated::MISSING).into()),
+        };
+        if let Some(behalf) = &presented.on_behalf_of {
+            let (behalf, _) = self.bearer(behalf).await?;
+            principal = on_behalf_of(principal, behalf)?;
+        }
+        Ok((principal, calls_per_second))
+    }
+
+    /// Whom the certificate of a connection stands for; nobody where its name is bound to nobody and a token comes with it. One that is not
+    /// believed any more is refused, whatever comes with it.
+    async fn client(
+        &self,
+        certificate: &PeerCertificate,
+        has_token: bool,
+    ) -> Result<Option<(Principal, Option<u32>)>, GateError> {
+        let now = Timestamp::now();
+        let trusted = self.tls.as_ref().map(|tls| tls.trust().still_trusted(certificate, now));
+        if let Some(Err(_)) | None = trusted {
+            return Err(Refused::from(Unauthenticated::from(RejectReason::UntrustedCertificate)).into());
+        }
+        let stored = self.vault.certified(certificate.name().clone()).await;
+        let (stored, calls_per_second) = stored.map_err(|error| GateError::Failed(error.into()))?.unzip();
+        if stored.is_none() && has_token {
+            return Ok(None);
+        }
+        Ok(Some((certified(stored, now)?, calls_per_second.flatten())))
     }
 
     /// Who shows this: a token of the vault's own, or one of an issuer.

@@ -1,8 +1,12 @@
-//! The door to the network: accepts connections, no more at a time than may be open, and backs off when the operating system
-//! has no more to give.
+//! The door to the network: accepts connections, no more at a time than may be open, shakes hands with them where there is TLS, and backs off
+//! when the operating system has no more to give.
 //!
-//! tonic's own listener has no cap and goes on at once after every failed accept: out of file descriptors it would spin. TLS is
-//! not done here; a connection here is the bytes below it.
+//! tonic's own listener has no cap and goes on at once after every failed accept: out of file descriptors it would spin; and its TLS knows no
+//! revocation lists. Each handshake is a task of its own with an end, so that a client which is slow or sends garbage takes its own slot and
+//! nobody's time. Who a certificate belongs to is told to the handlers; what it may do is not decided here.
+
+mod connection;
+mod handshake;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,16 +15,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, PollSemaphore};
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 
 use crate::config::Limits;
-use crate::telemetry::metrics::{Counted, Metrics};
+use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
+use connection::{Connection, Wire};
+use handshake::Handshake;
+
+pub use connection::Peer;
 
 /// The first pause after a failed accept; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -48,20 +57,29 @@ impl Listener {
         self.address
     }
 
-    /// The connections as they come. All of them end when `cut` is cancelled.
-    pub(super) fn incoming(self, limits: &Limits, metrics: Arc<Metrics>, cut: CancellationToken) -> Incoming {
+    /// The connections as they come, in the clear where there is no `tls`. All of them end when `cut` is cancelled.
+    pub(super) fn incoming(
+        self,
+        limits: &Limits,
+        tls: Option<Arc<Tls>>,
+        metrics: Arc<Metrics>,
+        cut: CancellationToken,
+    ) -> Incoming {
         let idle = Some(Duration::from_millis(limits.keepalive_interval_ms));
         let socket = TcpIncoming::from(self.socket)
             .with_nodelay(Some(true))
             .with_keepalive(idle)
             .with_keepalive_interval(Some(Duration::from_millis(limits.keepalive_timeout_ms)))
             .with_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
+        let handshake_timeout = Duration::from_millis(limits.handshake_timeout_ms);
         Incoming {
             socket,
             slots: PollSemaphore::new(Arc::new(Semaphore::new(limits.connections))),
             slot: None,
             pause: None,
             next_pause: FIRST_PAUSE,
+            handshake: tls.map(|tls| Handshake::new(tls, handshake_timeout, metrics.clone())),
+            handshakes: JoinSet::new(),
             // No new calls after its age, so the last one ends within its own deadline: then nothing is left to wait for.
             longest_life: Duration::from_millis(
                 limits.connection_age_ms + limits.stream_deadline_ms + limits.connection_grace_ms,
@@ -81,6 +99,9 @@ pub(super) struct Incoming {
     slot: Option<OwnedSemaphorePermit>,
     pause: Option<Pin<Box<Sleep>>>,
     next_pause: Duration,
+    handshake: Option<Handshake>,
+    /// Those under way; each holds its connection's slot, so there are no more than connections may be open. They end with this.
+    handshakes: JoinSet<Option<Connection>>,
     longest_life: Duration,
     calls_per_connection: usize,
     metrics: Arc<Metrics>,
@@ -88,22 +109,39 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    fn connection(&self, stream: TcpStream, slot: OwnedSemaphorePermit) -> Connection {
-        let peer =
-            Peer { address: stream.peer_addr().ok(), calls: Arc::new(Semaphore::new(self.calls_per_connection)) };
+    /// The next connection as TCP has it.
+    fn poll_wire(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Wire, Peer)>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            if self.slot.is_none() {
+                self.slot = ready!(self.slots.poll_acquire(cx));
+            }
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(stream)) => {
+                    self.next_pause = FIRST_PAUSE;
+                    let slot = self.slot.take().expect("a slot was taken above, and the semaphore is never closed");
+                    return Poll::Ready(Some(self.wire(stream, slot)));
+                }
+                Some(Err(error)) => self.back_off(&error),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    fn wire(&self, stream: TcpStream, slot: OwnedSemaphorePermit) -> (Wire, Peer) {
+        let peer = Peer {
+            address: stream.peer_addr().ok(),
+            calls: Arc::new(Semaphore::new(self.calls_per_connection)),
+            certificate: None,
+        };
         let (life, cut) = (self.longest_life, self.cut.clone());
         let end = async move {
             let _ = tokio::time::timeout(life, cut.cancelled_owned()).await;
         };
-        Connection {
-            stream,
-            peer,
-            end: Box::pin(end),
-            ended: false,
-            metrics: self.metrics.clone(),
-            _open: Counted::new(&self.metrics.open_connections),
-            _slot: slot,
-        }
+        (Wire::new(stream, Box::pin(end), self.metrics.clone(), slot), peer)
     }
 
     fn back_off(&mut self, error: &io::Error) {
@@ -111,6 +149,18 @@ impl Incoming {
         tracing::warn!(%error, pause_ms, "cannot accept a connection; check the limit of open files");
         self.pause = Some(Box::pin(tokio::time::sleep(self.next_pause)));
         self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+    }
+
+    /// The next connection whose handshake is done and was good.
+    fn poll_shaken(&mut self, cx: &mut Context<'_>) -> Poll<Connection> {
+        while let Some(ended) = ready!(self.handshakes.poll_join_next(cx)) {
+            match ended {
+                Ok(Some(connection)) => return Poll::Ready(connection),
+                Ok(None) => {}
+                Err(panicked) => tracing::error!(%panicked, "a handshake ended by a fault of ours; please report it"),
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -120,103 +170,16 @@ impl Stream for Incoming {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(pause) = &mut this.pause {
-                ready!(pause.as_mut().poll(cx));
-                this.pause = None;
+            // What is ready goes first: a flood of new connections does not hold it back.
+            if let Poll::Ready(connection) = this.poll_shaken(cx) {
+                return Poll::Ready(Some(Ok(connection)));
             }
-            if this.slot.is_none() {
-                this.slot = ready!(this.slots.poll_acquire(cx));
-            }
-            match ready!(Pin::new(&mut this.socket).poll_next(cx)) {
-                Some(Ok(stream)) => {
-                    this.next_pause = FIRST_PAUSE;
-                    let slot = this.slot.take().expect("a slot was taken above, and the semaphore is never closed");
-                    return Poll::Ready(Some(Ok(this.connection(stream, slot))));
-                }
-                Some(Err(error)) => this.back_off(&error),
-                None => return Poll::Ready(None),
+            let Some((wire, peer)) = ready!(this.poll_wire(cx)) else { return Poll::Ready(None) };
+            match &this.handshake {
+                None => return Poll::Ready(Some(Ok(Connection::in_the_clear(wire, peer)))),
+                // Polled again above, so that the end of this one wakes us.
+                Some(handshake) => drop(this.handshakes.spawn(handshake.clone().shake(wire, peer))),
             }
         }
-    }
-}
-
-/// Who is at the other end of a connection. Stands in the extensions of every request of that connection.
-#[derive(Clone)]
-pub struct Peer {
-    /// The address, where the connection still knows it.
-    pub address: Option<SocketAddr>,
-    /// The calls that may be worked on at once, shared by all requests of the connection.
-    pub(super) calls: Arc<Semaphore>,
-}
-
-/// One connection: counts its bytes, holds its slot, and ends when its time is over.
-pub(super) struct Connection {
-    stream: TcpStream,
-    peer: Peer,
-    end: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ended: bool,
-    metrics: Arc<Metrics>,
-    _open: Counted,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    /// Fails once the connection's time is over. The task of a connection always waits to read, so it is woken then.
-    fn check_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.ended = self.ended || self.end.as_mut().poll(cx).is_ready();
-        if self.ended { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        this.check_end(cx)?;
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buffer));
-        this.metrics.bytes_in.inc_by((buffer.filled().len() - before) as u64);
-        Poll::Ready(result)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        this.check_end(cx)?;
-        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, bytes))?;
-        this.metrics.bytes_out.inc_by(written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        this.check_end(cx)?;
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, slices))?;
-        this.metrics.bytes_out.inc_by(written as u64);
-        Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -95,6 +95,7 @@ pub const METHODS: &[Method] = &[
     unary(ADMIN, "SetPrincipal"),
     unary(ADMIN, "ListPrincipals"),
     unary(ADMIN, "CreateToken"),
+    unary(ADMIN, "BindCertificate"),
     unary(ADMIN, "RevokeToken"),
     unary(ADMIN, "ListTokens"),
     unary(ADMIN, "VerifyRecords"),

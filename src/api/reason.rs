@@ -70,6 +70,8 @@ reasons! {
     TenantFrozen = "TENANT_FROZEN",
     /// Some of the recording may not be heard by the caller, and it cannot be silenced.
     NotMaskable = "NOT_MASKABLE",
+    /// The certificate's name stands for another principal.
+    CertificateBound = "CERTIFICATE_BOUND",
     /// The caller has read as much as it may.
     ReadCeiling = "READ_CEILING",
     /// A report would name more records than it can.

@@ -4,24 +4,22 @@
 //! which is public, and nothing of any tenant.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::server::ServerTlsConfig;
-use tonic::transport::{Identity, Server};
+use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use zeroize::Zeroizing;
 
 use super::DESCRIPTORS;
 use super::listener::Listener;
 use super::manners::MannersLayer;
 use super::methods::SERVICES;
-use crate::config::{Config, Limits, Tls};
+use crate::config::{Config, Limits};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::{Tls, TlsError};
 
 /// Why the service cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -34,17 +32,9 @@ pub enum ServeError {
         /// Why.
         source: std::io::Error,
     },
-    /// Certificate or key cannot be read.
-    #[error("cannot read {path}: {source}; check listen.tls, and that the service's user may read the file", path = path.display())]
-    TlsFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Certificate and key cannot be used.
-    #[error("the certificate or key in listen.tls cannot be used: {0}; both must be PEM and belong together")]
-    Tls(#[source] tonic::transport::Error),
+    /// TLS cannot be set up as the configuration says.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The server ended by an error.
     #[error("the server ended: {0}; see the log, and start it again")]
     Transport(#[source] tonic::transport::Error),
@@ -56,23 +46,33 @@ pub enum ServeError {
 /// What the server needs of the configuration.
 pub struct ServerSettings {
     limits: Limits,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// The most bytes of a question to health or reflection.
 const SMALL_MESSAGE_BYTES: usize = 16 * 1024;
 
 impl ServerSettings {
-    /// Reads certificate and key where the configuration names them.
+    /// Reads the files of `[listen.tls]` where the configuration has it.
     pub fn from_config(config: &Config) -> Result<Self, ServeError> {
-        let tls = config.listen.tls.as_ref().map(|tls| server_tls(tls, &config.limits)).transpose()?;
-        Ok(Self { limits: config.limits.clone(), tls })
+        let tls = config.listen.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+        Ok(Self::new(config.limits.clone(), tls))
+    }
+
+    /// These limits, and this TLS.
+    pub fn new(limits: Limits, tls: Option<Arc<Tls>>) -> Self {
+        Self { limits, tls }
+    }
+
+    /// TLS, where there is any.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
     }
 
     /// Every limit that tonic, hyper and h2 know; what they leave unlimited is limited by [`MannersLayer`] and [`Listener`].
-    fn builder(&self) -> Result<Server, ServeError> {
+    fn builder(&self) -> Server {
         let limits = &self.limits;
-        let server = Server::builder()
+        Server::builder()
             .max_concurrent_streams(limits.streams_per_connection)
             .http2_max_local_error_reset_streams(Some(limits.local_error_resets))
             .http2_max_pending_accept_reset_streams(Some(limits.pending_reset_streams))
@@ -82,11 +82,7 @@ impl ServerSettings {
             .http2_keepalive_interval(Some(Duration::from_millis(limits.keepalive_interval_ms)))
             .http2_keepalive_timeout(Some(Duration::from_millis(limits.keepalive_timeout_ms)))
             // Without tonic's grace: with one, it sends no GOAWAY at the age and cuts running streams at its end.
-            .max_connection_age(Duration::from_millis(limits.connection_age_ms));
-        match &self.tls {
-            Some(tls) => server.tls_config(tls.clone()).map_err(ServeError::Tls),
-            None => Ok(server),
-        }
+            .max_connection_age(Duration::from_millis(limits.connection_age_ms))
     }
 }
 
@@ -116,8 +112,8 @@ pub async fn run(
         .add_service(reflection.max_decoding_message_size(SMALL_MESSAGE_BYTES));
     let limits = &settings.limits;
     let manners = MannersLayer::new(limits, metrics.clone(), stopping.clone());
-    let incoming = listener.incoming(limits, metrics, cut.clone());
-    let serving = settings.builder()?.layer(manners).serve_with_incoming_shutdown(
+    let incoming = listener.incoming(limits, settings.tls.clone(), metrics, cut.clone());
+    let serving = settings.builder().layer(manners).serve_with_incoming_shutdown(
         routes.prepare(),
         incoming,
         stopping.clone().cancelled_owned(),
@@ -142,15 +138,4 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     for service in SERVICES.iter().chain(&[""]) {
         health.set_service_status(*service, status).await;
     }
-}
-
-fn server_tls(tls: &Tls, limits: &Limits) -> Result<ServerTlsConfig, ServeError> {
-    let identity = Identity::from_pem(&*read(&tls.certificate)?, &*read(&tls.key)?);
-    let handshake = Duration::from_millis(limits.handshake_timeout_ms);
-    Ok(ServerTlsConfig::new().identity(identity).timeout(handshake))
-}
-
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ServeError> {
-    let bytes = std::fs::read(path).map_err(|source| ServeError::TlsFile { path: path.to_owned(), source })?;
-    Ok(Zeroizing::new(bytes))
 }

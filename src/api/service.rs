@@ -21,18 +21,18 @@ use crate::access::Access;
 use crate::access::jwt::Issuers;
 use crate::config::Limits;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Tls;
 use crate::vault::Vault;
 
 /// The routes of all services, to be served by [`super::server::run`].
 pub fn routes(
     vault: Arc<Vault>,
-    access: Arc<Access>,
-    issuers: Issuers,
+    (access, issuers, tls): (Arc<Access>, Issuers, Option<Arc<Tls>>),
     limits: &Limits,
     metrics: Arc<Metrics>,
     ended: CancellationToken,
 ) -> Routes {
-    let gate = Arc::new(Gate::new(vault, (access, issuers), limits, metrics));
+    let gate = Arc::new(Gate::new(vault, (access, issuers, tls), limits, metrics));
     tokio::spawn(note_failures(Arc::clone(&gate), ended));
     let bytes = limits.message_bytes;
     let records = RecordServiceServer::new(Records::new(Arc::clone(&gate)));

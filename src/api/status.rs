@@ -92,6 +92,9 @@ pub enum ApiError {
         "some of the recording may not be heard by this caller, and only WAV files (PCM of 8 to 32 bits, A-law or mu-law) can be silenced; ask a supervisor, or have it stored as one"
     )]
     NotMaskable,
+    /// The certificate's name stands for another principal.
+    #[error("certificate_name stands for another principal; revoke that first, by the token_id that ListTokens shows")]
+    CertificateBound,
     /// The caller has read as much as it may.
     #[error(
         "the caller has met its ceiling of {limit} {kind}; what is left is refused for {retry_ms} ms: have an admin of the tenant approve more"
@@ -307,6 +310,7 @@ impl ApiError {
             Self::NotFound => (Code::NotFound, Reason::NotFound),
             Self::TenantSuspended => (Code::PermissionDenied, Reason::TenantSuspended),
             Self::ExposureTooLarge { .. } => (Code::FailedPrecondition, Reason::ExposureTooLarge),
+            Self::CertificateBound => (Code::AlreadyExists, Reason::CertificateBound),
             Self::ReadCeiling { .. } => (Code::ResourceExhausted, Reason::ReadCeiling),
             Self::NotMaskable => (Code::FailedPrecondition, Reason::NotMaskable),
             Self::TenantFrozen => (Code::FailedPrecondition, Reason::TenantFrozen),

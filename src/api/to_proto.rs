@@ -174,6 +174,7 @@ pub fn token(entry: &TokenEntry) -> v1::Token {
         created_at: Some(timestamp(entry.created)),
         expires_at: Some(timestamp(entry.expires)),
         revoked: entry.revoked,
+        certificate_name: entry.certificate.as_ref().map_or_else(String::new, |name| name.as_str().to_owned()),
     }
 }
 

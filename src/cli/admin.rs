@@ -35,6 +35,12 @@ Examples:
   oubliette token create kim --days 30 --output kim.token
   oubliette token create loader --tenant acme --json";
 
+const BIND_EXAMPLES: &str = "Only admins of `system` may. `oubliette token revoke` takes it back.
+
+Examples:
+  oubliette token bind-certificate platform spiffe://example.org/platform --tenant acme
+  oubliette token bind-certificate platform 'CN=platform,O=Example' --tenant acme --days 365";
+
 const REVOKE_EXAMPLES: &str = "Example:
   oubliette token revoke 5f0c6e1a9b7d4c3e8a2f1b0d9c8e7f6a --tenant acme";
 
@@ -91,6 +97,9 @@ pub enum TokenCommand {
     /// Create a token for a principal
     #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateTokenArgs),
+    /// Let a client's certificate stand for a principal, instead of a token
+    #[command(after_help = BIND_EXAMPLES)]
+    BindCertificate(BindCertificateArgs),
     /// Revoke a token, at once
     #[command(after_help = REVOKE_EXAMPLES)]
     Revoke {
@@ -131,6 +140,24 @@ pub struct CreateTokenArgs {
     pub tenant: TenantArg,
 }
 
+/// Which certificate to bind to whom.
+#[derive(clap::Args)]
+pub struct BindCertificateArgs {
+    /// The principal's name
+    pub principal: String,
+    /// The certificate's SPIFFE ID, or its subject as RFC 4514 writes it
+    pub certificate_name: String,
+    /// For how many days it is good [default: 90]
+    #[arg(long, value_name = "N", conflicts_with = "expires", value_parser = clap::value_parser!(u64).range(1..=MAX_TOKEN_DAYS as u64))]
+    pub days: Option<u64>,
+    /// When it ends
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub expires: Option<Timestamp>,
+    /// Whose it is.
+    #[command(flatten)]
+    pub tenant: TenantArg,
+}
+
 /// Runs a command about principals.
 pub async fn run_principal(client: &Client, command: PrincipalCommand, output: &mut Output) -> Result<(), CliError> {
     match command {
@@ -156,6 +183,12 @@ pub async fn run_principal(client: &Client, command: PrincipalCommand, output: &
 pub async fn run_token(client: &Client, command: TokenCommand, output: &mut Output) -> Result<(), CliError> {
     match command {
         TokenCommand::Create(args) => create_token(client, args, output).await,
+        TokenCommand::BindCertificate(args) => {
+            let BindCertificateArgs { principal, certificate_name, days, expires, tenant: TenantArg { tenant } } = args;
+            let expires_at = expires.or_else(|| days.map(in_days));
+            let request = v1::BindCertificateRequest { tenant, principal, certificate_name, expires_at };
+            output.result(&TokenView::from(client.bind_certificate(request).await?), TokenView::text)
+        }
         TokenCommand::Revoke { token_id, tenant } => {
             let request = v1::RevokeTokenRequest { tenant: tenant.tenant, token_id };
             output.result(&TokenView::from(client.revoke_token(request).await?), TokenView::text)

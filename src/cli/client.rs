@@ -174,6 +174,8 @@ calls! {
     assign_case(access, AssignCaseRequest) -> CaseAssignment.assignment;
     /// Creates a principal or replaces what it may do.
     set_principal(admin, SetPrincipalRequest) -> Principal.principal;
+    /// Lets a client's certificate stand for a principal.
+    bind_certificate(admin, BindCertificateRequest) -> Token.token;
     /// Revokes a token.
     revoke_token(admin, RevokeTokenRequest) -> Token.token;
 }

@@ -5,6 +5,7 @@ mod chores;
 mod follow;
 mod issuers;
 
+use follow::Followed;
 pub use issuers::BadIssuer;
 
 use std::net::SocketAddr;
@@ -25,9 +26,11 @@ use crate::api::server::{self, ServerSettings};
 use crate::api::{listener::Listener, service};
 use crate::config::{Config, Limits, MirrorDirectories, Provider};
 use crate::telemetry::{self, metrics, metrics::Metrics};
+use crate::tls::Following;
 use crate::vault::{MirrorPlace, Pkcs11Place, RootKeyPlace, Sort, StartError, Vault, VaultLimits, VaultPaths};
 
-const EXAMPLES: &str = "Takes changed mirrors over from the configuration on SIGHUP.
+const EXAMPLES: &str =
+    "Takes changed mirrors, policy, certificates and revocation lists over from the configuration on SIGHUP.
 Ends on SIGTERM or SIGINT: open calls may go on for limits.shutdown_grace_ms, then it exits with 0.
 
 Examples:
@@ -196,6 +199,9 @@ async fn serve(
 ) -> Result<(), CliError> {
     let metrics = Arc::new(Metrics::default());
     let ended = CancellationToken::new();
+    let tls = settings.tls().cloned();
+    let following = tls.clone().map(|tls| Arc::new(Following::new(tls, metrics.clone())));
+    let followed = Followed { access: access.clone(), metrics: metrics.clone(), tls: following.clone() };
     let beside = [
         tokio::spawn(chores::reclaim(vault.clone(), ended.clone())),
         tokio::spawn(chores::forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
@@ -204,9 +210,10 @@ async fn serve(
         tokio::spawn(chores::publish_log(vault.clone(), ended.clone())),
         tokio::spawn(chores::watch_vault(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
-        tokio::spawn(follow::follow_config(vault.clone(), (access.clone(), metrics.clone()), hangups, ended.clone())),
+        tokio::spawn(follow::follow_config(vault.clone(), followed, hangups, ended.clone())),
+        tokio::spawn(follow::follow_tls(following, ended.clone())),
     ];
-    let routes = service::routes(vault.clone(), access, issuers, &limits, metrics.clone(), ended.clone());
+    let routes = service::routes(vault.clone(), (access, issuers, tls), &limits, metrics.clone(), ended.clone());
     let shutdown = async {
         shutdown.await;
         tracing::info!("told to stop; open calls may end");

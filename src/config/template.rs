@@ -76,7 +76,7 @@ pub(super) fn write(values: &TemplateValues<'_>) -> String {
     section(format_args!("{SIGNING_HEAD}key = {}\n\n", quoted(values.signing_key)));
     section(format_args!(
         "[listen]\n# Address and port of the service.\naddress = \"{}\"\n{PLAINTEXT}\n[listen.tls]\n\
-         # The server's certificate chain, PEM.\ncertificate = {}\n# Its private key, PEM.\nkey = {}\n\n",
+         # The server's certificate chain, PEM.\ncertificate = {}\n# Its private key, PEM.\nkey = {}\n{CLIENTS}\n",
         values.address,
         quoted(values.certificate),
         quoted(values.key)
@@ -136,6 +136,16 @@ const SIGNING_HEAD: &str = "\
 const PLAINTEXT: &str = "\
 # Serve without TLS; only where `address` is a loopback address, and without the [listen.tls] below.
 #plaintext_on_loopback = false
+";
+
+const CLIENTS: &str = "\
+# The authorities that issue clients' certificates, PEM or DER. Without one, no client is asked for a certificate. Up to 32 files.
+#client_ca = []
+# The lists of what those authorities, and the ones under them, have revoked (CRLs), PEM or DER. With one, each certificate of a client's chain must
+# be covered by a list that has not expired. They are read again every 15 s and on SIGHUP; a revocation counts within a minute. Up to 32 files.
+#client_crls = []
+# Whether a client must have a certificate: `optional` (without one it needs a bearer token) or `required`.
+#client_certificates = \"optional\"
 ";
 
 const OPTIONAL: &str = "\

@@ -111,6 +111,8 @@ actions! {
     GetConsistencyProof = 41,
     /// Reports what somebody has seen.
     ReportExposure = 42,
+    /// Lets the name of a client's certificate stand for a principal.
+    BindCertificate = 43,
 }
 
 impl Action {

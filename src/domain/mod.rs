@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod ceiling;
+pub mod certificate_name;
 pub mod clock;
 pub mod codec;
 pub mod erasure;

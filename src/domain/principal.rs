@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::certificate_name::CertificateName;
 use super::clock::Timestamp;
 use super::ids::{BlindIndex, PrincipalName, TeamName, TenantId, TenantName, TokenId};
 
@@ -114,7 +115,7 @@ pub struct Outsider {
     pub calls_per_second: Option<u32>,
 }
 
-/// A bearer token as it is stored: never the secret, only its hash.
+/// What shows who somebody is, as it is stored: a bearer token, never the secret, only its hash; or the name of a client's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenEntry {
     /// Its id.
@@ -129,6 +130,8 @@ pub struct TokenEntry {
     pub expires: Timestamp,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// The certificate's name; then there is no secret, and no secret has this hash.
+    pub certificate: Option<CertificateName>,
 }
 
 /// All that is stored about a token, as it was found by the token's id: what a caller's identity is checked against.

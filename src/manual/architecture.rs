@@ -21,6 +21,7 @@
 //! | [`masking`](crate::masking) | finds what is sensitive in a chat, hides it, silences spans of a WAV file | decides who sees what |
 //! | [`store`](crate::store) | makes rows and objects durable, here and on mirrors | sees a secret |
 //! | [`vault`](crate::vault) | knows the order of steps | names a cipher, sled or gRPC |
+//! | [`tls`](crate::tls) | says which certificates are believed, and follows what is revoked | decides what a name may do |
 //! | [`api`](crate::api) | speaks gRPC | decides |
 //! | [`cli`](crate::cli) | speaks to people | opens the data of a running service |
 //!

@@ -55,6 +55,9 @@
 //! **seen**: empty; its key says which principal (16, the alias) read something of which customer on which day (4, since 1970). **reads**: how
 //! many reads that were (8).
 //!
+//! **token**: tenant (16), then, sealed: version (2), SHA-256 of the secret (32), the principal's name (text), created and ends in ms (8 each),
+//! whether revoked (1), from version 2 on the option of a certificate's name (text); with one the row's id is a keyed hash of it, and there is no secret.
+//!
 //! **transcript**, before sealing: zstd of version (2), list of turns: speaker (1), option of ms (8), text; then the list of what is sensitive in
 //! them: turn (4), first byte (4), byte behind the last (4), kind (1). In version 1, without that list, it is looked for when the chat is read.
 //!

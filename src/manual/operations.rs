@@ -7,7 +7,25 @@
 //! clients, the root key, and one admin token of the tenant `system`, shown once.
 //!
 //! `oubliette serve --config DIR/oubliette.toml` serves until SIGTERM or SIGINT, then drains: health says "not serving", no new calls come in,
-//! open ones may end within `limits.shutdown_grace_ms`. On SIGHUP it takes mirrors and policy over from the configuration, and nothing else.
+//! open ones may end within `limits.shutdown_grace_ms`. On SIGHUP it takes mirrors, policy, the server's
+//! certificate, and the authorities and revocation lists of clients over from the configuration, and nothing else.
+//!
+//! ## Clients with certificates
+//!
+//! - `listen.tls.client_ca` names the authorities whose clients may come with a certificate, and `client_certificates` whether they must. A
+//!   client is known by the SPIFFE ID in its certificate, or else by its subject as RFC 4514 writes it; a certificate whose name could be read
+//!   in two ways is refused in the handshake. Give each authority a name of its own, also when its key is renewed: lists are found by that name.
+//! - `listen.tls.client_crls` names the revocation lists, one of each authority in the chains, the root too. With one, a certificate that
+//!   no list covers is refused, and so is one whose list has expired: put the next list there before (write it beside, and rename it). Lists are
+//!   read again every 15 s and on SIGHUP; what was revoked is refused within a minute, also on open connections. A list that cannot be used, or
+//!   is older than the one in use, changes nothing, and the log says so every time; `oubliette_alerts_total` counts `client_trust_refused`,
+//!   `client_crl_expired` and `tls_certificate_refused`.
+//! - Why a client is not let in, `oubliette_handshake_failures_total` tells by reason, and the log at `info,oubliette::api=debug` by address.
+//! - Whom a certificate stands for, an admin of `system` says: `oubliette token bind-certificate platform spiffe://example.org/platform --tenant acme`. (Not
+//!   the tenant's own admins: they could claim the client of another.) It is listed, ends and is revoked as a token. A token that comes over such
+//!   a connection decides, and the ledger names both; the two must be of one tenant. A certificate that is bound to nobody adds nothing to a token.
+//! - A certificate that is not believed any more is refused, whatever comes with it, on the next call and out of open streams.
+//! - The server's own certificate is read again on SIGHUP. Sessions are not resumed: each connection has a whole handshake.
 //!
 //! ## The root key
 //!

@@ -18,6 +18,7 @@
 //! | who guesses tokens | 300 failures a minute from one address (`limits.failed_logins_per_minute`) (IPv6: one network of 64 bits) are enough to be refused for the rest of it; the ledger tells how many there were |
 //! | an operator who rewrites the log | copies and witnesses: a log that does not continue what was copied or cosigned is found by `audit verify` |
 //! | an admin who wants to read | admins read nothing, but name those who may: one who makes a supervisor and a token for it reads as that one. Not prevented, and told: the ledger names admin, principal and roles of each such step |
+//! | stolen certificate | its authority's list, read every 15 s, ends calls and streams; unknown status is a refusal where there are lists; sessions are never resumed |
 //! | stolen token | it ends (after 90 days by default), is stored as a hash, and is worth nothing from the call after its revocation on |
 //! | anonymous network | TLS; limits on connections, streams, headers, messages, bytes in flight and time |
 //! | bugs in logs | only our own modules may speak below `info`; types that hold something personal print nothing |
@@ -26,7 +27,6 @@
 //!
 //! - That masking finds everything: names and addresses are not looked for, and a number that nothing speaks for stays. Recordings are silenced
 //!   where the platform says so, and only WAV files can be.
-//! - A client with a certificate of its own: clients are known by tokens only.
 //! - A second person for erasing many customers or for reading in bulk: there are ceilings, and they refuse.
 //! - Copies that were read out, and keys taken from live memory before the epoch.
 //! - Images of the root key's own medium: a flash disk or a copy-on-write file system may keep its blocks, and a snapshot of the whole

@@ -29,6 +29,7 @@ pub struct Metrics {
     requests: Family<CallLabels, Counter>,
     latency: Family<MethodLabel, Histogram>,
     authentication_failures: Family<ReasonLabel, Counter>,
+    handshake_failures: Family<ReasonLabel, Counter>,
     alerts: Family<SortLabel, Counter>,
     /// Connections that are open.
     pub open_connections: Level,
@@ -79,6 +80,7 @@ impl Default for Metrics {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS)),
             authentication_failures: Family::default(),
+            handshake_failures: Family::default(),
             alerts: Family::default(),
             open_connections: Level::default(),
             open_calls: Level::default(),
@@ -106,6 +108,11 @@ impl Metrics {
         self.authentication_failures.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// Counts a TLS handshake that failed. `reason` comes from a closed list.
+    pub fn handshake_failed(&self, reason: &'static str) {
+        self.handshake_failures.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
     /// Counts something that somebody should look at. `sort` comes from a closed list.
     pub fn alert(&self, sort: &'static str) {
         self.alerts.get_or_create(&SortLabel { sort }).inc();
@@ -125,6 +132,8 @@ impl Metrics {
         registry.register_with_unit("request_duration", latency, Unit::Seconds, self.latency.clone());
         let failures = "Calls without a valid token, by reason";
         registry.register("authentication_failures", failures, self.authentication_failures.clone());
+        let failures = "TLS handshakes that failed, by reason";
+        registry.register("handshake_failures", failures, self.handshake_failures.clone());
         registry.register("alerts", "Things that somebody should look at, by sort", self.alerts.clone());
         let failing = "Mirrors that do not follow: above 0, no erasure is final";
         registry.register("mirrors_failing", failing, self.mirrors_failing.clone());

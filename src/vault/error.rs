@@ -26,6 +26,9 @@ pub enum VaultError {
     /// Nothing of the tenant is read for now.
     #[error("the tenant is frozen: nothing of its content is read until it is unfrozen")]
     TenantFrozen,
+    /// The certificate's name stands for another principal.
+    #[error("the certificate's name stands for another principal")]
+    CertificateBound,
     /// The principal has read as much as it may.
     #[error("the principal has met its ceiling of {limit} ({})", kind.name())]
     ReadCeiling {

@@ -9,6 +9,7 @@ use super::{Vault, VaultError, foreign_page};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::Event;
 use crate::crypto::key_wrap;
+use crate::domain::certificate_name::CertificateName;
 use crate::domain::clock::Timestamp;
 use crate::domain::grant::Why;
 use crate::domain::ids::{BlindIndex, PrincipalName, RecordId, TenantId, TenantName, TokenId};
@@ -75,6 +76,50 @@ impl Vault {
         let mut batch = Batch::new();
         administered(&mut batch, &permit, tenant, Some(alias_of(&keys, &new.principal)), None);
         self.put_token(tenant, new, batch).await
+    }
+
+    /// Lets the name of a client's certificate stand for a principal, which must exist, until `expires`. Refused while it stands for another.
+    pub async fn bind_certificate(
+        &self,
+        permit: Permit<TenantScope>,
+        name: CertificateName,
+        principal: PrincipalName,
+        expires: Timestamp,
+    ) -> Result<TokenEntry, VaultError> {
+        let tenant = permit.resource().tenant;
+        let bind = move |core: &Arc<Core>| {
+            core.principal(tenant, &principal)?.ok_or(VaultError::NotFound)?;
+            let (id, created) = (core.certificate_id(&name)?, Timestamp::now());
+            let key = rows::token(id);
+            let mut batch = Batch::new();
+            administered(&mut batch, &permit, tenant, Some(alias_of(&*core.tenant_keys(tenant)?, &principal)), None);
+            match (core.db.get(&key)?, core.token(id)?) {
+                (Some(stored), Some((of, before))) => {
+                    let is_worth_something = !before.revoked && before.expires > created;
+                    if is_worth_something && (of, &before.principal) != (tenant, &principal) {
+                        return Err(VaultError::CertificateBound);
+                    }
+                    batch.require_value(key, stored);
+                    batch.delete(rows::token_of(of, id));
+                }
+                _ => {
+                    batch.require_absent(key);
+                }
+            }
+            batch.put(rows::token_of(tenant, id), Vec::new());
+            let (secret_hash, certificate) = ([0; 32], Some(name));
+            let token = TokenEntry { id, secret_hash, principal, created, expires, revoked: false, certificate };
+            core.seal_token(&mut batch, tenant, &token);
+            Ok((batch, token))
+        };
+        let (batch, token) = self.core.blocking(bind).await?;
+        self.core.committer.commit(batch).await?;
+        Ok(token)
+    }
+
+    /// What stands behind a certificate's name; as [`Vault::identity`].
+    pub async fn certified(&self, name: CertificateName) -> Result<Option<(StoredIdentity, Option<u32>)>, VaultError> {
+        self.core.blocking(move |core| core.identity(core.certificate_id(&name)?)).await
     }
 
     /// Revokes a token of a tenant. Works for the next call made with it.
@@ -205,7 +250,8 @@ impl Vault {
                 let NewToken { id, secret_hash, principal, expires } = new;
                 core.principal(tenant, &principal)?.ok_or(VaultError::NotFound)?;
                 let created = Timestamp::now();
-                let token = TokenEntry { id, secret_hash, principal, created, expires, revoked: false };
+                let token =
+                    TokenEntry { id, secret_hash, principal, created, expires, revoked: false, certificate: None };
                 batch.require_absent(rows::token(id));
                 batch.put(rows::token_of(tenant, id), Vec::new());
                 core.seal_token(&mut batch, tenant, &token);
@@ -306,6 +352,12 @@ impl Core {
         let Some(sealed) = self.db.get(&key)? else { return Ok(None) };
         let plain = open_row(&keys.settings, &key, &sealed, "a principal")?;
         Ok(Some(decode_principal(&plain)?))
+    }
+
+    /// What stands for a certificate's name: a keyed hash.
+    fn certificate_id(&self, name: &CertificateName) -> Result<TokenId, VaultError> {
+        let keys = self.tenant_keys(self.tree.tenant_id(&TenantName::system()))?;
+        Ok(TokenId(blinded(&keys, "certificate", name.as_str()).0))
     }
 
     fn token(&self, id: TokenId) -> Result<Option<(TenantId, TokenEntry)>, VaultError> {

@@ -13,7 +13,7 @@ use oubliette::api::v1;
 use oubliette::api::v1::record_service_client::RecordServiceClient;
 use oubliette::api::v1::record_service_server::{RecordService, RecordServiceServer};
 use oubliette::api::v1::upload_recording_request::Payload;
-use oubliette::config::{Config, Limits, Listen, Tls};
+use oubliette::config::{ClientCertificates, Config, Limits, Listen, Tls};
 use oubliette::telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
@@ -51,7 +51,14 @@ impl Server {
         let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        Self::begin(limits, Some(Tls { certificate, key }), Some(made.cert.pem())).await
+        let tls = Tls {
+            certificate,
+            key,
+            client_ca: Vec::new(),
+            client_crls: Vec::new(),
+            client_certificates: ClientCertificates::Optional,
+        };
+        Self::begin(limits, Some(tls), Some(made.cert.pem())).await
     }
 
     async fn begin(limits: Limits, tls: Option<Tls>, certificate: Option<String>) -> Self {

@@ -4,8 +4,11 @@
 mod abused;
 mod admin;
 mod audit;
+#[path = "../mtls/house/mod.rs"]
+mod authorities;
 mod bad_input;
 mod cases;
+mod certificates;
 mod chance;
 mod demo;
 mod elsewhere;

@@ -261,8 +261,7 @@ async fn serve(
     let metrics = Arc::new(Metrics::default());
     let routes = service::routes(
         vault,
-        access,
-        Issuers::new(Vec::new()),
+        (access, Issuers::new(Vec::new()), None),
         &config.limits,
         metrics.clone(),
         CancellationToken::new(),

@@ -119,6 +119,12 @@ async fn of_tenants(caller: &Caller, action: Action, tenant: &str, request: &str
             let asked = v1::CreateTokenRequest { tenant: name, principal: "nobody".to_owned(), expires_at: None };
             admin.create_token(asked).await.map(drop)
         }
+        Action::BindCertificate => {
+            let certificate_name = format!("spiffe://example.org/{request}");
+            let principal = "nobody".to_owned();
+            let asked = v1::BindCertificateRequest { tenant: name, principal, certificate_name, expires_at: None };
+            admin.bind_certificate(asked).await.map(drop)
+        }
         Action::RevokeToken => {
             admin.revoke_token(v1::RevokeTokenRequest { tenant: name, token_id: "0".repeat(32) }).await.map(drop)
         }

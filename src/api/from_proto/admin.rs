@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::details::distinct;
 use super::{from_number, named, optional_timestamp};
 use crate::api::v1;
+use crate::domain::certificate_name::CertificateName;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{PrincipalName, Purpose, RequestId, TeamName, TenantName, TokenId};
 use crate::domain::principal::{PrincipalEntry, Role};
@@ -61,15 +62,35 @@ pub fn set_principal(message: v1::SetPrincipalRequest) -> Result<(Option<TenantN
 pub fn create_token(message: v1::CreateTokenRequest, now: Timestamp) -> Result<TokenRequest, Invalid> {
     let tenant = tenant_or_own("tenant", &message.tenant)?;
     let principal = PrincipalName::parse(&message.principal)?;
-    let expires = match optional_timestamp("expires_at", message.expires_at)? {
-        None => now.plus_ms(DEFAULT_TOKEN_MS),
-        Some(expires) if expires > now && expires <= now.plus_ms(MAX_TOKEN_MS) => expires,
+    Ok(TokenRequest { tenant, principal, expires: token_end(message.expires_at, now)? })
+}
+
+/// The certificate's name to be bound, and to whom.
+pub fn bind_certificate(
+    message: v1::BindCertificateRequest,
+    now: Timestamp,
+) -> Result<(TokenRequest, CertificateName), Invalid> {
+    let v1::BindCertificateRequest { tenant, principal, certificate_name, expires_at } = message;
+    let tenant = tenant_or_own("tenant", &tenant)?;
+    let principal = PrincipalName::parse(&principal)?;
+    if certificate_name.is_empty() {
+        return Err(Invalid::new("certificate_name", Problem::Missing));
+    }
+    let expected = "a SPIFFE ID, or a subject in the form of RFC 4514, as the service writes it";
+    let name = CertificateName::parse(&certificate_name);
+    let name = name.map_err(|_| Invalid::new("certificate_name", Problem::Malformed { expected }))?;
+    Ok((TokenRequest { tenant, principal, expires: token_end(expires_at, now)? }, name))
+}
+
+fn token_end(stated: Option<prost_types::Timestamp>, now: Timestamp) -> Result<Timestamp, Invalid> {
+    match optional_timestamp("expires_at", stated)? {
+        None => Ok(now.plus_ms(DEFAULT_TOKEN_MS)),
+        Some(expires) if expires > now && expires <= now.plus_ms(MAX_TOKEN_MS) => Ok(expires),
         Some(_) => {
             let allowed = "it must lie in the future, at most 10 years from now";
-            return Err(Invalid::new("expires_at", Problem::OutOfRange { allowed }));
+            Err(Invalid::new("expires_at", Problem::OutOfRange { allowed }))
         }
-    };
-    Ok(TokenRequest { tenant, principal, expires })
+    }
 }
 
 /// The token to be revoked, and its tenant (the caller's own where `None`).

@@ -151,6 +151,8 @@ pub struct TokenView {
     created_at: Option<String>,
     expires_at: Option<String>,
     revoked: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    certificate_name: String,
 }
 
 impl From<v1::Token> for TokenView {
@@ -161,6 +163,7 @@ impl From<v1::Token> for TokenView {
             created_at: time::format_optional(token.created_at.as_ref()),
             expires_at: time::format_optional(token.expires_at.as_ref()),
             revoked: token.revoked,
+            certificate_name: token.certificate_name,
         }
     }
 }
@@ -180,6 +183,7 @@ impl TokenView {
         output::fields(&[
             ("token", Some(self.token_id.clone())),
             ("principal", Some(self.principal.clone())),
+            ("certificate", (!self.certificate_name.is_empty()).then(|| self.certificate_name.clone())),
             ("created", self.created_at.clone()),
             ("expires", self.expires_at.clone()),
             ("state", Some(self.state().to_owned())),
@@ -187,7 +191,11 @@ impl TokenView {
     }
 
     fn state(&self) -> &'static str {
-        if self.revoked { "revoked" } else { "valid" }
+        match (self.revoked, self.certificate_name.is_empty()) {
+            (true, _) => "revoked",
+            (false, true) => "valid",
+            (false, false) => "valid, a certificate",
+        }
     }
 }
 

@@ -11,13 +11,28 @@ use crate::cli::errors::chain;
 use crate::cli::policy;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Following;
 use crate::vault::Vault;
 
-/// Takes policy and mirrors over from the configuration whenever it is told that they have changed. What cannot be taken over stays as it
-/// was, loudly.
+/// What a changed configuration changes, besides the vault.
+pub struct Followed {
+    pub access: Arc<Access>,
+    pub metrics: Arc<Metrics>,
+    pub tls: Option<Arc<Following>>,
+}
+
+/// Has the files of `[listen.tls]` looked at every few seconds, so that a revocation counts soon.
+pub async fn follow_tls(following: Option<Arc<Following>>, ended: CancellationToken) {
+    if let Some(following) = following {
+        following.follow(ended).await;
+    }
+}
+
+/// Takes policy, mirrors and certificates over from the configuration whenever it is told that they have changed. What cannot be taken over
+/// stays as it was, loudly.
 pub async fn follow_config(
     vault: Arc<Vault>,
-    (access, metrics): (Arc<Access>, Arc<Metrics>),
+    Followed { access, metrics, tls: following }: Followed,
     hangups: Option<Hangups>,
     ended: CancellationToken,
 ) {
@@ -29,6 +44,10 @@ pub async fn follow_config(
         }
         match Config::load(&file) {
             Ok(config) => {
+                // First what somebody waits for: a revocation.
+                if let (Some(following), Some(tls)) = (&following, &config.listen.tls) {
+                    following.look(Some(tls.clone())).await;
+                }
                 follow_policy(&vault, &access, &metrics, config.policy.file.as_deref()).await;
                 match vault.change_mirrors(vault_paths(&config)).await {
                     Ok(()) => {
@@ -41,7 +60,7 @@ pub async fn follow_config(
             }
             Err(error) => tracing::error!(
                 error = chain(&error),
-                "the configuration is not taken over; policy and mirrors stay as they were"
+                "the configuration is not taken over; policy, mirrors and certificates stay as they were"
             ),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 use crate::domain::Invalid;
+use crate::domain::certificate_name::CertificateName;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::ids::{PrincipalName, Purpose, TeamName, TenantName, TokenId};
@@ -83,17 +84,18 @@ pub(in super::super) fn decode_principal(plain: &[u8]) -> Result<PrincipalEntry,
 }
 
 pub(in super::super) fn encode_token(token: &TokenEntry) -> Zeroizing<Vec<u8>> {
-    Writer::versioned(VERSION)
+    Writer::versioned(NEWER_VERSION)
         .fixed(&token.secret_hash)
         .text(token.principal.as_str())
         .u64(token.created.as_ms())
         .u64(token.expires.as_ms())
         .u8(u8::from(token.revoked))
+        .option(token.certificate.as_ref(), |w, name| w.text(name.as_str()))
         .finish()
 }
 
 pub(in super::super) fn decode_token(id: TokenId, plain: &[u8]) -> Result<TokenEntry, Decode> {
-    let (mut r, _) = Reader::versioned(TOKEN, plain, VERSION)?;
+    let (mut r, version) = Reader::versioned(TOKEN, plain, NEWER_VERSION)?;
     let token = TokenEntry {
         id,
         secret_hash: r.array()?,
@@ -101,6 +103,10 @@ pub(in super::super) fn decode_token(id: TokenId, plain: &[u8]) -> Result<TokenE
         created: known(TOKEN, Timestamp::from_ms(r.u64()?))?,
         expires: known(TOKEN, Timestamp::from_ms(r.u64()?))?,
         revoked: r.u8()? == 1,
+        certificate: match version {
+            VERSION => None,
+            _ => r.option(|r| known(TOKEN, CertificateName::parse(r.text()?).ok()))?,
+        },
     };
     r.end()?;
     Ok(token)
