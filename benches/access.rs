@@ -2,11 +2,13 @@
 //!
 //! First: how long a record that is absent, another tenant's, erased, being erased or not for the caller takes to be refused, in one run and
 //! in random order, through gRPC over loopback; medians, and their ratio to the absent class of the same caller. Then: what policy and audit
-//! cost of one read, in this process through the vault's own doors. A shared machine is noisy: compare within one run only.
+//! cost of one read, in this process through the vault's own doors. Last: how long a report of exposure takes over a million entries. A shared
+//! machine is noisy: compare within one run only.
 //!
 //! ```text
-//! cargo bench --bench access                                  about a minute
+//! cargo bench --bench access                                  some minutes
 //! OUBLIETTE_BENCH_SAMPLES=30000 cargo bench --bench access    so many refusals of each way to read; 12,000 by default
+//! OUBLIETTE_BENCH_ENTRIES=100000 cargo bench --bench access   so many entries for the report; 1,000,000 by default
 //! OUBLIETTE_SEED=1                                            the order of the samples
 //! ```
 #![allow(
@@ -29,6 +31,7 @@ use oubliette::domain::ids::RecordId;
 use oubliette::domain::principal::Role;
 use oubliette::domain::record::RecordFacts;
 use oubliette::domain::sensitive::SensitiveKind;
+use oubliette::vault::Suspicion;
 
 /// Questions to the policy, of each form.
 const QUESTIONS: usize = 20_000;
@@ -214,10 +217,41 @@ async fn cost_of_a_read(house: Arc<House>) {
     over_grpc.tell("the whole read over gRPC", whole.us(0.5));
 }
 
+/// How long the report of all that a token touched takes, over a ledger of so many entries, each of which fits: one in ten is a read.
+async fn report_over(house: &Arc<House>, entries: usize) {
+    let records = house.seen.iter().map(|ids| RecordId::parse(&ids.chat).unwrap()).collect();
+    let reader = Arc::new(Reader { house: Arc::clone(house), records });
+    let mut writers = tokio::task::JoinSet::new();
+    for first in 0..READERS {
+        let reader = Arc::clone(&reader);
+        writers.spawn(async move {
+            for number in (first..entries).step_by(READERS) {
+                match (number / READERS).is_multiple_of(10) {
+                    true => reader.whole(number).await,
+                    false => reader.entry().await,
+                };
+            }
+        });
+    }
+    writers.join_all().await;
+    let officer = principal(house.tenant, "acme", "olga", Role::PrivacyOfficer);
+    for _ in 0..3 {
+        let door = house.access.door(&officer, Action::ReportExposure, house.tenant, None).unwrap();
+        let about = Suspicion { token: Some(officer.token), ..Suspicion::default() };
+        let began = Instant::now();
+        let bytes: usize = house.vault.report_exposure(door, about).await.unwrap().iter().map(Vec::len).sum();
+        println!(
+            "report of exposure over {entries} more entries: {:.2} s, {bytes} bytes",
+            began.elapsed().as_secs_f64()
+        );
+    }
+}
+
 fn main() {
     let number =
         |name: &str, otherwise: u64| std::env::var(name).map_or(otherwise, |text| text.trim().parse().unwrap());
     let samples = usize::try_from(number("OUBLIETTE_BENCH_SAMPLES", 12_000)).unwrap();
+    let entries = usize::try_from(number("OUBLIETTE_BENCH_ENTRIES", 1_000_000)).unwrap();
     let seed = number("OUBLIETTE_SEED", u64::from(std::process::id()));
     println!("OUBLIETTE_SEED={seed}");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -226,6 +260,7 @@ fn main() {
         house.assert_open().await;
         refusals(&house, samples, &mut Chance(seed)).await;
         cost_of_a_read(Arc::clone(&house)).await;
+        report_over(&house, entries).await;
         house.vault.close().await;
     });
 }

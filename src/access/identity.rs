@@ -227,8 +227,8 @@ pub fn certified(stored: Option<StoredIdentity>, now: Timestamp) -> Result<Princ
 /// Decides who calls, where a token of `caller` comes over a connection with the certificate of `client`: the token's right counts, and both
 /// are told.
 pub fn over_connection_of(caller: Principal, client: Principal) -> Result<Principal, Refused> {
-    if caller.actor.is_some() || (caller.tenant, caller.alias) == (client.tenant, client.alias) {
-        return if caller.tenant == client.tenant { Ok(caller) } else { Err(foreign()) };
+    if (caller.tenant, caller.alias) == (client.tenant, client.alias) {
+        return Ok(caller);
     }
     on_behalf_of(client, caller)
 }
@@ -239,7 +239,9 @@ fn foreign() -> Refused {
 
 /// Decides for whom is called, where `caller` (a platform) shows `behalf`, whom it calls for: that one's right counts, and both are told.
 pub fn on_behalf_of(caller: Principal, behalf: Principal) -> Result<Principal, Refused> {
-    if caller.tenant != behalf.tenant {
+    // Of three parties one would not be told.
+    let is_of_two = caller.actor.is_none() && behalf.actor.is_none_or(|actor| actor == caller.alias);
+    if caller.tenant != behalf.tenant || !is_of_two {
         return Err(foreign());
     }
     Ok(Principal { actor: Some(caller.alias), ..behalf })

@@ -172,6 +172,6 @@ mod tests {
             assert_eq!(Action::from_code(action.code()), Some(action));
         }
         assert_eq!(Action::from_code(0), None);
-        assert_eq!(Action::from_code(43), None);
+        assert_eq!(Action::from_code(Action::ALL.len() as u8 + 1), None);
     }
 }

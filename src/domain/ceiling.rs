@@ -47,7 +47,7 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
-    /// The ceiling of whoever has these roles: of each kind the highest among those that read.
+    /// The ceiling of whoever has these roles: of each kind the highest among those that read; an agent's, where a policy lets others read.
     pub fn of<'a>(&self, roles: impl IntoIterator<Item = &'a Role>) -> Ceiling {
         let of_role = |role: &Role| match role {
             Role::Agent => Some(self.agent),
@@ -61,7 +61,7 @@ impl Ceilings {
             reads_per_day: highest(one.reads_per_day, other.reads_per_day),
             customers_per_day: highest(one.customers_per_day, other.customers_per_day),
         };
-        roles.into_iter().filter_map(of_role).reduce(join).unwrap_or_default()
+        roles.into_iter().filter_map(of_role).reduce(join).unwrap_or(self.agent)
     }
 }
 

@@ -23,7 +23,8 @@
 //! - Why a client is not let in, `oubliette_handshake_failures_total` tells by reason, and the log at `info,oubliette::api=debug` by address.
 //! - Whom a certificate stands for, an admin of `system` says: `oubliette token bind-certificate platform spiffe://example.org/platform --tenant acme`. (Not
 //!   the tenant's own admins: they could claim the client of another.) It is listed, ends and is revoked as a token. A token that comes over such
-//!   a connection decides, and the ledger names both; the two must be of one tenant. A certificate that is bound to nobody adds nothing to a token.
+//!   a connection decides, and the ledger names both; the two must be of one tenant. A certificate that is bound to nobody, or not any more, adds nothing to a token.
+//!   Names are taken whichever of the authorities vouches for them: **each authority in `client_ca` can be every client that is bound**.
 //! - A certificate that is not believed any more is refused, whatever comes with it, on the next call and out of open streams.
 //! - The server's own certificate is read again on SIGHUP. Sessions are not resumed: each connection has a whole handshake.
 //!
@@ -108,8 +109,8 @@
 //!
 //! `[ceilings.agent]`, `[ceilings.supervisor]` and `[ceilings.privacy_officer]` say how much one principal may read in a minute and a day, and how many
 //! different customers in a day (UTC); a list counts as many reads as it may show, and each range of a recording counts. What is above is refused with
-//! `READ_CEILING`. Half the way to one of a day's is an alert (`unusual_reading`), a refusal is one (`ceiling_met`), once a day each and principal:
-//! in the ledger, and in `oubliette_alerts_total`.
+//! `READ_CEILING`. Half the way to one of a day's is an alert (`unusual_reading`), a refusal is one (`ceiling_met`), once a day each and principal (a refusal
+//! once more after a restart): in the ledger, and in `oubliette_alerts_total`. Every refusal is an entry. A page of a list is at most as long as may be read in a minute.
 //!
 //! ## The ledger
 //!

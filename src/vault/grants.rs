@@ -17,7 +17,7 @@ use crate::access::permit::{Permit, TenantScope};
 use crate::audit::{AlertSort, Event};
 use crate::crypto::key_wrap;
 use crate::crypto::pseudonym::blind;
-use crate::crypto::secret::Key;
+use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::clock::Timestamp;
 use crate::domain::grant::{BrokenGlass, CaseAssignment, Granted, Grants};
 use crate::domain::ids::{BlindIndex, CaseId, CustomerId, Handle, PrincipalName, RecordId, Revision, TenantId};
@@ -57,7 +57,8 @@ impl Vault {
             let keys = core.tenant_keys(tenant)?;
             let row = assignment_row(&keys, handle, &new.case, &new.assignee);
             let words = [new.case.as_str(), new.assignee.as_str()];
-            let mut batch = core.grant((&keys, tenant, handle), &permit, row, new.expires, &words)?;
+            let mut batch =
+                grant((&keys, &core.grants_key(&core.customer(tenant, handle)?)?), &permit, row, new.expires, &words);
             let to = alias_of(&keys, &new.assignee);
             granted(&mut batch, &permit, Granted { handle, to, until: Some(new.expires) });
             batch.require_absent(rows::tombstone(tenant, super::tree::pseudonym(&keys, &new.customer)));
@@ -132,15 +133,17 @@ impl Vault {
         let build = move |core: &Arc<Core>| {
             let keys = core.tenant_keys(tenant)?;
             let principal = permit.principal();
-            let mut batch = Batch::new();
             let known = core.known_customer(tenant, &new.customer)?;
             let inside = known.map(|handle| core.fences.enter(tenant, handle)).and_then(Result::ok);
-            if let (Some(handle), Some(_)) = (known, &inside) {
-                let row = glass_row(&keys, handle, &principal.name);
-                let words = [principal.name.as_str(), new.reason.as_str()];
-                batch = core.grant((&keys, tenant, handle), &permit, row, new.expires, &words)?;
-                granted(&mut batch, &permit, Granted { handle, to: principal.alias, until: Some(new.expires) });
-            }
+            // Where there is no such customer the same is written, for a handle of nobody: that takes as long, and waits for the same mirrors.
+            let (handle, key) = match (known, &inside) {
+                (Some(handle), Some(_)) => (handle, core.grants_key(&core.customer(tenant, handle)?)?),
+                _ => (Handle(random_bytes()), Key::random()),
+            };
+            let row = glass_row(&keys, handle, &principal.name);
+            let words = [principal.name.as_str(), new.reason.as_str()];
+            let mut batch = grant((&keys, &key), &permit, row, new.expires, &words);
+            granted(&mut batch, &permit, Granted { handle, to: principal.alias, until: Some(new.expires) });
             batch.hold(inside);
             let event = Event::Alert { sort: AlertSort::GlassBroken, about: principal.alias };
             batch.append(entry(principal, tenant, event).encode().to_vec());
@@ -186,24 +189,6 @@ impl Core {
         })
     }
 
-    /// The batch that puts a grant.
-    fn grant(
-        &self,
-        (keys, tenant, handle): (&TenantKeys, TenantId, Handle),
-        permit: &Permit<TenantScope>,
-        row: Vec<u8>,
-        expires: Timestamp,
-        words: &[&str],
-    ) -> Result<Batch, VaultError> {
-        let key = self.grants_key(&self.customer(tenant, handle)?)?;
-        let term = Term { expires, by: permit.principal().alias }.encode();
-        let term = key_wrap::seal(&keys.settings, &row, &term);
-        let words = key_wrap::seal(&key, &row, &encode_words(words));
-        let mut batch = Batch::new();
-        batch.put(row, GrantRow { tenant, term, words }.encode());
-        Ok(batch)
-    }
-
     /// The key under which words about a customer's grants are sealed. It comes of the profile's secret, which stays when records are erased.
     fn grants_key(&self, customer: &Customer) -> Result<Key, VaultError> {
         let place = customer.place(RecordId::PROFILE, Revision::FIRST);
@@ -230,6 +215,22 @@ impl Core {
         }
         Ok(Some((batch, last)))
     }
+}
+
+/// The batch that puts a grant; its words are sealed under `key`.
+fn grant(
+    (keys, key): (&TenantKeys, &Key),
+    permit: &Permit<TenantScope>,
+    row: Vec<u8>,
+    expires: Timestamp,
+    words: &[&str],
+) -> Batch {
+    let term = Term { expires, by: permit.principal().alias }.encode();
+    let term = key_wrap::seal(&keys.settings, &row, &term);
+    let words = key_wrap::seal(key, &row, &encode_words(words));
+    let mut batch = Batch::new();
+    batch.put(row, GrantRow { tenant: permit.resource().tenant, term, words }.encode());
+    batch
 }
 
 fn assignment_row(keys: &TenantKeys, handle: Handle, case: &CaseId, assignee: &PrincipalName) -> Vec<u8> {

@@ -4,16 +4,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::{Core, entry};
 use super::{Vault, VaultError};
-use crate::audit::{AlertSort, Event};
+use crate::audit::{AlertSort, Entry, Event};
+use crate::domain::action::Action;
 use crate::domain::ceiling::{Ceiling, CeilingKind};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BlindIndex, Handle, TenantId};
+use crate::domain::ids::{BlindIndex, Handle, RecordId, TenantId};
 use crate::domain::principal::Principal;
-use crate::store::{Batch, MAX_RANGE_ROWS, rows};
+use crate::store::{Batch, MAX_RANGE_ROWS, StoreError, rows};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 const MINUTE_MS: u64 = 60_000;
@@ -63,55 +64,86 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// Counts that somebody reads something of these customers, and makes that and the entries about it durable; refused where a ceiling is
+    /// met. Each refusal is an entry of its own.
+    pub(super) async fn enter_reads(&self, reading: Reading, entries: Vec<Entry>) -> Result<(), VaultError> {
+        let core = Arc::clone(&self.core);
+        // On a task of its own: a caller who goes away cannot part what is counted in memory from what is durable.
+        let entering = tokio::spawn(async move {
+            let (tenant, alias) = (reading.tenant, reading.principal.alias);
+            let count = move |core: &Arc<Core>| {
+                let mut batch = Batch::new();
+                let counted = core.count_reads(&mut batch, &reading);
+                let entries = if counted.is_ok() { entries } else { vec![reading.refused()] };
+                entries.iter().for_each(|entry| batch.append(entry.encode().to_vec()));
+                Ok((counted, batch))
+            };
+            let (counted, batch) = core.blocking(count).await?;
+            if let Err(error) = core.committer.commit(batch).await {
+                // What is durable counts: it is read anew.
+                core.insiders.lock().remove(&(tenant, alias));
+                return Err(error.into());
+            }
+            counted
+        });
+        entering.await.unwrap_or(Err(StoreError::Stopping.into()))
+    }
+}
+
+/// What somebody is about to read.
+pub(super) struct Reading {
+    pub principal: Principal,
+    pub tenant: TenantId,
+    pub action: Action,
+    /// The record, where it is one.
+    pub record: Option<RecordId>,
+    /// Whose records, each as often as there are some.
+    pub customers: Vec<Handle>,
+}
+
+impl Reading {
+    fn refused(&self) -> Entry {
+        entry(&self.principal, self.tenant, Event::Refused { action: self.action, record: self.record })
+    }
+}
+
 impl Core {
-    /// Counts that `principal` reads something of these customers, and adds what must be durable for it to `batch`; refused where a ceiling is
-    /// met. The refusal is an entry of its own.
-    pub fn count_reads(
-        &self,
-        batch: &mut Batch,
-        principal: &Principal,
-        tenant: TenantId,
-        customers: &[Handle],
-    ) -> Result<(), VaultError> {
+    /// Counts it, and adds what must be durable for that to `batch`; where a ceiling is met, only what tells of it.
+    fn count_reads(&self, batch: &mut Batch, reading: &Reading) -> Result<(), VaultError> {
+        let Reading { principal, tenant, customers, .. } = reading;
+        let tenant = *tenant;
         let ceiling = self.limits.ceilings.of(&principal.roles);
         if ceiling == Ceiling::default() || customers.is_empty() {
             return Ok(());
         }
-        let now = Timestamp::now();
-        let (day, minute) = (day_of(now), now.as_ms() / MINUTE_MS);
         let key = (tenant, principal.alias);
         let mut today = self.insiders.lock();
+        // Behind the lock: whoever comes later has the later time.
+        let now = Timestamp::now();
+        let (day, minute) = (day_of(now), now.as_ms() / MINUTE_MS);
         if today.len() >= MAX_REMEMBERED && !today.contains_key(&key) {
-            today.clear();
-        }
-        let one = match today.entry(key) {
-            std::collections::hash_map::Entry::Occupied(known) if known.get().day == day => known.into_mut(),
-            other => {
-                let fresh = self.today(tenant, principal.alias, day)?;
-                match other {
-                    std::collections::hash_map::Entry::Occupied(mut old) => {
-                        old.insert(fresh);
-                        old.into_mut()
-                    }
-                    std::collections::hash_map::Entry::Vacant(place) => place.insert(fresh),
-                }
+            today.retain(|_, one| one.day == day);
+            if today.len() >= MAX_REMEMBERED {
+                today.clear();
             }
-        };
-        if one.minute != minute {
+        }
+        if today.get(&key).is_none_or(|known| known.day < day) {
+            let fresh = self.today(tenant, principal.alias, day, ceiling)?;
+            today.insert(key, fresh);
+        }
+        let one = today.get_mut(&key).expect("it was put there if it was not");
+        if one.minute < minute {
             (one.minute, one.reads_in_minute) = (minute, 0);
         }
         let reads = customers.len() as u64;
         let new: HashSet<Handle> =
             customers.iter().copied().filter(|customer| !one.customers.contains(customer)).collect();
         if let Some((kind, limit, retry_ms)) = one.met(ceiling, reads, new.len() as u64, now) {
-            let is_first = one.told_met.insert(kind);
-            drop(today);
-            if is_first {
+            if one.told_met.insert(kind) {
                 self.insiders.met.fetch_add(1, Ordering::Relaxed);
                 let event = Event::Alert { sort: AlertSort::CeilingMet, about: principal.alias };
-                let mut batch = Batch::new();
                 batch.append(entry(principal, tenant, event).encode().to_vec());
-                self.committer.commit_blocking(batch)?;
             }
             return Err(VaultError::ReadCeiling { kind, limit, retry_ms });
         }
@@ -132,7 +164,7 @@ impl Core {
     }
 
     /// What the database says that somebody did today.
-    fn today(&self, tenant: TenantId, alias: BlindIndex, day: u32) -> Result<Today, VaultError> {
+    fn today(&self, tenant: TenantId, alias: BlindIndex, day: u32, ceiling: Ceiling) -> Result<Today, VaultError> {
         let counted = self.db.get(&rows::reads(tenant, day, alias))?;
         let reads = counted.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes);
         let (mut from, to) = rows::seen_by(tenant, day, alias);
@@ -144,11 +176,15 @@ impl Core {
             customers.extend(some.iter().filter_map(|(key, _)| rows::parse_seen(key)));
         }
         let (told_half, told_met) = (false, HashSet::new());
-        Ok(Today { day, reads, customers, minute: 0, reads_in_minute: 0, told_half, told_met })
+        let mut today = Today { day, reads, customers, minute: 0, reads_in_minute: 0, told_half, told_met };
+        // Who is past that was told of.
+        today.told_half = today.is_half_way(ceiling);
+        Ok(today)
     }
 
     fn forget_days(&self, now: Timestamp) -> Result<(), VaultError> {
         let kept_from = day_of(now).saturating_sub(KEPT_DAYS - 1);
+        self.insiders.lock().retain(|_, one| one.day >= kept_from);
         for kind in [rows::Kind::Seen, rows::Kind::Reads] {
             let (mut from, to) = rows::all(kind);
             loop {

@@ -9,6 +9,7 @@ use super::core::{Core, blinded, entry};
 use super::fence::Fenced;
 use super::format::Head;
 use super::grants::Asker;
+use super::insiders::Reading;
 use super::record_rows::agent_index;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
@@ -19,7 +20,7 @@ use crate::domain::principal::Principal;
 use crate::domain::record::{FindBy, Record, RecordFacts, RecordFilter};
 use crate::domain::{Invalid, Problem};
 use crate::keys::TenantKeys;
-use crate::store::{Batch, rows};
+use crate::store::rows;
 
 /// Rows read in one go.
 const ROWS_AT_ONCE: usize = 256;
@@ -64,11 +65,14 @@ impl Vault {
         let tenant = door.resource().tenant;
         let asker = Asker::of(door);
         let by = filter.by.clone();
+        // No longer than may be read in a minute: a longer one would be refused whenever it is asked for.
+        let in_a_minute = self.core.limits.ceilings.of(&asker.principal.roles).reads_per_minute;
+        let size = if in_a_minute == 0 { page.size } else { page.size.min(in_a_minute as usize) };
         let find = move |core: &Arc<Core>| {
             let context = mark_context(&asker.principal, &page.question);
             let keys = core.tenant_keys(tenant)?;
             let cursor = page.mark.map(|mark| open_mark(&keys, &context, &mark)).transpose()?;
-            let asked = Asked { asker: &asker, tenant, cursor, size: page.size };
+            let asked = Asked { asker: &asker, tenant, cursor, size };
             let (permits, handle, next) = core.find(&keys, &by, &asked, &visible)?;
             Ok(Candidates { permits, handle, next: next.map(|id| seal_mark(&keys, &context, id)) })
         };
@@ -87,20 +91,13 @@ impl Vault {
         let why = door.why().cloned();
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
         let shown: Vec<_> = permits.iter().map(|permit| (permit.resource().handle, permit.resource().id)).collect();
-        let (principal, customers) =
-            (door.principal().clone(), shown.iter().map(|(handle, _)| *handle).collect::<Vec<_>>());
-        let count = move |core: &Arc<Core>| {
-            let mut batch = Batch::new();
-            core.count_reads(&mut batch, &principal, tenant, &customers)?;
-            Ok(batch)
-        };
-        let mut batch = self.core.blocking(count).await?;
+        let (principal, action) = (door.principal().clone(), door.action());
         // Of an empty list, too.
-        for some in shown.chunks(MAX_SHOWN).chain(shown.is_empty().then_some(&[][..])) {
-            let event = Event::Listed { handle, shown: Shown::Records(some.to_vec()), purpose };
-            batch.append(entry(door.principal(), tenant, event).encode().to_vec());
-        }
-        self.core.committer.commit(batch).await?;
+        let parts = shown.chunks(MAX_SHOWN).chain(shown.is_empty().then_some(&[][..]));
+        let told = parts.map(|some| Event::Listed { handle, shown: Shown::Records(some.to_vec()), purpose });
+        let entries = told.map(|event| entry(&principal, tenant, event)).collect();
+        let customers = shown.iter().map(|(handle, _)| *handle).collect();
+        self.enter_reads(Reading { principal, tenant, action, record: None, customers }, entries).await?;
         let (from, before) = (filter.started_from, filter.started_before);
         self.core
             .blocking(move |core| {

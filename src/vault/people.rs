@@ -95,7 +95,8 @@ impl Vault {
             administered(&mut batch, &permit, tenant, Some(alias_of(&*core.tenant_keys(tenant)?, &principal)), None);
             match (core.db.get(&key)?, core.token(id)?) {
                 (Some(stored), Some((of, before))) => {
-                    let is_worth_something = !before.revoked && before.expires > created;
+                    let is_there = core.tree.tenant(of)?.is_some() && !core.fences.is_closed(of);
+                    let is_worth_something = is_there && !before.revoked && before.expires > created;
                     if is_worth_something && (of, &before.principal) != (tenant, &principal) {
                         return Err(VaultError::CertificateBound);
                     }
@@ -128,6 +129,7 @@ impl Vault {
         let (batch, token) = self
             .core
             .blocking(move |core| {
+                let stored = core.db.get(&rows::token(id))?.ok_or(VaultError::NotFound)?;
                 let (of, mut token) = core.token(id)?.ok_or(VaultError::NotFound)?;
                 if of != tenant {
                     return Err(VaultError::NotFound);
@@ -136,6 +138,8 @@ impl Vault {
                 let mut batch = Batch::new();
                 administered(&mut batch, &permit, tenant, Some(alias), None);
                 token.revoked = true;
+                // A certificate's name may be bound anew meanwhile.
+                batch.require_value(rows::token(id), stored);
                 core.seal_token(&mut batch, tenant, &token);
                 Ok((batch, token))
             })
@@ -158,10 +162,12 @@ impl Vault {
                 let page = core.page(rows::tokens_of(tenant), behind, limit)?;
                 let open = |(key, _): &(Vec<u8>, Vec<u8>)| {
                     let id = rows::parse_token_of(key).ok_or(VaultError::damaged("a token's key"))?;
-                    core.token(id)?.map(|(_, token)| token).ok_or(VaultError::damaged("a token"))
+                    // A certificate's name that is bound elsewhere meanwhile is none of this tenant's.
+                    Ok(core.token(id)?.filter(|(of, _)| *of == tenant).map(|(_, token)| token))
                 };
                 let next = next_of(&page, limit);
-                Ok((page.iter().map(open).collect::<Result<_, VaultError>>()?, next))
+                let tokens = page.iter().filter_map(|row| open(row).transpose()).collect::<Result<_, VaultError>>()?;
+                Ok((tokens, next))
             })
             .await
     }

@@ -178,7 +178,10 @@ impl Core {
             rows::Kind::Reads,
         ];
         self.remove_all(rows::tokens_of(tenant), |batch, key, _| {
-            rows::parse_token_of(key).into_iter().for_each(|token| batch.delete(rows::token(token)));
+            let token = rows::parse_token_of(key).map(rows::token);
+            // A certificate's name may be bound to another tenant's principal by now.
+            let is_own = |row: &Vec<u8>| matches!(self.db.get(row), Ok(Some(stored)) if stored.starts_with(&tenant.0));
+            token.filter(is_own).into_iter().for_each(|row| batch.delete(row));
         })?;
         for kind in KINDS {
             self.remove_all(rows::of_tenant(kind, tenant), |_, _, _| {})?;

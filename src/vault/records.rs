@@ -9,6 +9,7 @@ use super::core::{Core, entry};
 use super::fence::{Fenced, Inside};
 use super::format::{Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key};
 use super::grants::Asker;
+use super::insiders::Reading;
 use super::quota::Reservation;
 use super::record_rows::{Draft, Sealed, Storing, check_details};
 use super::upload::BegunUpload;
@@ -234,16 +235,10 @@ impl Vault {
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
         let RecordFacts { handle, id: record, revision, grants, .. } = *facts;
         let event = Event::Read { action: permit.action(), handle, record, revision, purpose, grants };
-        let entry = entry(permit.principal(), tenant, event).encode();
-        let principal = permit.principal().clone();
-        let count = move |core: &Arc<Core>| {
-            let mut batch = Batch::new();
-            core.count_reads(&mut batch, &principal, tenant, &[handle])?;
-            batch.append(entry.to_vec());
-            Ok(batch)
-        };
-        let batch = self.core.blocking(count).await?;
-        self.core.committer.commit(batch).await?;
+        let (principal, action) = (permit.principal().clone(), permit.action());
+        let entry = entry(&principal, tenant, event);
+        let reading = Reading { principal, tenant, action, record: Some(record), customers: vec![handle] };
+        self.enter_reads(reading, vec![entry]).await?;
         Ok(inside)
     }
 

@@ -8,6 +8,7 @@ mod grants;
 mod hoarder;
 mod linking;
 mod mirrors;
+mod reading;
 mod restore_drill;
 mod revisions;
 mod softhsm;

@@ -6,6 +6,7 @@ use oubliette::api::v1;
 use oubliette::api::v1::download_recording_response::Payload;
 use tonic::Code;
 
+use crate::audit::{auditor, entries};
 use crate::fixture::{AGENT, PURPOSES, People, Server, TEAMS, free_port, metrics_at, token_for};
 use crate::wire::{Caller, assert_refused, chat, connect, info, metadata, seen};
 
@@ -128,6 +129,13 @@ async fn broken_glass_shows_one_customer_for_a_short_time_and_is_told() {
     let (there, absent) = (agent.break_glass("bob", REASON, 1).await, agent.break_glass("nobody", REASON, 1).await);
     assert!(there.unwrap().expires_at.is_some() && absent.unwrap().expires_at.is_some());
     assert_eq!(metric(port, alerts) - before, 3);
+    // Not even by how much is written.
+    let seen = entries(&auditor(&server, "acme").await).await;
+    let of_glass = |event: &str| {
+        let is = |entry: &&v1::LogEntry| entry.event == event && entry.fields.contains_key("until_ms");
+        seen.iter().filter(|entry| entry.action == "BreakGlass").filter(is).count()
+    };
+    assert_eq!(of_glass("granted"), 3);
     tokio::time::sleep(Duration::from_millis(3_200)).await;
     assert_refused(agent.chat(&record, PURPOSE).await, Code::NotFound, "NOT_FOUND");
 }

@@ -399,9 +399,10 @@ fn people() -> Vec<Place> {
             method: "report_exposure",
             field: "token_id",
             who: OFFICER,
-            then: Then::Refused,
+            then: Then::OwnOnly,
             ask: |caller, token_id, _| {
-                Box::pin(report(caller, v1::ReportExposureRequest { token_id, ..Default::default() }))
+                let principal = crate::fixture::AGENT.to_owned();
+                Box::pin(report(caller, v1::ReportExposureRequest { token_id, principal, ..Default::default() }))
             },
         },
     ]
