@@ -52,7 +52,7 @@
 //!
 //! A record that is not there takes the same questions as one that may not be seen: a head of nobody is asked about, and the answer not
 //! listened to. So neither the bytes of a refusal nor its time tell what there is (`cargo bench --bench access` measures it: ten classes of
-//! refusals, their medians within 2 % of one another).
+//! refusals, their medians within 3 % of one another).
 //!
 //! What is sensitive in a chat is found when it is stored, and sealed with it. The policy says by kind who sees it; what the reader
 //! may not see is replaced on its way out, and what is stored stays whole. How much is found and how much too much, by kind, stands in
