@@ -1,13 +1,13 @@
 //! What somebody may not see is replaced in a chat and silent in a recording, and everybody else gets it as it was stored.
 
 use std::fs;
-use std::path::PathBuf;
 
 use oubliette::api::v1;
 use tonic::Code;
 
 use crate::chance::Chance;
 use crate::fixture::{AGENT, PURPOSES, People, Server};
+use crate::masking_table::corpus;
 use crate::wire::{Caller, assert_refused, chat, info, metadata};
 
 const PURPOSE: &str = PURPOSES[0];
@@ -85,13 +85,7 @@ async fn each_role_sees_of_a_chat_what_the_policy_shows_it() {
 
 /// The calls of the corpus; `None`, said aloud, where it is not there.
 fn calls() -> Option<Vec<(Vec<u8>, Vec<v1::SpokenSpan>)>> {
-    let root = std::env::var_os("OUBLIETTE_CORPUS").map_or_else(|| PathBuf::from("../shared/corpus"), PathBuf::from);
-    let folder = root.join("calls");
-    if !folder.is_dir() {
-        assert!(std::env::var_os("CI").is_none(), "no corpus in {}", root.display());
-        crate::tell(&format!("SKIPPED: no corpus in {}", root.display()));
-        return None;
-    }
+    let folder = corpus()?.join("calls");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let about = files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"));

@@ -84,7 +84,7 @@ fn masking_reaches_its_goals_on_the_corpus_and_the_committed_table_says_how_far(
 }
 
 /// The corpus; `None`, said aloud, where it is not there.
-fn corpus() -> Option<PathBuf> {
+pub fn corpus() -> Option<PathBuf> {
     let root = std::env::var_os("OUBLIETTE_CORPUS").map_or_else(|| PathBuf::from("../shared/corpus"), PathBuf::from);
     if root.is_dir() {
         return Some(root);

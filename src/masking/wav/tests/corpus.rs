@@ -1,17 +1,26 @@
-//! Real calls with the times at which card numbers are spoken.
+//! Real calls with the times at which card numbers are spoken. Where there is no corpus the tests say so; under `CI` they fail.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
 
 const DEFAULT_CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus");
 
-fn calls() -> Vec<PathBuf> {
+fn calls() -> Option<Vec<PathBuf>> {
     let corpus = std::env::var_os("OUBLIETTE_CORPUS").unwrap_or(DEFAULT_CORPUS.into());
     let folder = Path::new(&corpus).join("calls");
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}; set OUBLIETTE_CORPUS"));
-    let paths = entries.map(|entry| entry.unwrap().path());
-    paths.filter(|path| path.extension().is_some_and(|end| end == "wav")).collect()
+    if !folder.is_dir() {
+        let missing = format!("SKIPPED: no corpus in {}; set OUBLIETTE_CORPUS", folder.display());
+        assert!(std::env::var_os("CI").is_none(), "{missing}");
+        // Past the test's capture, which would swallow it.
+        writeln!(std::io::stderr(), "{missing}").unwrap();
+        return None;
+    }
+    let paths = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let calls: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "wav")).collect();
+    assert!(!calls.is_empty(), "no calls in {}", folder.display());
+    Some(calls)
 }
 
 /// Where the spoken card numbers are, and the call's frames per second.
@@ -26,9 +35,7 @@ fn spoken(call: &Path) -> (Vec<TimeSpan>, u64) {
 
 #[test]
 fn spoken_card_numbers_are_silent_and_every_other_byte_is_as_stored() {
-    let calls = calls();
-    assert!(!calls.is_empty());
-    for call in calls {
+    for call in calls().unwrap_or_default() {
         let (file, (spans, rate)) = (std::fs::read(&call).unwrap(), spoken(&call));
         // Each call of the corpus is mono with a plain header of 44 bytes; byte 32 tells the bytes of a frame, byte 20 the format.
         let (frame_bytes, silence) = (u64::from(file[32]), if file[20] == 7 { 0xFF } else { 0 });
@@ -47,7 +54,7 @@ fn spoken_card_numbers_are_silent_and_every_other_byte_is_as_stored() {
 #[test]
 fn any_range_of_a_call_is_masked_as_the_whole_is() {
     let mut chance = Chance::of_test("ranges of calls");
-    for call in calls() {
+    for call in calls().unwrap_or_default() {
         let (file, (spans, _)) = (std::fs::read(&call).unwrap(), spoken(&call));
         let hidden = masked(&file, &spans);
         let total = file.len() as u64;
