@@ -352,4 +352,37 @@ mod tests {
         }
         assert_eq!(check(|s| s.suspended = true, 7, 5), Err(Refused::Suspended));
     }
+
+    #[test]
+    fn a_certificate_is_no_token_and_a_token_no_certificate() {
+        let name = crate::domain::certificate_name::CertificateName::parse("CN=billing").unwrap();
+        let mut bound = stored();
+        (bound.token.secret_hash, bound.token.certificate) = ([0; 32], Some(name));
+        let as_token = authenticate(&BearerToken::mint(ID, [9; 32]), [0; 32], Some(bound.clone()), at(5));
+        let refused = |reason| Some(Refused::Unauthenticated(Unauthenticated(reason)));
+        assert_eq!(as_token.err(), refused(RejectReason::WrongSecret));
+        assert_eq!(certified(Some(stored()), at(5)).err(), refused(RejectReason::Unknown));
+        assert_eq!(certified(Some(bound.clone()), at(5)).unwrap().token, ID);
+        assert_eq!(certified(Some(bound), at(1000)).err(), refused(RejectReason::Expired));
+    }
+
+    #[test]
+    fn of_two_parties_both_are_told_and_three_are_refused() {
+        let party = |alias: u8, actor: Option<u8>| Principal {
+            alias: BlindIndex([alias; 16]),
+            actor: actor.map(|actor| BlindIndex([actor; 16])),
+            ..admitted(stored())
+        };
+        let foreign = Principal { tenant: TenantId([8; 16]), ..party(1, None) };
+        let told =
+            |one: Result<Principal, Refused>| one.map(|one| (one.alias.0[0], one.actor.map(|actor| actor.0[0]))).ok();
+        assert_eq!(told(over_connection_of(party(2, None), party(1, None))), Some((2, Some(1))));
+        assert_eq!(told(over_connection_of(party(1, None), party(1, None))), Some((1, None)));
+        // Its platform's own connection, and somebody else's.
+        assert_eq!(told(over_connection_of(party(2, Some(1)), party(1, None))), Some((2, Some(1))));
+        assert_eq!(told(over_connection_of(party(2, Some(3)), party(1, None))), None);
+        assert_eq!(told(over_connection_of(party(2, None), foreign)), None);
+        assert_eq!(told(on_behalf_of(party(1, Some(3)), party(2, None))), None);
+        assert_eq!(told(on_behalf_of(party(1, None), party(2, Some(3)))), None);
+    }
 }

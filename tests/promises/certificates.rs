@@ -131,6 +131,8 @@ async fn a_certificate_stands_for_whom_it_was_bound_to_and_for_nobody_before_and
     assert_refused(client.chat(&stored, PURPOSE).await, Code::NotFound, "NOT_FOUND");
     tokio::time::sleep_until(ended).await;
     unauthenticated(client.chat(&stored, PURPOSE).await);
+    // A token does not end with it, even one of another tenant than it was bound to.
+    agent.chat(&stored, PURPOSE).await.unwrap();
 }
 
 #[tokio::test]

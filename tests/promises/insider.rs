@@ -118,6 +118,33 @@ async fn reads_a_minute_and_a_day_are_counted_a_list_with_all_it_shows_and_a_new
     assert!(refused.message().contains("reads_per_day"), "{}", refused.message());
 }
 
+#[tokio::test]
+async fn a_page_is_no_longer_than_may_be_read_in_a_minute_and_each_refusal_is_entered() {
+    let settings = [("ceilings.supervisor.reads_per_minute", "3"), ("ceilings.supervisor.reads_per_day", "5")];
+    let server = Server::start_with(&settings).await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    for number in 0..8 {
+        ingest.store_chat(chat(&format!("chat-{number:05}"), "ada")).await.unwrap();
+    }
+    let supervisor = Caller::of(&server, &people.supervisor).await;
+    let list = v1::ListRecordsRequest { purpose: PURPOSE.to_owned(), page_size: 200, ..Default::default() };
+    let page = supervisor.records.clone().list_records(list.clone()).await.unwrap().into_inner();
+    assert!(page.records.len() == 3 && !page.next_page_token.is_empty());
+    // Three of the five of a day are used up: whatever the minute, three more are refused.
+    const REFUSED: usize = 4;
+    for _ in 0..REFUSED {
+        let outcome = supervisor.records.clone().list_records(list.clone()).await;
+        assert_refused(outcome, Code::ResourceExhausted, "READ_CEILING");
+    }
+    let seen = entries(&auditor(&server, "acme").await).await;
+    let of = |event: &str| seen.iter().filter(|entry| entry.event == event && entry.principal == "sam").count();
+    assert_eq!(of("refused"), REFUSED);
+    assert!((1..=2).contains(
+        &seen.iter().filter(|entry| entry.fields.get("sort").is_some_and(|sort| sort == "ceiling_met")).count()
+    ));
+}
+
 fn seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
