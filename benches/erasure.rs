@@ -153,7 +153,7 @@ impl House {
         let began = Instant::now();
         let erased = self.vault.erase_customers(self.permit(Action::EraseCustomers), customers, request).await;
         let rate = count as f64 / began.elapsed().as_secs_f64();
-        assert!(erased.iter().all(Result::is_ok));
+        assert!(erased.unwrap().iter().all(Result::is_ok));
         self.reclaim().await;
         rate
     }

@@ -20,6 +20,8 @@ pub(super) struct Cases {
 
 /// Length of the keys of rows that hold an assignment.
 const ROW_KEY: usize = 33;
+/// Length of the keys of rows that hold an approval.
+const APPROVAL_KEY: usize = 41;
 
 impl Cases {
     pub fn new(gate: Arc<Gate>) -> Self {
@@ -70,6 +72,46 @@ impl Cases {
 }
 
 impl Cases {
+    async fn request_more(
+        &self,
+        request: Request<v1::RequestApprovalRequest>,
+    ) -> Result<v1::RequestApprovalResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::RequestApproval).await?;
+        let wanted = from_proto::request_approval(message, Timestamp::now())?;
+        let approval = self.gate.vault.request_approval(permit, wanted).await?;
+        Ok(v1::RequestApprovalResponse { approval: Some(to_proto::approval(&approval)) })
+    }
+
+    async fn give(&self, request: Request<v1::GiveApprovalRequest>) -> Result<v1::GiveApprovalResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::GiveApproval).await?;
+        let id = from_proto::approval_id(&message.approval_id)?;
+        let approval = self.gate.vault.give_approval(permit, id).await?;
+        Ok(v1::GiveApprovalResponse { approval: Some(to_proto::approval(&approval)) })
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<v1::WithdrawApprovalRequest>,
+    ) -> Result<v1::WithdrawApprovalResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::WithdrawApproval).await?;
+        self.gate.vault.withdraw_approval(permit, from_proto::approval_id(&message.approval_id)?).await?;
+        Ok(v1::WithdrawApprovalResponse {})
+    }
+
+    async fn approvals(
+        &self,
+        request: Request<v1::ListApprovalsRequest>,
+    ) -> Result<v1::ListApprovalsResponse, ApiError> {
+        let (permit, message) = self.door(request, Action::ListApprovals).await?;
+        let page = from_proto::page(message.page_size, message.page_token)?;
+        let behind = page.token.as_deref().map(page_token::read::<APPROVAL_KEY>).transpose()?.map(|key| key.to_vec());
+        let (found, next) = self.gate.vault.list_approvals(permit, behind, page.size).await?;
+        Ok(v1::ListApprovalsResponse {
+            approvals: found.iter().map(to_proto::approval).collect(),
+            next_page_token: next.map(|next| page_token::write(&next)).unwrap_or_default(),
+        })
+    }
+
     async fn explain(&self, request: Request<v1::ExplainAccessRequest>) -> Result<v1::ExplainAccessResponse, ApiError> {
         let (permit, message) = self.door(request, Action::ExplainAccess).await?;
         let (name, action, why, record) = from_proto::explain_access(message)?;
@@ -107,6 +149,34 @@ impl AccessService for Cases {
         request: Request<v1::BreakGlassRequest>,
     ) -> Result<Response<v1::BreakGlassResponse>, Status> {
         Ok(Response::new(self.break_it(request).await?))
+    }
+
+    async fn request_approval(
+        &self,
+        request: Request<v1::RequestApprovalRequest>,
+    ) -> Result<Response<v1::RequestApprovalResponse>, Status> {
+        Ok(Response::new(self.request_more(request).await?))
+    }
+
+    async fn give_approval(
+        &self,
+        request: Request<v1::GiveApprovalRequest>,
+    ) -> Result<Response<v1::GiveApprovalResponse>, Status> {
+        Ok(Response::new(self.give(request).await?))
+    }
+
+    async fn withdraw_approval(
+        &self,
+        request: Request<v1::WithdrawApprovalRequest>,
+    ) -> Result<Response<v1::WithdrawApprovalResponse>, Status> {
+        Ok(Response::new(self.withdraw(request).await?))
+    }
+
+    async fn list_approvals(
+        &self,
+        request: Request<v1::ListApprovalsRequest>,
+    ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        Ok(Response::new(self.approvals(request).await?))
     }
 
     async fn explain_access(

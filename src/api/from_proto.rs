@@ -4,6 +4,7 @@
 //! teams there are). Nothing is looked up and nothing is stored here. What a message held as plain text is wiped.
 
 mod admin;
+mod approvals;
 mod audit;
 mod details;
 mod grants;
@@ -33,6 +34,7 @@ pub use admin::{
     TokenRequest, approve_tenant_erasure, bind_certificate, create_tenant, create_token, revoke_token, set_principal,
     tenant_name, tenant_or_own, update_settings,
 };
+pub use approvals::{approval_id, request_approval};
 pub use audit::{consistency, inclusion, list_entries, report_exposure};
 
 /// The most items on a page of a list.

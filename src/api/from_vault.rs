@@ -24,6 +24,8 @@ fn of_vault(error: &VaultError) -> ApiError {
         VaultError::TooManyRevisions { limit } => ApiError::TooManyRevisions { limit: *limit },
         VaultError::ErasureCeiling { limit } => ApiError::ErasureCeiling { limit: *limit },
         VaultError::SecondPerson => ApiError::SecondPerson,
+        VaultError::ApprovalNeeded { limit } => ApiError::ApprovalNeeded { limit: *limit },
+        VaultError::TooManyApprovals { limit } => ApiError::TooManyApprovals { limit: *limit },
         VaultError::TooEarly { not_before } => {
             ApiError::TooEarly { retry_ms: not_before.as_ms().saturating_sub(Timestamp::now().as_ms()) }
         }

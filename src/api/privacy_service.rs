@@ -68,7 +68,7 @@ impl Privacy {
         let (permit, message) = self.door(request, Action::EraseCustomers).await?;
         let (request, customers) = from_proto::erase_customers(message)?;
         let tenant = permit.principal().tenant_name.clone();
-        let erased = self.gate.vault.erase_customers(permit, customers.clone(), request).await;
+        let erased = self.gate.vault.erase_customers(permit, customers.clone(), request).await?;
         let erasures = customers.iter().zip(erased).map(|(customer, outcome)| {
             let customer_id = customer.as_str().to_owned();
             match outcome {

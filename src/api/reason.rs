@@ -92,6 +92,10 @@ reasons! {
     TooManyRevisions = "TOO_MANY_REVISIONS",
     /// The tenant has asked for as many erasures as it may within an hour.
     ErasureCeiling = "ERASURE_CEILING",
+    /// A second person must approve it first.
+    ApprovalNeeded = "APPROVAL_NEEDED",
+    /// The caller has asked for as many approvals as may stand.
+    TooManyApprovals = "TOO_MANY_APPROVALS",
     /// Whoever asked for it cannot approve it.
     SecondPerson = "SECOND_PERSON",
     /// The delay has not passed.

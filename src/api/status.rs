@@ -97,7 +97,7 @@ pub enum ApiError {
     CertificateBound,
     /// The caller has read as much as it may.
     #[error(
-        "the caller has met its ceiling of {limit} {kind}; what is left is refused for {retry_ms} ms: have an admin of the tenant approve more"
+        "the caller has met its ceiling of {limit} {kind}; what is left is refused for {retry_ms} ms, or until a second person approves more (RequestApproval)"
     )]
     ReadCeiling {
         /// Of what.
@@ -159,8 +159,22 @@ pub enum ApiError {
         limit: u64,
     },
     /// Whoever asked cannot approve.
-    #[error("whoever asked for the erasure of a tenant cannot approve it; have another admin of system do it")]
+    #[error(
+        "whoever asked for it cannot approve it, nor can who comes through the same account; have another person do it"
+    )]
     SecondPerson,
+    /// Too much for one person alone.
+    #[error("more than {limit} erasures in a day need a second person; ask for it with RequestApproval")]
+    ApprovalNeeded {
+        /// How many need none.
+        limit: u32,
+    },
+    /// Too many approvals stand.
+    #[error("{limit} approvals that the caller asked for still stand; use them, have some withdrawn, or wait")]
+    TooManyApprovals {
+        /// How many may.
+        limit: u64,
+    },
     /// The delay has not passed.
     #[error(
         "the erasure of the tenant cannot be approved before {} ms from now; until then it can be taken back",
@@ -323,6 +337,8 @@ impl ApiError {
             Self::TooManyRevisions { .. } => (Code::ResourceExhausted, Reason::TooManyRevisions),
             Self::ErasureCeiling { .. } => (Code::ResourceExhausted, Reason::ErasureCeiling),
             Self::SecondPerson => (Code::PermissionDenied, Reason::SecondPerson),
+            Self::ApprovalNeeded { .. } => (Code::FailedPrecondition, Reason::ApprovalNeeded),
+            Self::TooManyApprovals { .. } => (Code::ResourceExhausted, Reason::TooManyApprovals),
             Self::TooEarly { .. } => (Code::FailedPrecondition, Reason::TooEarly),
             Self::NotErased => (Code::FailedPrecondition, Reason::NotErased),
             // Not NOT_FOUND: bytes of it were sent already, and the caller must throw them away.
@@ -374,7 +390,10 @@ impl ApiError {
             Self::MessageTooLarge { limit_bytes } => Some(*limit_bytes),
             Self::RangeNotSatisfiable { size_bytes } => Some(*size_bytes),
             Self::QuotaExceeded { limit, .. } | Self::Overloaded { limit, .. } => Some(*limit),
-            Self::ErasureCeiling { limit } | Self::TooManyRevisions { limit } => Some(*limit),
+            Self::ErasureCeiling { limit } | Self::TooManyRevisions { limit } | Self::TooManyApprovals { limit } => {
+                Some(*limit)
+            }
+            Self::ApprovalNeeded { limit } => Some(u64::from(*limit)),
             Self::RevisionOutdated { newest } => Some(u64::from(*newest)),
             Self::RateLimited { limit_per_second: limit, .. } | Self::ReadCeiling { limit, .. } => {
                 Some(u64::from(*limit))
@@ -456,38 +475,4 @@ impl From<ApiError> for Status {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status(error: ApiError) -> (Code, ErrorDetails) {
-        let status = Status::from(error);
-        (status.code(), status.get_error_details())
-    }
-
-    #[test]
-    fn a_bad_field_is_named_with_its_limit() {
-        let (code, details) = status(Invalid::new("turns[3].text", Problem::TooLong { limit_bytes: 65_536 }).into());
-        assert_eq!(code, Code::InvalidArgument);
-        let info = details.error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("TOO_LONG", "oubliette"));
-        assert_eq!(info.metadata["field"], "turns[3].text");
-        assert_eq!(info.metadata["limit"], "65536");
-        assert_eq!(details.bad_request().unwrap().field_violations[0].field, "turns[3].text");
-    }
-
-    #[test]
-    fn what_can_be_repeated_says_when() {
-        let (code, details) = status(ApiError::RateLimited { limit_per_second: 10, retry_ms: 250 });
-        assert_eq!(code, Code::ResourceExhausted);
-        assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(250)));
-    }
-
-    #[test]
-    fn a_fault_tells_the_caller_its_id_and_nothing_else() {
-        let error = ApiError::internal(&std::io::Error::other("/data/db"));
-        let status = Status::from(error.clone());
-        assert!(!format!("{status:?}").contains("/data/db"));
-        let ApiError::Internal { fault_id } = error else { panic!("not a fault") };
-        assert!(status.message().contains(&fault_id.to_string()));
-    }
-}
+mod tests;

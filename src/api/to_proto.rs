@@ -7,6 +7,7 @@ use prost_types::Timestamp as WireTimestamp;
 use super::v1;
 use crate::access::Explanation;
 use crate::access::policy::Verdict;
+use crate::domain::approval::Approval;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{Ground, MediumClass, Subject};
 use crate::domain::grant::CaseAssignment;
@@ -94,6 +95,22 @@ pub fn case_assignment(assignment: &CaseAssignment) -> v1::CaseAssignment {
         case_id: assignment.case.as_str().to_owned(),
         principal: assignment.assignee.as_str().to_owned(),
         expires_at: Some(timestamp(assignment.expires)),
+    }
+}
+
+/// More than one person may do alone.
+pub fn approval(approval: &Approval) -> v1::Approval {
+    let Approval { id, requested_by, requested, wanted, given_by } = approval;
+    v1::Approval {
+        approval_id: id.to_string(),
+        requested_by: requested_by.as_str().to_owned(),
+        requested_at: Some(timestamp(*requested)),
+        erasures: wanted.raise.erasures,
+        reads: wanted.raise.reads,
+        customers: wanted.raise.customers,
+        ground: i32::from(wanted.ground as u8),
+        expires_at: Some(timestamp(wanted.expires)),
+        approved_by: given_by.as_ref().map_or_else(String::new, |name| name.as_str().to_owned()),
     }
 }
 

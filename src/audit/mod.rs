@@ -7,8 +7,10 @@
 //! [`receipt`] checks the proofs of erasures. [`tile`] lays the whole log out as files, [`verify`] checks such a copy offline, and a
 //! [`witness`] cosigns what the log signed, so that it cannot tell another history to somebody else.
 
+mod approved;
 pub mod copy;
 pub mod cosignature;
+mod erased;
 pub mod merkle;
 pub mod multiset;
 pub mod note;
@@ -25,9 +27,10 @@ use zeroize::Zeroizing;
 
 use crate::crypto::sign::PUBLIC_KEY_BYTES;
 use crate::domain::action::Action;
+use crate::domain::approval::Approved;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
-use crate::domain::erasure::{Erased, Ground, MediumClass, Subject};
+use crate::domain::erasure::Erased;
 use crate::domain::grant::{Granted, Grants};
 use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
@@ -164,6 +167,13 @@ pub enum Event {
         /// What.
         granted: Granted,
     },
+    /// More than one person may do alone was asked for, given, or taken back.
+    Approval {
+        /// By which operation.
+        action: Action,
+        /// What.
+        approved: Approved,
+    },
     /// A policy decides from now on; or one was to, and cannot.
     Policy {
         /// SHA-256 of its text; zeros where it could not be read.
@@ -294,6 +304,7 @@ impl Event {
             Self::Repeated { .. } => "repeated",
             Self::LogKey { .. } => "log_key",
             Self::Granted { .. } => "granted",
+            Self::Approval { .. } => "approval",
             Self::Policy { .. } => "policy",
             Self::AuthenticationFailed { .. } => "authentication_failed",
             Self::Alert { .. } => "alert",
@@ -310,7 +321,8 @@ impl Event {
             | Self::Refused { action, .. }
             | Self::Administered { action, .. }
             | Self::Repeated { action, .. }
-            | Self::Granted { action, .. } => Some(*action),
+            | Self::Granted { action, .. }
+            | Self::Approval { action, .. } => Some(*action),
             Self::Listed { .. } => Some(Action::ListRecords),
             _ => None,
         }
@@ -340,7 +352,7 @@ impl Event {
                 w.u8(4).u8(action.code()).option(*record, |w, record| w.fixed(record.as_bytes()))
             }
             Self::ErasureAsked { receipt } => w.u8(5).fixed(&receipt.0),
-            Self::ErasureFinal(erased) => encode_erased(w.u8(6), erased),
+            Self::ErasureFinal(erased) => erased::encode(w.u8(6), erased),
             Self::Administered { action, subject, principal, roles } => w
                 .u8(7)
                 .u8(action.code())
@@ -357,6 +369,7 @@ impl Event {
             Self::Granted { action, granted: Granted { handle, to, until } } => {
                 w.u8(16).u8(action.code()).fixed(&handle.0).fixed(&to.0).option(*until, |w, until| w.u64(until.as_ms()))
             }
+            Self::Approval { action, approved } => approved::encode(w.u8(21).u8(action.code()), approved),
             Self::Policy { text_sha256, is_accepted } => w.u8(19).fixed(text_sha256).u8(u8::from(*is_accepted)),
             Self::AuthenticationFailed { reason, count, sources } => w.u8(20).text(reason).u32(*count).u32(*sources),
             Self::Alert { sort, about } => w.u8(17).u8(*sort as u8).fixed(&about.0),
@@ -391,7 +404,7 @@ impl Event {
             },
             4 => Self::Refused { action: action(r)?, record: r.option(record)? },
             5 => Self::ErasureAsked { receipt: ReceiptId(r.array()?) },
-            6 => Self::ErasureFinal(Box::new(decode_erased(r)?)),
+            6 => Self::ErasureFinal(Box::new(erased::decode(r)?)),
             7 => Self::Administered {
                 action: action(r)?,
                 subject: TenantId(r.array()?),
@@ -411,6 +424,7 @@ impl Event {
                     until: r.option(|r| Timestamp::from_ms(r.u64()?).ok_or(r.damaged()))?,
                 },
             },
+            21 => Self::Approval { action: action(r)?, approved: approved::decode(r)? },
             17 => {
                 let damaged = r.damaged();
                 Self::Alert { sort: AlertSort::from_code(r.u8()?).ok_or(damaged)?, about: BlindIndex(r.array()?) }
@@ -439,40 +453,6 @@ fn flag(r: &mut Reader<'_>) -> Result<bool, Decode> {
         1 => Ok(true),
         _ => Err(r.damaged()),
     }
-}
-
-fn encode_erased(w: Writer, erased: &Erased) -> Writer {
-    w.fixed(&erased.receipt.0)
-        .u8(erased.subject as u8)
-        .fixed(&erased.commitment)
-        .u64(erased.epoch)
-        .fixed(&erased.requested_by.0)
-        .option(erased.approved_by, |w, by| w.fixed(&by.0))
-        .text(&erased.provider)
-        .u8(erased.medium as u8)
-        .u8(u8::from(erased.shares_device))
-        .u32(erased.lost_replicas)
-        .u64(erased.final_at.as_ms())
-        .list(erased.kept_under.iter(), |w, ground| w.u8(*ground as u8))
-}
-
-fn decode_erased(r: &mut Reader<'_>) -> Result<Erased, Decode> {
-    let damaged = r.damaged();
-    let known = || damaged.clone();
-    Ok(Erased {
-        receipt: ReceiptId(r.array()?),
-        subject: Subject::from_code(r.u8()?).ok_or_else(known)?,
-        commitment: r.array()?,
-        epoch: r.u64()?,
-        requested_by: BlindIndex(r.array()?),
-        approved_by: r.option(|r| Ok(BlindIndex(r.array()?)))?,
-        provider: r.text()?.to_owned(),
-        medium: MediumClass::from_code(r.u8()?).ok_or_else(known)?,
-        shares_device: flag(r)?,
-        lost_replicas: r.u32()?,
-        final_at: Timestamp::from_ms(r.u64()?).ok_or_else(known)?,
-        kept_under: r.list(|r| Ground::from_code(r.u8()?).ok_or_else(known))?,
-    })
 }
 
 fn action(r: &mut Reader<'_>) -> Result<Action, Decode> {

@@ -5,7 +5,9 @@ use super::note::{Checkpoint, Origin, VerifierKey};
 use super::*;
 use crate::crypto::secret::Key;
 use crate::crypto::sign::SigningKey;
+use crate::domain::approval::{ApprovalGround, ApprovalId, Raise, Wanted};
 use crate::domain::erasure::Part;
+use crate::domain::erasure::{Ground, MediumClass, Subject};
 
 struct Log {
     entries: Vec<Vec<u8>>,
@@ -77,6 +79,17 @@ fn entries_of_erasures_and_keys_come_back_as_they_were_and_no_shortened_one_is_r
         Event::LogKey { origin: "vault.example".to_owned(), public: [8; 32], previous: Some(77) },
         Event::LogKey { origin: "vault.example".to_owned(), public: [8; 32], previous: None },
         Event::Replica { is_added: true, was_destroyed: false },
+        Event::Approval {
+            action: Action::GiveApproval,
+            approved: Approved {
+                id: ApprovalId { of: BlindIndex([6; 16]), number: [7; 8] },
+                wanted: Wanted {
+                    raise: Raise { erasures: 1, reads: 2, customers: 3 },
+                    ground: ApprovalGround::LegalClaim,
+                    expires: Timestamp::from_ms(1_700_000_000_300).unwrap(),
+                },
+            },
+        },
         Event::Replica { is_added: false, was_destroyed: true },
     ] {
         let entry = entry(event);

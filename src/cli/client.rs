@@ -220,6 +220,14 @@ calls! { whole:
     list_case_assignments(access, ListCaseAssignmentsRequest) -> ListCaseAssignmentsResponse;
     /// Tells by which rules somebody may do something.
     explain_access(access, ExplainAccessRequest) -> ExplainAccessResponse;
+    /// Asks for more than one person may do alone.
+    request_approval(access, RequestApprovalRequest) -> RequestApprovalResponse;
+    /// Approves it, as a second person.
+    give_approval(access, GiveApprovalRequest) -> GiveApprovalResponse;
+    /// Takes it back.
+    withdraw_approval(access, WithdrawApprovalRequest) -> WithdrawApprovalResponse;
+    /// Reads a page of what is asked for and approved.
+    list_approvals(access, ListApprovalsRequest) -> ListApprovalsResponse;
     /// Takes the right to read a customer's records for a short time.
     break_glass(access, BreakGlassRequest) -> BreakGlassResponse;
     /// Erases a customer for good. The answer holds the opening of the receipt, and no other does.

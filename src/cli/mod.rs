@@ -7,6 +7,7 @@ use std::io::Write as _;
 use clap::CommandFactory as _;
 
 mod admin;
+mod approval;
 mod audit;
 pub mod bench;
 mod call;
@@ -99,6 +100,8 @@ enum ClientCommand {
     Record(Group<record::RecordCommand>),
     /// Say who works on which case
     Case(Group<case::CaseCommand>),
+    /// Do more than one person may alone, with a second one
+    Approval(Group<approval::ApprovalCommand>),
     /// Show the ledger, copy it, and check copies
     Audit(Group<audit::AuditCommand>),
     /// Check a policy, and tell what decides
@@ -161,6 +164,7 @@ impl ClientCommand {
             Self::Call(group) => &group.shared,
             Self::Record(group) => &group.shared,
             Self::Case(group) => &group.shared,
+            Self::Approval(group) => &group.shared,
             Self::Audit(group) => &group.shared,
             Self::Policy(group) => &group.shared,
             Self::Customer(group) => &group.shared,
@@ -228,6 +232,7 @@ async fn dispatch(client: &Client, command: ClientCommand, output: &mut Output) 
         ClientCommand::Call(group) => call::run(client, group.command, output).await,
         ClientCommand::Record(group) => record::run(client, group.command, output).await,
         ClientCommand::Case(group) => case::run(client, group.command, output).await,
+        ClientCommand::Approval(group) => approval::run(client, group.command, output).await,
         ClientCommand::Audit(group) => audit::run(client, group.command, output).await,
         ClientCommand::Policy(group) => policy::run(client, group.command, output).await,
         ClientCommand::Customer(group) => customer::run(client, group.command, output).await,

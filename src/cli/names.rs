@@ -52,3 +52,5 @@ named!(MediumClass: File = "file", Hsm = "hsm");
 named!(ErasureSubject: Customer = "customer", Record = "record", Tenant = "tenant", Revision = "revision");
 named!(Ground: Expression = "expression", LegalObligation = "legal_obligation", PublicHealth = "public_health",
     Archiving = "archiving", LegalClaims = "legal_claims");
+named!(ApprovalGround: CustomersAsked = "customers_asked", RetentionOver = "retention_over", LegalClaim = "legal_claim",
+    Incident = "incident", Review = "review", Migration = "migration");

@@ -1,4 +1,4 @@
-//! How much one principal may read, by role.
+//! How much one principal may read and erase alone, by role.
 
 use serde::Deserialize;
 
@@ -26,14 +26,28 @@ pub struct CeilingConfig {
     pub reads_per_day: u32,
     /// Different customers in a day.
     pub customers_per_day: u32,
+    /// Erasures in a day. Configurations of before this was counted do not say.
+    #[serde(default = "erasures_alone")]
+    pub erasures_per_day: u32,
+}
+
+/// How many erasures in a day need no second person.
+fn erasures_alone() -> u32 {
+    100
 }
 
 impl Default for CeilingsConfig {
     fn default() -> Self {
+        let role = |reads_per_minute, reads_per_day, customers_per_day| CeilingConfig {
+            reads_per_minute,
+            reads_per_day,
+            customers_per_day,
+            erasures_per_day: erasures_alone(),
+        };
         Self {
-            agent: CeilingConfig { reads_per_minute: 60, reads_per_day: 1_000, customers_per_day: 150 },
-            supervisor: CeilingConfig { reads_per_minute: 300, reads_per_day: 5_000, customers_per_day: 1_000 },
-            privacy_officer: CeilingConfig { reads_per_minute: 300, reads_per_day: 5_000, customers_per_day: 1_000 },
+            agent: role(60, 1_000, 150),
+            supervisor: role(300, 5_000, 1_000),
+            privacy_officer: role(300, 5_000, 1_000),
         }
     }
 }
@@ -41,7 +55,12 @@ impl Default for CeilingsConfig {
 impl CeilingsConfig {
     /// Counted, and never met: for measurements.
     pub fn out_of_reach() -> Self {
-        let most = CeilingConfig { reads_per_minute: u32::MAX, reads_per_day: u32::MAX, customers_per_day: u32::MAX };
+        let most = CeilingConfig {
+            reads_per_minute: u32::MAX,
+            reads_per_day: u32::MAX,
+            customers_per_day: u32::MAX,
+            erasures_per_day: u32::MAX,
+        };
         Self { agent: most, supervisor: most, privacy_officer: most }
     }
 
@@ -51,6 +70,7 @@ impl CeilingsConfig {
             reads_per_minute: one.reads_per_minute,
             reads_per_day: one.reads_per_day,
             customers_per_day: one.customers_per_day,
+            erasures_per_day: one.erasures_per_day,
         };
         Ceilings { agent: of(self.agent), supervisor: of(self.supervisor), privacy_officer: of(self.privacy_officer) }
     }
@@ -60,14 +80,15 @@ impl CeilingsConfig {
         let Self { agent, supervisor, privacy_officer } = *self;
         let section = |name: &str, one: CeilingConfig| {
             format!(
-                "[ceilings.{name}]\nreads_per_minute = {}\nreads_per_day = {}\ncustomers_per_day = {}\n\n",
-                one.reads_per_minute, one.reads_per_day, one.customers_per_day
+                "[ceilings.{name}]\nreads_per_minute = {}\nreads_per_day = {}\ncustomers_per_day = {}\nerasures_per_day = {}\n\n",
+                one.reads_per_minute, one.reads_per_day, one.customers_per_day, one.erasures_per_day
             )
         };
         format!(
-            "# How much one principal of a role may read: reads in a minute and in a day (a list counts as many as it may show), and different\n\
-             # customers in a day; days are of UTC, 0 means no ceiling. Whoever meets one is refused until the minute or day is over, and it is\n\
-             # told in the ledger; so is whoever comes half the way.\n{}{}{}",
+            "# How much one principal of a role may do alone: reads in a minute and in a day (a list counts as many as it may show), different\n\
+             # customers in a day, and erasures in a day; days are of UTC, 0 means no ceiling. Whoever meets one is refused until the minute or\n\
+             # day is over, or until a second person approves more for a time (`oubliette approval`), and it is told in the ledger; so is\n\
+             # whoever comes half the way of reading.\n{}{}{}",
             section("agent", agent),
             section("supervisor", supervisor),
             section("privacy_officer", privacy_officer)

@@ -113,6 +113,14 @@ actions! {
     ReportExposure = 42,
     /// Lets the name of a client's certificate stand for a principal.
     BindCertificate = 43,
+    /// Asks for more than one person may do alone.
+    RequestApproval = 44,
+    /// Gives that, as a second person.
+    GiveApproval = 45,
+    /// Takes it back.
+    WithdrawApproval = 46,
+    /// Lists what is asked for and given.
+    ListApprovals = 47,
 }
 
 impl Action {
@@ -157,6 +165,10 @@ impl Action {
                     | Self::UnassignCase
                     | Self::ListCaseAssignments
                     | Self::BreakGlass
+                    | Self::RequestApproval
+                    | Self::GiveApproval
+                    | Self::WithdrawApproval
+                    | Self::ListApprovals
                     | Self::ReportExposure
             )
     }

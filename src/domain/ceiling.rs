@@ -1,4 +1,4 @@
-//! How much one principal may read, whatever the policy allows: insiders who read many people are stopped, and told.
+//! How much one principal may read and erase alone, whatever the policy allows: insiders who read many people are stopped, and told.
 
 use super::principal::Role;
 
@@ -11,6 +11,15 @@ pub struct Ceiling {
     pub reads_per_day: u32,
     /// Different customers in a day (UTC).
     pub customers_per_day: u32,
+    /// Erasures in a day (UTC).
+    pub erasures_per_day: u32,
+}
+
+impl Ceiling {
+    /// Whether reading has none.
+    pub fn lets_read_all(&self) -> bool {
+        [self.reads_per_minute, self.reads_per_day, self.customers_per_day] == [0; 3]
+    }
 }
 
 /// Which ceiling was met.
@@ -22,6 +31,8 @@ pub enum CeilingKind {
     ReadsPerDay,
     /// Different customers in a day.
     CustomersPerDay,
+    /// Erasures in a day.
+    ErasuresPerDay,
 }
 
 impl CeilingKind {
@@ -31,11 +42,12 @@ impl CeilingKind {
             Self::ReadsPerMinute => "reads_per_minute",
             Self::ReadsPerDay => "reads_per_day",
             Self::CustomersPerDay => "customers_per_day",
+            Self::ErasuresPerDay => "erasures_per_day",
         }
     }
 }
 
-/// The ceilings of the roles that read.
+/// The ceilings of the roles that read and erase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ceilings {
     /// Of agents.
@@ -47,7 +59,7 @@ pub struct Ceilings {
 }
 
 impl Ceilings {
-    /// The ceiling of whoever has these roles: of each kind the highest among those that read; an agent's, where a policy lets others read.
+    /// The ceiling of whoever has these roles: of each kind the highest among those that read; an agent's, where a policy lets others read or erase.
     pub fn of<'a>(&self, roles: impl IntoIterator<Item = &'a Role>) -> Ceiling {
         let of_role = |role: &Role| match role {
             Role::Agent => Some(self.agent),
@@ -60,6 +72,7 @@ impl Ceilings {
             reads_per_minute: highest(one.reads_per_minute, other.reads_per_minute),
             reads_per_day: highest(one.reads_per_day, other.reads_per_day),
             customers_per_day: highest(one.customers_per_day, other.customers_per_day),
+            erasures_per_day: highest(one.erasures_per_day, other.erasures_per_day),
         };
         roles.into_iter().filter_map(of_role).reduce(join).unwrap_or(self.agent)
     }

@@ -4,6 +4,7 @@
 //! again. This room does no I/O and knows no ciphers. Types that hold something personal print nothing of it.
 
 pub mod action;
+pub mod approval;
 pub mod ceiling;
 pub mod certificate_name;
 pub mod clock;

@@ -8,10 +8,10 @@
 //!
 //! | what | by whom | with what guard |
 //! |---|---|---|
-//! | a customer, with all records | privacy officer | a ceiling an hour for each tenant (`limits.erasures_per_hour`) |
-//! | a list of customers, up to 1,000 | privacy officer | each counts towards the ceiling, and succeeds or fails for itself |
-//! | one record, with all its revisions | privacy officer | counts towards the ceiling |
-//! | one revision of a record that is not the newest | privacy officer | counts towards the ceiling |
+//! | a customer, with all records | privacy officer | a ceiling an hour for each tenant (`limits.erasures_per_hour`); so many a day without a second person (`ceilings.privacy_officer.erasures_per_day`) |
+//! | a list of customers, up to 1,000 | privacy officer | each counts towards both, and succeeds or fails for itself; a list that needs a second person and has none is refused as a whole |
+//! | one record, with all its revisions | privacy officer | counts towards both |
+//! | one revision of a record that is not the newest | privacy officer | counts towards both |
 //! | a whole tenant | an admin of `system` asks, another approves | a delay between the two (`limits.tenant_erasure_delay_minutes`), in which it can be taken back |
 //!
 //! All take the same path, and cost what a path in the key tree costs, whatever lies under it.

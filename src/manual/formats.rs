@@ -21,7 +21,7 @@
 //! | index entry, what is pending | AES-256-GCM under HKDF-SHA256 of the secret (of a customer: of the customer key; of a tenant: of its settings key); bound to the row's key |
 //! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
 //! | answer to an erasure's request | the same, under HKDF-SHA256 of the settings key; info: label, caller's alias, request id, each framed |
-//! | tenant, principal, tombstone | AES-256-GCM under the tenant's settings key; bound to the row's key |
+//! | tenant, principal, tombstone, approval | AES-256-GCM under the tenant's settings key; bound to the row's key |
 //! | erasure of a tenant | the same, under the system's settings key |
 //! | token | the same, under the system's settings key; bound to tenant and the row's key |
 //!
@@ -53,7 +53,11 @@
 //! who gave it (16). The words: version, list of texts: case and principal; or principal and reason.
 //!
 //! **seen**: empty; its key says which principal (16, the alias) read something of which customer on which day (4, since 1970). **reads**: how
-//! many reads that were (8).
+//! many reads that were (8). **erased by**: how many erasures a principal asked for on a day (8).
+//!
+//! **approval**, sealed; its key says who asked (16, the alias) and which it is (8): version, who asked (text), option of the alias of who called for that one (16),
+//! asked in ms (8), by how many erasures, reads and customers a day (4 each), ground (1: 1 customers asked, 2 retention over, 3 legal claim, 4 incident,
+//! 5 review, 6 migration), until in ms (8), option of who gave it (text, alias of 16).
 //!
 //! **token**: tenant (16), then, sealed: version (2), SHA-256 of the secret (32), the principal's name (text), created and ends in ms (8 each),
 //! whether revoked (1), from version 2 on the option of a certificate's name (text); with one the row's id is a keyed hash of it, and there is no secret.
@@ -68,7 +72,7 @@
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
 //! **deciding**: version (2), position of the ledger's newest entry of kind 12 (8), salt (32), and the sum (32), modulo 2^256, over all rows of
-//! the kinds root, tombstone, erasing, duty, tenant erasure, log key, token, principal, tenant, assignment and glass, of `HMAC-SHA256(key, framed("deciding row"),
+//! the kinds root, tombstone, erasing, duty, tenant erasure, log key, token, principal, tenant, assignment, glass and approval, of `HMAC-SHA256(key, framed("deciding row"),
 //! framed(row's key), framed(row's value))`. The entry of kind 12 holds the commitment (32): `HMAC-SHA256(key, framed("deciding rows"),
 //! framed(position), framed(salt), framed(sum))`. The key is HKDF-SHA256 of the system's settings key; info: `framed("oubliette deciding rows")`.
 //!
@@ -128,6 +132,7 @@
 //! | 10, 11 | replica of the root key; readmitted | whether new (1), whether the medium was seen destroyed (1); nothing |
 //! | 12 | deciding | see above |
 //! | 16 | granted | operation, handle, alias of who may, option of until in ms (8) |
+//! | 21 | approval | operation, whose (16) and which (8), by how many erasures, reads and customers a day (4 each), ground (1), until in ms (8) |
 //! | 17 | alert | sort (1: 1 glass broken, 2 unusual reading, 3 ceiling met), alias of whom it is about |
 //! | 19 | policy | SHA-256 of its text (32), whether it decides (1) |
 //! | 20 | failed logins | reason (text), how many (4), from how many sources (4) |

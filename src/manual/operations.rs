@@ -112,6 +112,15 @@
 //! `READ_CEILING`. Half the way to one of a day's is an alert (`unusual_reading`), a refusal is one (`ceiling_met`), once a day each and principal (a refusal
 //! once more after a restart): in the ledger, and in `oubliette_alerts_total`. Every refusal is an entry. A page of a list is at most as long as may be read in a minute.
 //!
+//! ## What needs two people
+//!
+//! `erasures_per_day` says how many erasures one principal may ask for alone in a day; a list beyond it is refused as a whole with `APPROVAL_NEEDED`. Whoever
+//! needs more, of erasing or of reading, asks (`oubliette approval request --erasures 400 --ground retention_over`), and somebody else gives it
+//! (`approval give ID`): a supervisor, a privacy officer or an admin of the tenant. Not the one who asked, nor who comes through the same platform's account.
+//! The ceilings of a day of the one who asked are then higher by so much, for a working day or as long as was asked, at most 24 hours, on each day (UTC) that it touches; those of
+//! a minute and of a tenant's hour (`limits.erasures_per_hour`) stay. `approval withdraw` ends it with the next call. Each step is in the ledger (`approval`), and the receipt of an
+//! erasure that needed it names who approved. Why it is needed is one word of a list, as a text could name customers, and would outlive them.
+//!
 //! ## The ledger
 //!
 //! - `oubliette audit list` and `watch` show it to auditors and privacy officers, `watch --from-position N` goes on where a collector stopped. Names of principals are

@@ -13,7 +13,8 @@
 //! | disk writer | whatever is sealed is bound to its place: rows swapped, cut or changed do not open; a database that does not contain the log that is pinned beside the root key is refused; so is one in which a row that decides (who was erased or is to be, roles, tokens, tenants, the root of the keys) is not what the log knows of. A commitment to these rows is made under a key, for its place in the log, so none can be made or used again; what was decided in the seconds since the last pin can be taken back with the log's end. **Not noticed at start**: rows of content taken out (`oubliette verify` names those whose key is left), or an older image put back together with its root key's medium |
 //! | wrong role, other tenant | two questions to the policy; refusals that look like absence; each refusal is in the ledger |
 //! | an agent who is curious | reads only on a case that the platform assigned, for as long as it is; broken glass is told at once; what is sensitive is masked for roles that do not need it |
-//! | an insider who collects | ceilings of reads and of different customers a day, counted through restarts; told at half the way and at the end; a report of exposure names all that was touched |
+//! | an insider who collects | ceilings of reads and of different customers a day, counted through restarts; told at half the way and at the end; a second person for more; a report of exposure names all that was touched |
+//! | somebody who erases in anger, or with a stolen token | so many erasures a day alone (`erasures_per_day`), by list or one by one; each beyond is one that a second person approved, and its receipt names both |
 //! | a forger of tokens | tokens of issuers are taken by asymmetric algorithms only, of the key that the issuer names, for one audience, within their time; keys are fetched from configured places only, rarely |
 //! | who guesses tokens | 300 failures a minute from one address (`limits.failed_logins_per_minute`) (IPv6: one network of 64 bits) are enough to be refused for the rest of it; the ledger tells how many there were |
 //! | an operator who rewrites the log | copies and witnesses: a log that does not continue what was copied or cosigned is found by `audit verify` |
@@ -27,7 +28,7 @@
 //!
 //! - That masking finds everything: names and addresses are not looked for, and a number that nothing speaks for stays. Recordings are silenced
 //!   where the platform says so, and only WAV files can be.
-//! - A second person for erasing many customers or for reading in bulk: there are ceilings, and they refuse.
+//! - That two people are two: whoever sets up principals can name the same person twice, which the ledger tells.
 //! - Copies that were read out, and keys taken from live memory before the epoch.
 //! - Images of the root key's own medium: a flash disk or a copy-on-write file system may keep its blocks, and a snapshot of the whole
 //!   machine contains them.

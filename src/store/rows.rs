@@ -34,13 +34,17 @@
 //! | usage | tenant, which | a counter |
 //! | seen | tenant, day, alias, handle | that a principal read something of a customer on that day |
 //! | reads | tenant, day, alias | how often a principal read something on that day |
+//! | erased by | tenant, day, alias | how many erasures a principal asked for on that day |
+//! | approval | tenant, alias, number | what a principal may do beyond its ceilings, sealed; it is worth something once it is given |
 //! | ledger | position | an entry |
 //! | log key | | the position of the entry that names the key that signs the log |
 //! | subtree | level, index | the hash of a complete subtree over the ledger |
 
 mod insiders;
 
-pub use insiders::{parse_day, parse_seen, reads, seen, seen_by};
+pub use insiders::{
+    approval, approvals, approvals_of, erased_by, parse_approval, parse_day, parse_seen, reads, seen, seen_by,
+};
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
@@ -116,11 +120,15 @@ pub enum Kind {
     Seen = 0x65,
     /// How often a principal read on a day.
     Reads = 0x66,
+    /// How many erasures a principal asked for on a day.
+    ErasedBy = 0x67,
+    /// What a principal may do beyond its ceilings.
+    Approval = 0x68,
 }
 
 /// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is
 /// acknowledged only when the mirrors have it.
-pub(super) const DECIDING: [u8; 11] = [
+pub(super) const DECIDING: [u8; 12] = [
     Kind::Root as u8,
     Kind::Tombstone as u8,
     Kind::Erasing as u8,
@@ -132,6 +140,7 @@ pub(super) const DECIDING: [u8; 11] = [
     Kind::Tenant as u8,
     Kind::Assignment as u8,
     Kind::Glass as u8,
+    Kind::Approval as u8,
 ];
 
 /// Rows of content and what finds it. A mirror of keys goes without them.

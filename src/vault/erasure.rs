@@ -20,6 +20,7 @@
 //! to who knows the request's id. So after the request is forgotten, the receipt is with who asked for it, and a repeat under
 //! another id is told that the customer is erased, not when.
 
+mod alone;
 mod answer;
 mod ask;
 mod renewal;
@@ -90,8 +91,9 @@ impl Vault {
         request: RequestId,
     ) -> Result<Erasure, VaultError> {
         let tenant = permit.resource().tenant;
-        let caller = caller(permit.principal());
-        self.writer.erase(|answer| ErasureJob { tenant, target, is_of_list: false, request, caller, answer }).await
+        let (caller, alone) = (caller(permit.principal()), self.alone(permit.principal()));
+        let job = |answer| ErasureJob { tenant, target, is_of_list: false, request, caller, alone, answer };
+        self.told_of(&permit, self.writer.erase(job).await).await
     }
 
     /// Erases the permit's tenant, whose erasure another admin asked for. The receipt is one of the caller's own tenant.
@@ -102,24 +104,31 @@ impl Vault {
         request: RequestId,
     ) -> Result<Erasure, VaultError> {
         let (tenant, target) = (permit.principal().tenant, Target::Tenant(name));
-        let caller = caller(permit.principal());
-        self.writer.erase(|answer| ErasureJob { tenant, target, is_of_list: false, request, caller, answer }).await
+        let (caller, alone) = (caller(permit.principal()), 0);
+        let job = |answer| ErasureJob { tenant, target, is_of_list: false, request, caller, alone, answer };
+        self.writer.erase(job).await
     }
 
-    /// Erases a list of customers, each for itself; they share epochs.
+    /// Erases a list of customers, each for itself; they share epochs. A list that needs a second person is refused as a whole.
     pub async fn erase_customers(
         &self,
         permit: Permit<TenantScope>,
         customers: Vec<CustomerId>,
         request: RequestId,
-    ) -> Vec<Result<Erasure, VaultError>> {
+    ) -> Result<Vec<Result<Erasure, VaultError>>, VaultError> {
         let tenant = permit.resource().tenant;
-        let caller = caller(permit.principal());
+        self.told_of(&permit, self.refuse_a_list_alone(&permit, &customers).await).await?;
+        let (caller, alone) = (caller(permit.principal()), self.alone(permit.principal()));
         let jobs = customers.into_iter().map(|customer| {
             let (target, request) = (Target::Customer(customer), request.clone());
-            move |answer| ErasureJob { tenant, target, is_of_list: true, request, caller, answer }
+            move |answer| ErasureJob { tenant, target, is_of_list: true, request, caller, alone, answer }
         });
-        self.writer.erase_all(jobs.collect::<Vec<_>>()).await
+        let erased = self.writer.erase_all(jobs.collect::<Vec<_>>()).await;
+        // Another list may have come in between.
+        if erased.iter().any(|one| matches!(one, Err(VaultError::ApprovalNeeded { .. }))) {
+            self.enter_erasure_refused(&permit).await?;
+        }
+        Ok(erased)
     }
 
     /// Takes the fence of an erased customer away, so that the person can become a customer again: a new one, with nothing of before.
@@ -343,7 +352,7 @@ fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
         subject: one.what.subject(),
         commitment: commitment(&pending.opening, pending.customer.as_str(), one.what.part()),
         caller: pending.requested_by.unwrap_or(pending.caller),
-        approved_by: pending.requested_by.map(|_| pending.caller),
+        approved_by: pending.approved_by.or(pending.requested_by.map(|_| pending.caller)),
         epoch,
     };
     let customer = one.what.part().map(|_| pending.customer.as_str().to_owned()).unwrap_or_default().into();

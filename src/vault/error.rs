@@ -73,8 +73,20 @@ pub enum VaultError {
         limit: u64,
     },
     /// Who asked for something must not approve it.
-    #[error("whoever asked for the erasure of a tenant cannot approve it: a second person must")]
+    #[error("whoever asked for it cannot approve it: a second person must")]
     SecondPerson,
+    /// More erasures in a day than one person may ask for alone.
+    #[error("more than {limit} erasures in a day need a second person")]
+    ApprovalNeeded {
+        /// How many need none.
+        limit: u32,
+    },
+    /// Somebody has asked for as many approvals as may stand.
+    #[error("the principal has asked for {limit} approvals that still stand")]
+    TooManyApprovals {
+        /// How many may.
+        limit: u64,
+    },
     /// The delay before the erasure of a tenant has not passed.
     #[error("the erasure of the tenant cannot be approved yet")]
     TooEarly {

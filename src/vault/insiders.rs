@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::core::{Core, entry};
 use super::{Vault, VaultError};
+use crate::access::permit::{Permit, TenantScope};
 use crate::audit::{AlertSort, Entry, Event};
 use crate::domain::action::Action;
 use crate::domain::ceiling::{Ceiling, CeilingKind};
@@ -47,6 +48,13 @@ struct Today {
 impl Insiders {
     fn lock(&self) -> MutexGuard<'_, HashMap<(TenantId, BlindIndex), Today>> {
         self.today.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the alert that somebody met a ceiling.
+    fn tell_met(&self, batch: &mut Batch, principal: &Principal, tenant: TenantId) {
+        self.met.fetch_add(1, Ordering::Relaxed);
+        let event = Event::Alert { sort: AlertSort::CeilingMet, about: principal.alias };
+        batch.append(entry(principal, tenant, event).encode().to_vec());
     }
 }
 
@@ -89,6 +97,13 @@ impl Vault {
         });
         entering.await.unwrap_or(Err(StoreError::Stopping.into()))
     }
+
+    /// Enters that somebody would have erased more than one person may alone.
+    pub(super) async fn enter_erasure_refused(&self, permit: &Permit<TenantScope>) -> Result<(), VaultError> {
+        let batch = self.core.erasure_refused(permit)?;
+        self.core.committer.commit(batch).await?;
+        Ok(())
+    }
 }
 
 /// What somebody is about to read.
@@ -114,36 +129,29 @@ impl Core {
         let Reading { principal, tenant, customers, .. } = reading;
         let tenant = *tenant;
         let ceiling = self.limits.ceilings.of(&principal.roles);
-        if ceiling == Ceiling::default() || customers.is_empty() {
+        if ceiling.lets_read_all() || customers.is_empty() {
             return Ok(());
         }
-        let key = (tenant, principal.alias);
         let mut today = self.insiders.lock();
         // Behind the lock: whoever comes later has the later time.
         let now = Timestamp::now();
         let (day, minute) = (day_of(now), now.as_ms() / MINUTE_MS);
-        if today.len() >= MAX_REMEMBERED && !today.contains_key(&key) {
-            today.retain(|_, one| one.day == day);
-            if today.len() >= MAX_REMEMBERED {
-                today.clear();
-            }
-        }
-        if today.get(&key).is_none_or(|known| known.day < day) {
-            let fresh = self.today(tenant, principal.alias, day, ceiling)?;
-            today.insert(key, fresh);
-        }
-        let one = today.get_mut(&key).expect("it was put there if it was not");
+        let one = self.of_today(&mut today, (tenant, principal.alias), day, ceiling)?;
         if one.minute < minute {
             (one.minute, one.reads_in_minute) = (minute, 0);
         }
         let reads = customers.len() as u64;
         let new: HashSet<Handle> =
             customers.iter().copied().filter(|customer| !one.customers.contains(customer)).collect();
-        if let Some((kind, limit, retry_ms)) = one.met(ceiling, reads, new.len() as u64, now) {
+        let mut met = one.met(ceiling, reads, new.len() as u64, now);
+        if met.is_some() {
+            let raised = self.raised(tenant, principal.alias, now)?;
+            let raised = raised.into_iter().fold(ceiling, |ceiling, (raise, _)| raise.of(ceiling));
+            met = one.met(raised, reads, new.len() as u64, now);
+        }
+        if let Some((kind, limit, retry_ms)) = met {
             if one.told_met.insert(kind) {
-                self.insiders.met.fetch_add(1, Ordering::Relaxed);
-                let event = Event::Alert { sort: AlertSort::CeilingMet, about: principal.alias };
-                batch.append(entry(principal, tenant, event).encode().to_vec());
+                self.insiders.tell_met(batch, principal, tenant);
             }
             return Err(VaultError::ReadCeiling { kind, limit, retry_ms });
         }
@@ -161,6 +169,41 @@ impl Core {
             batch.append(entry(principal, tenant, event).encode().to_vec());
         }
         Ok(())
+    }
+
+    /// What somebody did today, as it is remembered, or read anew.
+    fn of_today<'a>(
+        &self,
+        today: &'a mut HashMap<(TenantId, BlindIndex), Today>,
+        key: (TenantId, BlindIndex),
+        day: u32,
+        ceiling: Ceiling,
+    ) -> Result<&'a mut Today, VaultError> {
+        if today.len() >= MAX_REMEMBERED && !today.contains_key(&key) {
+            today.retain(|_, one| one.day == day);
+            if today.len() >= MAX_REMEMBERED {
+                today.clear();
+            }
+        }
+        if today.get(&key).is_none_or(|known| known.day < day) {
+            let fresh = self.today(key.0, key.1, day, ceiling)?;
+            today.insert(key, fresh);
+        }
+        Ok(today.get_mut(&key).expect("it was put there if it was not"))
+    }
+
+    /// The entries about an erasure that needed a second person.
+    fn erasure_refused(&self, permit: &Permit<TenantScope>) -> Result<Batch, VaultError> {
+        let (principal, tenant, action) = (permit.principal(), permit.resource().tenant, permit.action());
+        let mut batch = Batch::new();
+        batch.append(entry(principal, tenant, Event::Refused { action, record: None }).encode().to_vec());
+        let ceiling = self.limits.ceilings.of(&principal.roles);
+        let mut today = self.insiders.lock();
+        let one = self.of_today(&mut today, (tenant, principal.alias), day_of(Timestamp::now()), ceiling)?;
+        if one.told_met.insert(CeilingKind::ErasuresPerDay) {
+            self.insiders.tell_met(&mut batch, principal, tenant);
+        }
+        Ok(batch)
     }
 
     /// What the database says that somebody did today.
@@ -185,7 +228,7 @@ impl Core {
     fn forget_days(&self, now: Timestamp) -> Result<(), VaultError> {
         let kept_from = day_of(now).saturating_sub(KEPT_DAYS - 1);
         self.insiders.lock().retain(|_, one| one.day >= kept_from);
-        for kind in [rows::Kind::Seen, rows::Kind::Reads] {
+        for kind in [rows::Kind::Seen, rows::Kind::Reads, rows::Kind::ErasedBy] {
             let (mut from, to) = rows::all(kind);
             loop {
                 let some = self.db.range(&from, &to, AT_ONCE)?;

@@ -13,6 +13,7 @@ use crate::audit::merkle::{self, Hash, Node};
 use crate::audit::note::Checkpoint;
 use crate::audit::{Entry, Event, Shown};
 use crate::domain::action::Action;
+use crate::domain::approval::{Approved, Wanted};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::hex;
 use crate::domain::ids::{BlindIndex, PrincipalName, TenantId};
@@ -254,6 +255,15 @@ fn fields_of(event: &Event) -> Fields {
             fields.extend(granted.until.iter().map(|until| ("until_ms", text(&until.as_ms()))));
             fields
         }
+        Event::Approval { approved: Approved { id, wanted: Wanted { raise, ground, expires } }, .. } => vec![
+            ("approval", text(id)),
+            ("of", text(&id.of)),
+            ("erasures", text(&raise.erasures)),
+            ("reads", text(&raise.reads)),
+            ("customers", text(&raise.customers)),
+            ("ground", ground.name().to_owned()),
+            ("until_ms", text(&expires.as_ms())),
+        ],
         Event::Alert { sort, about } => vec![("sort", sort.name().to_owned()), ("about", text(about))],
         other => fields_of_the_house(other),
     }

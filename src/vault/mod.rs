@@ -14,6 +14,7 @@
 //!
 //! See `erasure`.
 
+mod approvals;
 mod compact;
 mod core;
 mod customer;
@@ -61,6 +62,7 @@ pub use crate::store::mirror::{
     MirrorContent, MirrorPlace, MirrorStatus, Sort, content as mirror_content, create as create_mirror,
 };
 pub use crate::store::{CommitError, StoreError};
+pub use approvals::ApprovalsPage;
 pub use compact::Compacted;
 pub use download::{Download, RequestedSpan};
 pub use erasure::{Erasure, Target};
@@ -151,7 +153,7 @@ pub struct VaultLimits {
     pub erasures_per_hour: u64,
     /// How much time lies between the beginnings of two epochs at least.
     pub epoch_window: Duration,
-    /// How much one principal may read.
+    /// How much one principal may read, and erase alone.
     pub ceilings: Ceilings,
 }
 

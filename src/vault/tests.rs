@@ -1,6 +1,7 @@
 //! What fails: a disk or a root key provider at any of its operations, before or behind its effect, and callers who go away at any
 //! moment. These doors are inside, because no client can make a disk fail.
 
+mod approvals;
 mod crash_matrix;
 mod deciding;
 mod faulty;
@@ -234,7 +235,12 @@ impl House {
 
 fn limits() -> VaultLimits {
     // Counted, and never met.
-    let most = Ceiling { reads_per_minute: u32::MAX, reads_per_day: u32::MAX, customers_per_day: u32::MAX };
+    let most = Ceiling {
+        reads_per_minute: u32::MAX,
+        reads_per_day: u32::MAX,
+        customers_per_day: u32::MAX,
+        erasures_per_day: u32::MAX,
+    };
     let ceilings = Ceilings { agent: most, supervisor: most, privacy_officer: most };
     let (inline_content_bytes, part_bytes) = (2048, 64 << 10);
     VaultLimits { inline_content_bytes, part_bytes, disk_reserve_bytes: 0, ceilings, ..VaultLimits::default() }

@@ -93,7 +93,7 @@ impl Server {
         server.set("log.file", &format!("{:?}", server.log_file()));
         // Tests read faster than people do; those that are about ceilings set them.
         for role in ["agent", "supervisor", "privacy_officer"] {
-            for ceiling in ["reads_per_minute", "reads_per_day", "customers_per_day"] {
+            for ceiling in ["reads_per_minute", "reads_per_day", "customers_per_day", "erasures_per_day"] {
                 server.set(&format!("ceilings.{role}.{ceiling}"), "4000000000");
             }
         }

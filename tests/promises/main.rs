@@ -3,6 +3,7 @@
 
 mod abused;
 mod admin;
+mod approvals;
 mod audit;
 #[path = "../mtls/house/mod.rs"]
 mod authorities;

@@ -289,6 +289,16 @@ fn cases() -> Vec<Place> {
         place!(access.break_glass, "customer_id", AGENT, OwnOnly, |customer_id, _| {
             v1::BreakGlassRequest { customer_id, reason: "an ambulance asks".to_owned(), seconds: 600 }
         }),
+        place!(access.give_approval, "approval_id", OFFICER, Refused, |approval_id, _| v1::GiveApprovalRequest {
+            approval_id
+        }),
+        place!(access.withdraw_approval, "approval_id", OFFICER, Refused, |approval_id, _| {
+            v1::WithdrawApprovalRequest { approval_id }
+        }),
+        place!(access.list_approvals, "page_token", OFFICER, Refused, |page_token, _| v1::ListApprovalsRequest {
+            page_token,
+            ..Default::default()
+        }),
         place!(access.explain_access, "principal", ADMIN, Refused, |id, _| explained(|of| of.principal = id)),
         place!(access.explain_access, "action", ADMIN, Refused, |id, _| explained(|of| of.action = id)),
         place!(access.explain_access, "record_id", ADMIN, Refused, |id, _| explained(|of| of.record_id = id)),

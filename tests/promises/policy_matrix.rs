@@ -59,6 +59,23 @@ async fn of_customers(caller: &Caller, action: Action, id: &str, request: &str) 
             caller.audit.clone().report_exposure(asked).await.map(drop)
         }
         Action::BreakGlass => caller.break_glass("nobody", "the matrix is tried out", 1).await.map(drop),
+        Action::RequestApproval => {
+            let ground = v1::ApprovalGround::Review.into();
+            // Refused behind the gate: it asks for nothing.
+            let asked = v1::RequestApprovalRequest { ground, ..Default::default() };
+            caller.access.clone().request_approval(asked).await.map(drop)
+        }
+        Action::GiveApproval => {
+            let asked = v1::GiveApprovalRequest { approval_id: "0".repeat(48) };
+            caller.access.clone().give_approval(asked).await.map(drop)
+        }
+        Action::WithdrawApproval => {
+            let asked = v1::WithdrawApprovalRequest { approval_id: "0".repeat(48) };
+            caller.access.clone().withdraw_approval(asked).await.map(drop)
+        }
+        Action::ListApprovals => {
+            caller.access.clone().list_approvals(v1::ListApprovalsRequest::default()).await.map(drop)
+        }
         other => panic!("{other:?} does not touch records"),
     }
 }

@@ -168,7 +168,7 @@ impl Planted {
     }
 
     /// Stores a chat and a recording, and reads and finds them in every way.
-    async fn plant_and_read(&self, server: &Server, [ingest, agent, _]: &[String; 3]) {
+    async fn plant_and_read(&self, server: &Server, [ingest, agent, officer]: &[String; 3]) {
         let client = server.client(ingest).await;
         let (Paper::Chat(texts), Paper::Recording(sound)) = (&self.chat, &self.recording) else { unreachable!() };
         let request = v1::CreateTranscriptRequest {
@@ -202,6 +202,12 @@ impl Planted {
         let (customer_id, reason) = (self.customer.clone(), EMERGENCY.to_owned());
         let broken = v1::BreakGlassRequest { customer_id, reason, seconds: 600 };
         server.client(agent).await.break_glass(broken).await.unwrap();
+        // The names of who asks and who approves are stored.
+        let ground = v1::ApprovalGround::Incident.into();
+        let more = v1::RequestApprovalRequest { reads: 9, ground, ..Default::default() };
+        let approval = server.client(agent).await.request_approval(more).await.unwrap().approval.unwrap();
+        let given = v1::GiveApprovalRequest { approval_id: approval.approval_id };
+        server.client(officer).await.give_approval(given).await.unwrap();
         self.read(server, agent).await;
     }
 

@@ -119,6 +119,12 @@ pub async fn forget_requests(vault: Arc<Vault>, retention_hours: u64, ended: Can
                 "expired cases were not removed, and are worth nothing; tried again in an hour"
             );
         }
+        if let Err(error) = vault.forget_approvals(Timestamp::now()).await {
+            tracing::warn!(
+                error = chain(&error),
+                "approvals that are over were not removed, and are worth nothing; tried again in an hour"
+            );
+        }
         if let Err(error) = vault.forget_days(Timestamp::now()).await {
             tracing::warn!(
                 error = chain(&error),

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::Erasure;
+use super::alone::Alone;
 use super::answer::{RequestSlot, answer_of};
 use crate::audit::{self, Caller, Event};
 use crate::crypto::secret::{Key, random_bytes};
@@ -47,6 +48,8 @@ pub(in super::super) struct ErasureJob {
     pub is_of_list: bool,
     pub request: RequestId,
     pub caller: Caller,
+    /// How many erasures a day the caller may ask for without a second person; 0 for all.
+    pub alone: u32,
     pub answer: oneshot::Sender<Result<Erasure, VaultError>>,
 }
 
@@ -130,6 +133,7 @@ pub(super) enum Found {
 pub(super) struct Asking {
     batch: Batch,
     counted: HashMap<TenantId, Counted>,
+    alone: Alone,
     grounds: Vec<Ground>,
 }
 
@@ -186,8 +190,11 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         }
     };
     let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
+    let who = (job.tenant, job.caller.alias);
+    let mut approved_by = None;
     if requested_by.is_none() {
         asking.refuse_over_the_ceiling(core, job.tenant)?;
+        approved_by = asking.alone.approver(core, who, job.alone)?;
     }
     let pending = Pending {
         customer,
@@ -197,6 +204,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         opening: Zeroizing::new(random_bytes()),
         caller: job.caller.alias,
         requested_by,
+        approved_by,
     };
     let (id, slot) = (random_bytes(), job.slot(&tenant));
     let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
@@ -215,6 +223,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         std::mem::take(&mut counted.old).into_iter().for_each(|key| batch.delete(key));
         batch.add(rows::erasures(job.tenant, five_minutes()), 1);
         counted.sum += 1;
+        asking.alone.count(batch, who);
     }
     let what = match what {
         What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),

@@ -2,6 +2,7 @@
 //!
 //! Every sealed thing is sealed under a key derived for one use ([`use_key`]) from one secret, in one place.
 
+mod approval;
 mod content;
 mod grant;
 mod head;
@@ -9,6 +10,7 @@ mod metadata;
 mod people;
 mod small;
 
+pub(super) use approval::{ApprovalRow, Given};
 pub(super) use content::{Manifest, Part, decode_transcript, encode_transcript, text_bytes};
 pub(super) use grant::{GrantRow, Term, decode_words, encode_words};
 pub(super) use head::{ContentForm, Head};

@@ -357,18 +357,25 @@ pub(in super::super) struct Pending {
     pub caller: BlindIndex,
     /// Who asked for what the caller approved.
     pub requested_by: Option<BlindIndex>,
+    /// Who approved what the caller asked for, where a second person had to.
+    pub approved_by: Option<BlindIndex>,
 }
+
+/// Since this version, a pending erasure names who approved it.
+const PENDING_VERSION: u8 = 2;
 
 impl Pending {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let plain = Writer::versioned(VERSION).text(self.customer.as_str()).text(self.request.as_str());
+        let plain = Writer::versioned(PENDING_VERSION).text(self.customer.as_str()).text(self.request.as_str());
         let plain = plain.u8(u8::from(self.is_of_list));
         let plain = plain.fixed(&self.receipt.0).fixed(&*self.opening).fixed(&self.caller.0);
-        plain.option(self.requested_by, |w, by| w.fixed(&by.0)).finish()
+        let plain = plain.option(self.requested_by, |w, by| w.fixed(&by.0));
+        plain.option(self.approved_by, |w, by| w.fixed(&by.0)).finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("a pending erasure", plain)?;
+        let (mut r, version) = Reader::versioned("a pending erasure", plain, PENDING_VERSION)?;
+        let by = |r: &mut Reader<'_>| r.option(|r| Ok(BlindIndex(r.array()?)));
         let pending = Self {
             customer: CustomerId::parse(r.text()?).map_err(|_| r.damaged())?,
             request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
@@ -376,7 +383,8 @@ impl Pending {
             receipt: ReceiptId(r.array()?),
             opening: Zeroizing::new(r.array()?),
             caller: BlindIndex(r.array()?),
-            requested_by: r.option(|r| Ok(BlindIndex(r.array()?)))?,
+            requested_by: by(&mut r)?,
+            approved_by: if version < PENDING_VERSION { None } else { by(&mut r)? },
         };
         r.end()?;
         Ok(pending)

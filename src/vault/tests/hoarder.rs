@@ -76,6 +76,11 @@ fn assert_holds(attack: &Attack, truth: &Truth, unacknowledged: usize, place: &s
     let granted: BTreeSet<_> = truth.granted.intersection(&of_living).copied().collect();
     assert_eq!(attack.granted, granted, "{place}: the words of grants that open are not those of the living");
     assert!(attack.pending.is_empty(), "{place}: a pending erasure names {:?}", attack.pending);
+    assert!(!attack.approvals.is_empty(), "{place}: the attack opens no approval, which it should");
+    let says = |needle: &[u8]| attack.approvals.iter().any(|plain| plain.windows(needle.len()).any(|at| at == needle));
+    let named =
+        truth.people.iter().chain(&truth.erased_people).find(|(name, handle)| says(name.as_bytes()) || says(&handle.0));
+    assert!(named.is_none(), "{place}: an approval names {named:?}");
     assert_eq!(attack.answers, 0, "{place}: answers to erasures open without the request's id");
 
     let missing: Vec<_> = truth.living.difference(&attack.opened).collect();

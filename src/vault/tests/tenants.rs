@@ -48,6 +48,7 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
     }
     records.push(house.store(&vault, "long", 150_000).await.unwrap());
     house.erase(&vault, "customer-3").await.unwrap();
+    house.approve(&vault, 5).await;
     let acme = || TenantName::parse("acme").unwrap();
     let request = || RequestId::parse("erase-acme").unwrap();
     let approve = async |vault: &Vault, by: u8| {
@@ -93,6 +94,8 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
         (rows::Kind::Tombstone, 0),
         (rows::Kind::ReclaimPages, 0),
         (rows::Kind::TenantErasure, 1),
+        (rows::Kind::ErasedBy, 0),
+        (rows::Kind::Approval, 0),
     ] {
         assert_eq!(count(db, kind), left, "{kind:?}");
     }

@@ -206,6 +206,34 @@ impl AccessService for WhoCalls {
         Err(Status::unimplemented("not here"))
     }
 
+    async fn request_approval(
+        &self,
+        _: Request<v1::RequestApprovalRequest>,
+    ) -> Result<Response<v1::RequestApprovalResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn give_approval(
+        &self,
+        _: Request<v1::GiveApprovalRequest>,
+    ) -> Result<Response<v1::GiveApprovalResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn withdraw_approval(
+        &self,
+        _: Request<v1::WithdrawApprovalRequest>,
+    ) -> Result<Response<v1::WithdrawApprovalResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn list_approvals(
+        &self,
+        _: Request<v1::ListApprovalsRequest>,
+    ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     async fn explain_access(
         &self,
         _: Request<v1::ExplainAccessRequest>,

@@ -103,6 +103,8 @@ pub struct Attack {
     pub granted: BTreeSet<Handle>,
     /// Customers whom a pending erasure names.
     pub pending: BTreeSet<String>,
+    /// What approvals say, in plain.
+    pub approvals: Vec<Vec<u8>>,
     /// Answers to requests of erasures.
     pub answers: usize,
     /// Records of which an object opened.
@@ -140,6 +142,7 @@ pub fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
     attack.open_grants(hoard, &secrets);
     attack.open_pending(hoard, &keys, &secrets);
     attack.open_answers(hoard, &keys, &secrets);
+    attack.open_approvals(hoard, &keys);
     attack
 }
 
@@ -324,6 +327,15 @@ impl Attack {
                 let named = opened.map(|plain| format::Pending::decode(&plain).unwrap().customer.as_str().to_owned());
                 self.pending.extend(named.collect::<Vec<_>>());
             }
+        }
+    }
+
+    /// What needed a second person is sealed under a key of the tenant, which stays.
+    fn open_approvals(&mut self, hoard: &Hoard, keys: &[Key]) {
+        for (row, sealed) in hoard.each(rows::Kind::Approval) {
+            self.tries += keys.len();
+            let plain = keys.iter().find_map(|key| key_wrap::open(key, &row, &sealed).ok());
+            self.approvals.extend(plain.map(|plain| plain.to_vec()));
         }
     }
 
