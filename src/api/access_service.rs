@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
+use super::leaving::leaving;
 use super::presented::Presented;
 use super::status::ApiError;
 use super::v1::access_service_server::AccessService;
@@ -50,15 +51,15 @@ impl Cases {
     async fn list(
         &self,
         request: Request<v1::ListCaseAssignmentsRequest>,
-    ) -> Result<v1::ListCaseAssignmentsResponse, ApiError> {
+    ) -> Result<Response<v1::ListCaseAssignmentsResponse>, ApiError> {
         let (permit, message) = self.door(request, Action::ListCaseAssignments).await?;
         let (customer, page) = from_proto::list_case_assignments(message)?;
         let behind = page.token.as_deref().map(page_token::read::<ROW_KEY>).transpose()?.map(|key| key.to_vec());
-        let (found, next) = self.gate.vault.list_case_assignments(permit, customer, behind, page.size).await?;
-        Ok(v1::ListCaseAssignmentsResponse {
+        let page = self.gate.vault.list_case_assignments(permit, customer, behind, page.size).await?;
+        Ok(leaving(page, |(found, next)| v1::ListCaseAssignmentsResponse {
             assignments: found.iter().map(to_proto::case_assignment).collect(),
             next_page_token: next.map(|next| page_token::write(&next)).unwrap_or_default(),
-        })
+        }))
     }
 
     async fn break_it(&self, request: Request<v1::BreakGlassRequest>) -> Result<v1::BreakGlassResponse, ApiError> {
@@ -141,7 +142,7 @@ impl AccessService for Cases {
         &self,
         request: Request<v1::ListCaseAssignmentsRequest>,
     ) -> Result<Response<v1::ListCaseAssignmentsResponse>, Status> {
-        Ok(Response::new(self.list(request).await?))
+        Ok(self.list(request).await?)
     }
 
     async fn break_glass(

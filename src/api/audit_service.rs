@@ -5,36 +5,40 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::gate::Gate;
 use super::leash::Leash;
+use super::manners::Watches;
 use super::presented::Presented;
 use super::status::ApiError;
 use super::v1::audit_service_server::AuditService;
 use super::{from_proto, page_token, to_proto, v1};
 use crate::access::permit::{Permit, TenantScope};
 use crate::domain::action::Action;
-use crate::vault::{LedgerReader, LogFilter};
+use crate::vault::{Fenced, LedgerReader, LogFilter, Report};
 
 /// The service.
 pub(super) struct Audit {
     gate: Arc<Gate>,
+    reports: Arc<Semaphore>,
 }
 
 /// How often a watch looks for entries that have come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Entries taken in one go.
 const ENTRIES_AT_ONCE: usize = 256;
+/// Reports of exposure that are made at once: one of two million records takes about 300 MB.
+const REPORTS_AT_ONCE: usize = 2;
 /// Messages that wait for a slow watcher.
 const WAITING: usize = 64;
 
 impl Audit {
     pub fn new(gate: Arc<Gate>) -> Self {
-        Self { gate }
+        Self { gate, reports: Arc::new(Semaphore::new(REPORTS_AT_ONCE)) }
     }
 
     /// The door of the caller's own tenant.
@@ -85,19 +89,78 @@ impl Audit {
 
     async fn report(&self, request: Request<v1::ReportExposureRequest>) -> Result<Pieces, ApiError> {
         let permit = self.door(&request, Action::ReportExposure).await?;
+        let room = Arc::clone(&self.reports).try_acquire_owned().map_err(|_| ApiError::Overloaded {
+            what: "the number of reports of exposure",
+            limit: REPORTS_AT_ONCE as u64,
+            retry_ms: 5_000,
+        })?;
+        let leash = self.gate.leash_of_door(Arc::new(Presented::of(&request)), &permit);
         let about = from_proto::report_exposure(request.into_inner())?;
-        Ok(Pieces(self.gate.vault.report_exposure(permit, about).await?.into_iter()))
+        let report = self.gate.vault.report_exposure(permit, about).await?;
+        Ok(Pieces::of(report, leash, self.gate.stream_idle, room))
     }
 }
 
-/// The pieces of a report.
-pub(super) struct Pieces(std::vec::IntoIter<Vec<u8>>);
+type Piece = Result<Fenced<Vec<u8>>, Status>;
+
+/// The pieces of a report. One is made ahead; it stays here once one of its customers is being erased, the tenant is frozen or the caller's
+/// right is gone.
+pub(super) struct Pieces {
+    waiting: mpsc::Receiver<Option<Piece>>,
+    leash: Leash,
+    limit_ms: u64,
+    has_ended: bool,
+}
+
+impl Pieces {
+    fn of(mut report: Report, leash: Leash, idle: Duration, room: OwnedSemaphorePermit) -> Self {
+        let limit_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        let (sender, waiting) = mpsc::channel(1);
+        let pulled = leash.pulled();
+        let make = async move {
+            loop {
+                let piece = report.next().await.map_err(|error| ApiError::from(error).into()).transpose();
+                let is_last = piece.as_ref().is_none_or(Result::is_err);
+                if sender.send_timeout(piece, idle).await.is_err() || is_last {
+                    // What it held goes first.
+                    drop(report);
+                    return drop(room);
+                }
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = pulled.cancelled() => {}
+                () = make => {}
+            }
+        });
+        Self { waiting, leash, limit_ms, has_ended: false }
+    }
+}
 
 impl Stream for Pieces {
     type Item = Result<v1::ReportExposureResponse, Status>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(self.0.next().map(|piece| Ok(v1::ReportExposureResponse { chunk: piece.into() })))
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let next = std::task::ready!(self.waiting.poll_recv(context));
+        let outcome = match (self.leash.why(), next) {
+            (Some(error), _) => Err(error.into()),
+            (None, Some(Some(Ok(Fenced { content, watches })))) => match Watches::new(watches).over() {
+                None => Ok(content),
+                Some(error) => Err(error.into()),
+            },
+            (None, Some(Some(Err(status)))) => Err(status),
+            (None, Some(None)) => {
+                self.has_ended = true;
+                return Poll::Ready(None);
+            }
+            (None, None) => Err(ApiError::StreamIdle { limit_ms: self.limit_ms }.into()),
+        };
+        self.has_ended = outcome.is_err();
+        Poll::Ready(Some(outcome.map(|piece| v1::ReportExposureResponse { chunk: piece.into() })))
     }
 }
 

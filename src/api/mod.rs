@@ -11,6 +11,7 @@ pub mod from_proto;
 mod from_vault;
 mod gate;
 mod leash;
+mod leaving;
 pub mod listener;
 pub mod manners;
 pub mod methods;

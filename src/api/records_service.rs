@@ -14,7 +14,8 @@ use zeroize::Zeroizing;
 
 use super::gate::Gate;
 use super::leash::Leash;
-use super::manners::{Watches, amend};
+use super::leaving::{leaving, leaving_write};
+use super::manners::amend;
 use super::page_token;
 use super::presented::Presented;
 use super::status::ApiError;
@@ -151,20 +152,6 @@ impl Records {
         let door = self.gate.door(caller, action, None, Some(why)).await?;
         self.gate.record(&door, record, revision).await
     }
-}
-
-/// The answer that tells something of customers. Nothing of it leaves once one of them is being erased.
-fn leaving<T, M>(read: Fenced<T>, message: impl FnOnce(T) -> M) -> Response<M> {
-    let mut response = Response::new(message(read.content));
-    response.extensions_mut().insert(Watches::new(read.watches));
-    response
-}
-
-/// The same for the answer to a write.
-fn leaving_write<T, M>(stored: Fenced<T>, message: impl FnOnce(T) -> M) -> Response<M> {
-    let mut response = Response::new(message(stored.content));
-    response.extensions_mut().insert(Watches::of_write(stored.watches));
-    response
 }
 
 /// What the vault says about a request stands, in an upload, in its metadata.

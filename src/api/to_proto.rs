@@ -227,11 +227,11 @@ pub fn receipt(receipt: Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
 
 /// What came of a step of a verification.
 pub fn verified(verified: Verified, next_page_token: String) -> v1::VerifyRecordsResponse {
-    let Verified { opened, erased, damaged, missing, named } = verified;
+    let Verified { opened, erased, damaged, missing, frozen, named } = verified;
     let problem =
         |(id, problem): (RecordId, &str)| v1::RecordProblem { record_id: id.to_string(), problem: problem.to_owned() };
     let problems = named.into_iter().map(problem).collect();
-    v1::VerifyRecordsResponse { opened, erased, damaged, missing, problems, next_page_token }
+    v1::VerifyRecordsResponse { opened, erased, damaged, missing, frozen, problems, next_page_token }
 }
 
 fn ground(ground: Ground) -> v1::Ground {

@@ -82,6 +82,7 @@ struct VerifiedView {
     erased: u64,
     damaged: u64,
     missing: u64,
+    frozen: u64,
     named: Vec<NamedView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restored: Option<RestoredView>,
@@ -111,6 +112,7 @@ impl VerifiedView {
             erased: verified.erased,
             damaged: verified.damaged,
             missing: verified.missing,
+            frozen: verified.frozen,
             named: named.collect(),
             restored,
         }
@@ -118,11 +120,12 @@ impl VerifiedView {
 
     /// Adds what came of a step; returns where the next one begins.
     fn take(&mut self, step: v1::VerifyRecordsResponse) -> String {
-        let v1::VerifyRecordsResponse { opened, erased, damaged, missing, problems, next_page_token } = step;
+        let v1::VerifyRecordsResponse { opened, erased, damaged, missing, frozen, problems, next_page_token } = step;
         self.opened += opened;
         self.erased += erased;
         self.damaged += damaged;
         self.missing += missing;
+        self.frozen += frozen;
         let named = |one: v1::RecordProblem| NamedView { record_id: one.record_id, problem: one.problem };
         let room = MAX_NAMED.saturating_sub(self.named.len());
         self.named.extend(problems.into_iter().take(room).map(named));
@@ -140,6 +143,9 @@ impl VerifiedView {
             "{} records open, {} are erased and not yet removed, {} are damaged, {} have a key and no content\n",
             self.opened, self.erased, self.damaged, self.missing
         ));
+        if self.frozen > 0 {
+            text.push_str(&format!("{} are of tenants that are frozen, and were not opened\n", self.frozen));
+        }
         text.extend(self.named.iter().map(|one| output::row(&[(&one.record_id, 36), (&one.problem, 0)])));
         text
     }

@@ -3,24 +3,30 @@
 //! The ledger is gone through once, by the bytes at the beginning of each entry; only entries that fit are read whole. Real ids of customers
 //! are told where they still are customers: whoever must be notified can be, and of those who are erased nothing is left to tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
 
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
+use super::fence::{Fenced, Inside};
 use super::people::alias_of;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::{Caller, Entry, Event, Shown, report};
 use crate::crypto::hash::Sha256;
+use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BlindIndex, Handle, PrincipalName, RecordId, TenantId, TokenId};
+use crate::domain::ids::{BlindIndex, CustomerId, Handle, PrincipalName, RecordId, TenantId, TokenId};
 use crate::store::{MAX_RANGE_ROWS, rows};
 
 /// The most records that one report names: about 150 bytes each in memory.
 pub const MAX_EXPOSED_RECORDS: usize = 2_000_000;
 /// Records in one line.
-const RECORDS_IN_LINE: usize = 1_000;
+const RECORDS_IN_LINE: usize = 50;
+/// A piece is as long as its last line makes it, from here on: about one frame of HTTP/2.
+const PIECE_BYTES: usize = 8 * 1024;
 
 /// What is asked: about whom, with what, and when. At least one is given.
 #[derive(Debug, Clone, Default)]
@@ -49,31 +55,145 @@ struct Found {
     customers: BTreeMap<Handle, BTreeMap<RecordId, Touched>>,
     records: usize,
     entries: u64,
+    /// Reports such as this one, that were made then: each named customers.
+    reports: u64,
+}
+
+/// A report that is being made, piece by piece: no more customers are named at once than one piece holds.
+pub struct Report {
+    core: Arc<Core>,
+    /// `None` once it came to its end, or failed.
+    rest: Option<Box<Rest>>,
+}
+
+/// What is not told yet.
+struct Rest {
+    tenant: TenantId,
+    head: Option<serde_json::Value>,
+    customers: btree_map::IntoIter<Handle, BTreeMap<RecordId, Touched>>,
+    /// Whose records are told of in more than one line.
+    current: Option<Current>,
+    /// Fires when the tenant is frozen. `None`: it was when the report began, and nobody is named.
+    names_until: Option<CancellationToken>,
+    hash: Sha256,
+    lines: u64,
+}
+
+struct Current {
+    handle: Handle,
+    customer: Option<CustomerId>,
+    is_erased: Option<bool>,
+    records: btree_map::IntoIter<RecordId, Touched>,
+    inside: Option<Inside>,
 }
 
 impl Vault {
-    /// The report about the permit's tenant, as the bytes of its file: JSON lines, and a signed note. One at a time.
-    pub async fn report_exposure(
-        &self,
-        permit: Permit<TenantScope>,
-        about: Suspicion,
-    ) -> Result<Vec<Vec<u8>>, VaultError> {
-        let tenant = permit.resource().tenant;
+    /// Begins the report about the permit's tenant: the bytes of a file, JSON lines and a signed note. Nobody reports about oneself. Of a tenant
+    /// that is frozen it names handles only: whose they are is not opened.
+    pub async fn report_exposure(&self, permit: Permit<TenantScope>, about: Suspicion) -> Result<Report, VaultError> {
+        let (tenant, principal) = (permit.resource().tenant, permit.principal());
+        if about.principal.as_ref() == Some(&principal.name) || about.token == Some(principal.token) {
+            return Err(VaultError::SecondPerson);
+        }
         self.note(&permit).await?;
-        let _one_at_a_time = self.reporting.lock().await;
-        self.core.blocking(move |core| core.exposure(tenant, &about)).await
+        let rest = self.core.blocking(move |core| core.exposure(tenant, &about)).await?;
+        Ok(Report { core: Arc::clone(&self.core), rest: Some(Box::new(rest)) })
+    }
+}
+
+impl Report {
+    /// The next piece, which must not leave once one of its watches says so; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Fenced<Vec<u8>>>, VaultError> {
+        let Some(mut rest) = self.rest.take() else { return Ok(None) };
+        let step = move |core: &Arc<Core>| {
+            let (piece, is_last) = rest.piece(core)?;
+            Ok((piece, (!is_last).then_some(rest)))
+        };
+        let (piece, rest) = self.core.blocking(step).await?;
+        self.rest = rest;
+        Ok(Some(piece))
+    }
+}
+
+impl Rest {
+    /// The next piece, and whether it is the last.
+    fn piece(&mut self, core: &Arc<Core>) -> Result<(Fenced<Vec<u8>>, bool), VaultError> {
+        if self.names_until.as_ref().is_some_and(CancellationToken::is_cancelled) {
+            return Err(VaultError::TenantFrozen);
+        }
+        let (mut content, mut watches) = (Vec::new(), Vec::new());
+        if let Some(head) = self.head.take() {
+            self.line(&mut content, &head);
+        }
+        while content.len() < PIECE_BYTES {
+            let Some(mut current) =
+                self.current.take().map_or_else(|| self.next_customer(core), |one| Ok(Some(one)))?
+            else {
+                let hash = std::mem::replace(&mut self.hash, Sha256::new()).finish();
+                let note = core.log.with_key(|key| report::sign(self.lines, &hash, &core.log.origin, key));
+                content.extend_from_slice(note.as_bytes());
+                return Ok((Fenced { content, watches }, true));
+            };
+            watches.extend(current.inside.as_ref().map(Inside::watch));
+            let told = |(record, touched): (RecordId, Touched)| {
+                json!({
+                    "record_id": record.to_string(),
+                    "first_ms": touched.first.as_ms(),
+                    "last_ms": touched.last.as_ms(),
+                    "times": touched.times,
+                })
+            };
+            let records: Vec<_> = current.records.by_ref().take(RECORDS_IN_LINE).map(told).collect();
+            let line = json!({
+                "customer_id": current.customer.as_ref().map(|id| id.as_str()),
+                "is_erased": current.is_erased,
+                "handle": current.handle.to_string(),
+                "records": records,
+            });
+            self.line(&mut content, &line);
+            self.current = (current.records.len() > 0).then_some(current);
+        }
+        Ok((Fenced { content, watches }, false))
+    }
+
+    fn next_customer(&mut self, core: &Arc<Core>) -> Result<Option<Current>, VaultError> {
+        let Some((handle, records)) = self.customers.next() else { return Ok(None) };
+        let mut current =
+            Current { handle, customer: None, is_erased: None, records: records.into_iter(), inside: None };
+        if self.names_until.is_none() {
+            return Ok(Some(current));
+        }
+        let named = core.fences.enter(self.tenant, handle).and_then(|inside| {
+            let customer = core.customer(self.tenant, handle)?;
+            Ok((core.customer_id(&customer)?, inside))
+        });
+        current.is_erased = Some(named.is_err());
+        match named {
+            Ok((customer, inside)) => (current.customer, current.inside) = (Some(customer), Some(inside)),
+            Err(VaultError::NotFound | VaultError::CustomerErased) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Some(current))
+    }
+
+    fn line(&mut self, content: &mut Vec<u8>, value: &serde_json::Value) {
+        let begin = content.len();
+        content.extend_from_slice(value.to_string().as_bytes());
+        content.push(b'\n');
+        self.hash.update(&content[begin..]);
+        self.lines += 1;
     }
 }
 
 impl Core {
-    fn exposure(&self, tenant: TenantId, about: &Suspicion) -> Result<Vec<Vec<u8>>, VaultError> {
+    fn exposure(&self, tenant: TenantId, about: &Suspicion) -> Result<Rest, VaultError> {
         let keys = self.tenant_keys(tenant)?;
         let alias = about.principal.as_ref().map(|name| alias_of(&keys, name));
         let log = self.committer.log();
         let found = self.touched(tenant, about, alias, log.size())?;
-        let mut file = File { chunks: Vec::new(), hash: Sha256::new(), lines: 0 };
+        let names_until = Some(self.fences.frozen(tenant)).filter(|frozen| !frozen.is_cancelled());
         let time = |instant: Option<Timestamp>| instant.map(Timestamp::as_ms);
-        file.line(&json!({
+        let head = json!({
             "report": "oubliette exposure v1",
             "tenant": self.tenant_entry(tenant)?.name.as_str(),
             "principal": about.principal.as_ref().map(PrincipalName::as_str),
@@ -82,38 +202,14 @@ impl Core {
             "before_ms": time(about.before),
             "made_ms": Timestamp::now().as_ms(),
             "log_size": log.size(),
+            "names_customers": names_until.is_some(),
             "entries": found.entries,
+            "reports": found.reports,
             "customers": found.customers.len(),
             "records": found.records,
-        }));
-        for (handle, records) in &found.customers {
-            let customer = match self.customer(tenant, *handle).and_then(|customer| self.customer_id(&customer)) {
-                Ok(id) => Some(id),
-                Err(VaultError::NotFound) => None,
-                Err(error) => return Err(error),
-            };
-            let records: Vec<_> = records.iter().collect();
-            for some in records.chunks(RECORDS_IN_LINE) {
-                let told = |(record, touched): &(&RecordId, &Touched)| {
-                    json!({
-                        "record_id": record.to_string(),
-                        "first_ms": touched.first.as_ms(),
-                        "last_ms": touched.last.as_ms(),
-                        "times": touched.times,
-                    })
-                };
-                file.line(&json!({
-                    "customer_id": customer.as_ref().map(|id| id.as_str()),
-                    "is_erased": customer.is_none(),
-                    "handle": handle.to_string(),
-                    "records": some.iter().map(told).collect::<Vec<_>>(),
-                }));
-            }
-        }
-        let (lines, hash) = (file.lines, file.hash.finish());
-        let note = self.log.with_key(|key| report::sign(lines, &hash, &self.log.origin, key));
-        file.chunks.push(note.into_bytes());
-        Ok(file.chunks)
+        });
+        let (head, customers) = (Some(head), found.customers.into_iter());
+        Ok(Rest { tenant, head, customers, current: None, names_until, hash: Sha256::new(), lines: 0 })
     }
 
     fn touched(
@@ -162,6 +258,7 @@ impl Found {
                 self.entries += 1;
                 records.iter().for_each(|(handle, record)| self.touch(entry.at, *handle, *record));
             }
+            Event::Administered { action: Action::ReportExposure, .. } => self.reports += 1,
             _ => {}
         }
     }
@@ -175,26 +272,3 @@ impl Found {
         self.records += records.len() - before;
     }
 }
-
-/// A file that is being written.
-struct File {
-    chunks: Vec<Vec<u8>>,
-    hash: Sha256,
-    lines: u64,
-}
-
-impl File {
-    fn line(&mut self, value: &serde_json::Value) {
-        let mut line = value.to_string().into_bytes();
-        line.push(b'\n');
-        self.hash.update(&line);
-        self.lines += 1;
-        match self.chunks.last_mut().filter(|chunk| chunk.len() + line.len() <= CHUNK_BYTES) {
-            Some(chunk) => chunk.extend_from_slice(&line),
-            None => self.chunks.push(line),
-        }
-    }
-}
-
-/// About so many bytes are sent at once.
-const CHUNK_BYTES: usize = 256 * 1024;

@@ -173,13 +173,31 @@ impl Fences {
 
     /// The same, to read; refused while the tenant is frozen, too.
     pub fn enter_to_read(self: &Arc<Self>, facts: &RecordFacts) -> Result<Inside, VaultError> {
-        let frozen = self.reading().entry(facts.tenant).or_default().clone();
+        self.reading_in(facts.tenant, || self.enter_record(facts))
+    }
+
+    /// Goes inside the fences of a tenant and a customer to read what belongs to no record; refused while the tenant is frozen.
+    pub fn enter_customer_to_read(self: &Arc<Self>, tenant: TenantId, handle: Handle) -> Result<Inside, VaultError> {
+        self.reading_in(tenant, || self.enter(tenant, handle))
+    }
+
+    fn reading_in(
+        &self,
+        tenant: TenantId,
+        enter: impl FnOnce() -> Result<Inside, VaultError>,
+    ) -> Result<Inside, VaultError> {
+        let frozen = self.frozen(tenant);
         if frozen.is_cancelled() {
             return Err(VaultError::TenantFrozen);
         }
-        let mut inside = self.enter_record(facts)?;
+        let mut inside = enter()?;
         inside.frozen = Some(frozen);
         Ok(inside)
+    }
+
+    /// Fires when a tenant is frozen; fired, if it is.
+    pub fn frozen(&self, tenant: TenantId) -> CancellationToken {
+        self.reading().entry(tenant).or_default().clone()
     }
 
     /// Stops all reading of a tenant.
@@ -187,9 +205,17 @@ impl Fences {
         self.reading().entry(tenant).or_default().cancel();
     }
 
-    /// Lets it go on.
+    /// Lets it go on. Where it was not stopped, whoever reads stays with what a later freeze fires.
     pub fn unfreeze(&self, tenant: TenantId) {
-        self.reading().remove(&tenant);
+        let mut reading = self.reading();
+        if reading.get(&tenant).is_some_and(CancellationToken::is_cancelled) {
+            reading.remove(&tenant);
+        }
+    }
+
+    /// Whether a tenant is frozen.
+    pub fn is_frozen(&self, tenant: TenantId) -> bool {
+        self.reading().get(&tenant).is_some_and(CancellationToken::is_cancelled)
     }
 
     fn reading(&self) -> MutexGuard<'_, HashMap<TenantId, CancellationToken>> {

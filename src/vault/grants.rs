@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::core::{Core, entry};
 use super::customer::Customer;
+use super::fence::Fenced;
 use super::format::{GrantRow, Term, Use, decode_words, encode_words, use_key};
 use super::people::{alias_of, next_of};
 use super::{Vault, VaultError};
@@ -99,12 +100,20 @@ impl Vault {
         customer: CustomerId,
         behind: Option<Vec<u8>>,
         limit: usize,
-    ) -> Result<AssignmentsPage, VaultError> {
+    ) -> Result<Fenced<AssignmentsPage>, VaultError> {
         let tenant = permit.resource().tenant;
         self.note(&permit).await?;
         let list = move |core: &Arc<Core>| {
             let keys = core.tenant_keys(tenant)?;
-            let Some(handle) = core.known_customer(tenant, &customer)? else { return Ok((Vec::new(), None)) };
+            let nobody = || Ok(Fenced { content: (Vec::new(), None), watches: Vec::new() });
+            if core.fences.is_frozen(tenant) {
+                return Err(VaultError::TenantFrozen);
+            }
+            let Some(handle) = core.known_customer(tenant, &customer)? else { return nobody() };
+            let inside = match core.fences.enter_customer_to_read(tenant, handle) {
+                Err(VaultError::CustomerErased) => return nobody(),
+                inside => inside?,
+            };
             let key = core.grants_key(&core.customer(tenant, handle)?)?;
             let page = core.page(rows::assignments(handle), behind, limit)?;
             let mut assignments = Vec::with_capacity(page.len());
@@ -121,7 +130,7 @@ impl Vault {
                     });
                 }
             }
-            Ok((assignments, next_of(&page, limit)))
+            Ok(Fenced { content: (assignments, next_of(&page, limit)), watches: vec![inside.watch()] })
         };
         self.core.blocking(list).await
     }

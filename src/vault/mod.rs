@@ -67,7 +67,7 @@ pub use compact::Compacted;
 pub use download::{Download, RequestedSpan};
 pub use erasure::{Erasure, Target};
 pub use error::{QuotaKind, VaultError};
-pub use exposure::{MAX_EXPOSED_RECORDS, Suspicion};
+pub use exposure::{MAX_EXPOSED_RECORDS, Report, Suspicion};
 pub use fence::{Ended, Fenced, Watch};
 pub use format::Opening;
 pub use grants::AssignmentsPage;
@@ -183,7 +183,8 @@ pub struct Vault {
     in_flight: Arc<InFlight>,
     reclaiming: tokio::sync::Mutex<()>,
     publishing: tokio::sync::Mutex<()>,
-    reporting: tokio::sync::Mutex<()>,
+    /// Held by whoever changes a tenant, so that what is in memory of it is what is stored.
+    administering: tokio::sync::Mutex<()>,
 }
 
 /// Requests that are being worked on, by their blinded ids.

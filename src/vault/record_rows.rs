@@ -274,10 +274,13 @@ impl Core {
         }
         if place.revision > Revision::FIRST {
             batch.require_absent(rows::record_piece(place.tenant, place.record, place.revision, 0));
+            // The record is there by then, and is not one that was erased and whose rows are still to be removed.
+            batch.require_absent(rows::reclaim_record(place.record, None));
+            let (newest, before) = self.newest(place.tenant, place.record)?.ok_or(VaultError::RecordErased)?;
+            let key = rows::record_piece(place.tenant, place.record, newest, 0);
+            batch.require_value(key.clone(), self.db.get(&key)?.ok_or(VaultError::RecordErased)?);
             // What finds the record finds its newest revision.
-            if let Some((_, before)) = self.newest(place.tenant, place.record)? {
-                before.found_by().for_each(|by| batch.delete(rows::index(place.tenant, by, place.record)));
-            }
+            before.found_by().for_each(|by| batch.delete(rows::index(place.tenant, by, place.record)));
         }
         add_index_rows(batch, secret, &head, draft);
         let pseudonym = super::tree::pseudonym(keys, customer);

@@ -354,6 +354,10 @@ impl Core {
             return Ok(VaultError::CustomerErased);
         }
         let newest = self.newest(tenant, place.record)?.map(|(revision, _)| revision);
+        let is_left = self.db.get(&rows::reclaim_record(place.record, None))?.is_some();
+        if place.revision > Revision::FIRST && (newest.is_none() || is_left) {
+            return Ok(VaultError::RecordErased);
+        }
         Ok(match newest.filter(|newest| *newest >= place.revision) {
             Some(newest) => VaultError::RevisionOutdated { newest: newest.0 },
             None => VaultError::RequestInProgress,

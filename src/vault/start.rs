@@ -196,7 +196,7 @@ impl Vault {
             in_flight: Arc::default(),
             reclaiming: Default::default(),
             publishing: Default::default(),
-            reporting: Default::default(),
+            administering: Default::default(),
         };
         vault.sweep_uploads().await?;
         Ok(Arc::new(vault))

@@ -64,20 +64,30 @@ impl Vault {
         permit: Permit<TenantScope>,
         change: impl FnOnce(TenantEntry) -> Result<TenantEntry, VaultError> + Send + 'static,
     ) -> Result<(TenantEntry, Usage), VaultError> {
+        let _alone = self.administering.lock().await;
+        self.change_tenant_alone(permit, change).await
+    }
+
+    async fn change_tenant_alone(
+        &self,
+        permit: Permit<TenantScope>,
+        change: impl FnOnce(TenantEntry) -> Result<TenantEntry, VaultError> + Send + 'static,
+    ) -> Result<(TenantEntry, Usage), VaultError> {
         let tenant = permit.resource().tenant;
         let mut batch = Batch::new();
         administered(&mut batch, &permit, tenant, None, None);
         let (batch, changed) = self
             .core
             .blocking(move |core| {
-                let before = core.tenant_entry(tenant)?;
+                let pieces = core.tenant_pieces(tenant)?;
+                let before = core.open_tenant(tenant, &pieces)?;
                 let purposes = before.settings.purposes.clone();
                 let after = change(before)?;
                 if !after.settings.purposes.starts_with(&purposes) {
                     let expected = "all present purposes, in their order, then new ones";
                     return Err(Invalid::new("settings.purposes", Problem::Malformed { expected }).into());
                 }
-                for (piece, sealed) in core.tenant_pieces(tenant)? {
+                for (piece, sealed) in pieces {
                     batch.require_value(rows::tenant_piece(tenant, piece), sealed);
                 }
                 core.put_tenant(&mut batch, tenant, &after)?;
@@ -89,7 +99,8 @@ impl Vault {
         Ok((changed, usage))
     }
 
-    /// Freezes a tenant, or unfreezes it. It is frozen before that is stored, and unfrozen after, so that a failure leaves it frozen.
+    /// Freezes a tenant, or unfreezes it. It is frozen before that is stored, and unfrozen after, so that a failure leaves it frozen. Frozen it is
+    /// at once, whatever else is being changed; and again in its turn, as what came before it may have been an unfreezing.
     pub async fn freeze_tenant(
         &self,
         permit: Permit<TenantScope>,
@@ -101,7 +112,11 @@ impl Vault {
         if frozen {
             self.core.fences.freeze(tenant);
         }
-        let changed = self.change_tenant(permit, move |entry| Ok(TenantEntry { frozen, ..entry })).await?;
+        let _alone = self.administering.lock().await;
+        if frozen {
+            self.core.fences.freeze(tenant);
+        }
+        let changed = self.change_tenant_alone(permit, move |entry| Ok(TenantEntry { frozen, ..entry })).await?;
         if !frozen {
             self.core.fences.unfreeze(tenant);
         }
@@ -156,11 +171,14 @@ impl Vault {
 impl Core {
     /// A tenant that must be there.
     pub fn tenant_entry(&self, tenant: TenantId) -> Result<TenantEntry, VaultError> {
-        let pieces = self.tenant_pieces(tenant)?;
+        self.open_tenant(tenant, &self.tenant_pieces(tenant)?)
+    }
+
+    fn open_tenant(&self, tenant: TenantId, pieces: &[(u8, Vec<u8>)]) -> Result<TenantEntry, VaultError> {
         if pieces.is_empty() {
             return Err(VaultError::NotFound);
         }
-        let sealed: Vec<u8> = pieces.into_iter().flat_map(|(_, piece)| piece).collect();
+        let sealed: Vec<u8> = pieces.iter().flat_map(|(_, piece)| piece).copied().collect();
         let keys = self.tenant_keys(tenant)?;
         let plain = open_row(&keys.settings, &rows::tenant_piece(tenant, 0), &sealed, "a tenant")?;
         Ok(decode_tenant(&plain)?)

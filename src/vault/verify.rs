@@ -30,7 +30,9 @@ pub struct Verified {
     pub damaged: u64,
     /// How many records have a key and no content.
     pub missing: u64,
-    /// Those two, up to 1,000 of them.
+    /// Records of tenants that are frozen: they are not opened.
+    pub frozen: u64,
+    /// The damaged and the missing, up to 1,000 of them.
     pub named: Vec<(RecordId, &'static str)>,
 }
 
@@ -41,7 +43,7 @@ impl Verified {
     }
 
     fn looked_at(&self) -> u64 {
-        self.opened + self.erased + self.damaged + self.missing
+        self.opened + self.erased + self.damaged + self.missing + self.frozen
     }
 
     fn name(&mut self, record: RecordId, why: &'static str) {
@@ -101,9 +103,7 @@ impl Vault {
         mark: VerifyMark,
         budget: Duration,
     ) -> Result<(Verified, Option<VerifyMark>), VaultError> {
-        if mark == VerifyMark::begin() {
-            self.note(&permit).await?;
-        }
+        self.note(&permit).await?;
         let mut verified = Verified::default();
         let next = self.core.verify_until(Instant::now() + budget, mark, &mut verified, &mut |_| {}).await?;
         Ok((verified, next))
@@ -162,6 +162,10 @@ impl Core {
             return Ok(());
         }
         let tenant = TenantId(key[1..17].try_into().map_err(|_| VaultError::damaged("a key"))?);
+        if self.fences.is_frozen(tenant) {
+            verified.frozen += 1;
+            return Ok(());
+        }
         let outcome = match Head::decode(row) {
             Ok((head, _)) => self.open_whole(facts(tenant, record, revision, &head)).await,
             Err(error) => Err(error.into()),

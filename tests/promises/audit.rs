@@ -316,6 +316,28 @@ async fn a_report_names_exactly_the_customers_and_records_that_somebody_touched(
     bytes[100] ^= 1;
     std::fs::write(&path, bytes).unwrap();
     assert_eq!(check().status.code(), Some(1));
+    // Nobody reports about oneself, by name or by token, whatever role; and what was reported is told of who did it.
+    let whom = |principal: &str| v1::ReportExposureRequest { principal: principal.to_owned(), ..Default::default() };
+    let own = officer.audit.clone().report_exposure(whom("petra")).await;
+    assert_refused(own, Code::PermissionDenied, "SECOND_PERSON");
+    let token_id = people.privacy_officer.split('_').nth(1).unwrap().to_owned();
+    let own = v1::ReportExposureRequest { token_id, ..Default::default() };
+    let own = officer.audit.clone().report_exposure(own).await;
+    assert_refused(own, Code::PermissionDenied, "SECOND_PERSON");
+    let second = token_for(&server.admin_client().await, "acme", "otto", v1::Role::PrivacyOfficer, &[]).await;
+    let other = server.command(&second, &["audit", "exposure", "--principal", "petra", "-o", &at]).output().unwrap();
+    assert!(other.status.success(), "{}", words(&other));
+    let head = std::fs::read_to_string(&path).unwrap().lines().next().unwrap().to_owned();
+    let head: serde_json::Value = serde_json::from_str(&head).unwrap();
+    assert_eq!((head["reports"].as_u64(), head["names_customers"].as_bool()), (Some(1), Some(true)));
+
+    // Of a frozen tenant it tells how much it was, and opens nobody's name.
+    officer.admin.clone().freeze_tenant(v1::FreezeTenantRequest::default()).await.unwrap();
+    let frozen = report(&people.privacy_officer);
+    assert!(frozen.status.success(), "{}", words(&frozen));
+    let nameless: BTreeSet<String> = expected.values().flatten().cloned().collect();
+    assert_eq!(told(&path), BTreeMap::from([(None, nameless)]));
+    assert!(check().status.success());
     // Nothing asked, nothing told.
     let nothing = officer.audit.clone().report_exposure(v1::ReportExposureRequest::default()).await;
     assert_refused(nothing, Code::InvalidArgument, "MISSING");

@@ -159,6 +159,9 @@ async fn nothing_of_a_frozen_tenant_is_read_and_it_can_be_unfrozen() {
     assert!(matches!(open.message().await.unwrap().unwrap().payload, Some(Payload::Header(_))));
 
     let officer = Caller::of(&server, &people.privacy_officer).await;
+    // What is not frozen and unfrozen all the same does not let the open download get away.
+    let admin = Caller::of(&server, &boss).await;
+    admin.admin.clone().unfreeze_tenant(v1::UnfreezeTenantRequest::default()).await.unwrap();
     let freeze = v1::FreezeTenantRequest::default();
     assert!(officer.admin.clone().freeze_tenant(freeze).await.unwrap().into_inner().tenant.unwrap().frozen);
     let ended = loop {
@@ -183,8 +186,14 @@ async fn nothing_of_a_frozen_tenant_is_read_and_it_can_be_unfrozen() {
         ] {
             assert_refused(refusal, Code::FailedPrecondition, "TENANT_FROZEN");
         }
-        // Nothing is lost meanwhile, and rights are carried out.
         let ingest = Caller::of(&server, &people.ingest).await;
+        assert_refused(ingest.assignments("ada").await, Code::FailedPrecondition, "TENANT_FROZEN");
+        // Not even to see whether it opens.
+        let system = Caller::of(&server, &server.admin_token()).await;
+        let verified = system.admin.clone().verify_records(v1::VerifyRecordsRequest::default()).await.unwrap();
+        let v1::VerifyRecordsResponse { opened, erased, frozen, .. } = verified.into_inner();
+        assert!(opened == 0 && frozen + erased > 2, "{opened} opened, {frozen} of a frozen tenant, {erased} erased");
+        // Nothing is lost meanwhile, and rights are carried out.
         ingest.store_chat(chat(&format!("chat-1{after_restart}"), "cyd")).await.unwrap();
         let officer = Caller::of(&server, &people.privacy_officer).await;
         if !after_restart {

@@ -88,7 +88,7 @@ impl Watches {
 
     /// What the caller is told instead of the rest, if it must end. Who stored something for a customer is told that she is erased, as if it had
     /// come later.
-    fn over(&self) -> Option<ApiError> {
+    pub fn over(&self) -> Option<ApiError> {
         Some(match self.watches.iter().find_map(Watch::ended)? {
             Ended::Erased if self.is_of_write => ApiError::CustomerErased,
             Ended::Erased => ApiError::ErasedWhileReading,

@@ -195,3 +195,40 @@ async fn a_chat_that_was_read_before_its_revision_was_erased_does_not_leave_afte
     assert!(!right.watches.iter().any(|watch| watch.ended().is_some()), "the newest revision is cut off");
     vault.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_was_erased_is_not_revised_while_its_rows_wait_to_be_removed_nor_in_a_race() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    let keeper = house.store(&vault, "ada", 60).await.unwrap();
+    let secrets = |vault: &Vault| {
+        let (from, to) = rows::all(rows::Kind::Secret);
+        vault.core.db.range(&from, &to, 4096).unwrap().len()
+    };
+    let before = secrets(&vault);
+    for round in 0..40 {
+        let name = format!("chat-{round}");
+        let stored =
+            vault.create_transcript(house.permit(Action::CreateTranscript), chat("ada", 60), request(&name)).await;
+        let id = stored.unwrap().content.id;
+        if round == 0 {
+            house.erase_part(&vault, Part::Record(id)).await.unwrap();
+            let late = house.revise(&vault, (id, FIRST), "ada", 70).await;
+            assert!(matches!(late, Err(VaultError::RecordErased)), "{late:?}");
+            continue;
+        }
+        let (erased, revised) =
+            tokio::join!(house.erase_part(&vault, Part::Record(id)), house.revise(&vault, (id, FIRST), "ada", 70));
+        erased.unwrap();
+        // Stored before the erasure began, or refused: never after it.
+        assert!(matches!(revised, Ok(SECOND) | Err(VaultError::RecordErased | VaultError::NotFound)), "{revised:?}");
+        assert_eq!(house.read(&vault, id).await, None, "round {round}");
+        if round % 3 == 0 {
+            vault.reclaim().await.unwrap();
+        }
+    }
+    vault.reclaim().await.unwrap();
+    assert_eq!(secrets(&vault), before, "a secret of a record that is gone is left");
+    assert!(house.read(&vault, keeper).await.is_some());
+    vault.close().await;
+}

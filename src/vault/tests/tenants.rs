@@ -1,6 +1,7 @@
 //! The erasure of a whole tenant: two people, a delay, and then nothing of it is left, and all of the others.
 
 use super::*;
+use crate::domain::tenant::TenantEntry;
 use crate::store::Database;
 
 const DELAY: Duration = Duration::from_millis(150);
@@ -184,5 +185,57 @@ async fn an_erasure_that_waits_when_its_tenant_is_erased_does_not_stop_the_next_
     assert_eq!(count(vault.core.db.as_ref(), rows::Kind::Erasing), 0, "they wait still");
     let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
     assert!(facts.is_some(), "the other tenant's record is gone");
+    vault.close().await;
+}
+
+/// An admin of the system who does something to the house's tenant.
+async fn change(house: &House, vault: &Arc<Vault>, action: Action) -> Result<(), VaultError> {
+    let system = vault.tenant_id(TenantName::system()).await.unwrap();
+    let permit = house.admin(system, 1, action, house.tenant);
+    match action {
+        Action::FreezeTenant => vault.freeze_tenant(permit, true).await.map(drop),
+        Action::UnfreezeTenant => vault.freeze_tenant(permit, false).await.map(drop),
+        Action::SuspendTenant => {
+            vault.change_tenant(permit, |entry| Ok(TenantEntry { suspended: true, ..entry })).await.map(drop)
+        }
+        // What reads the entry, takes its time, and writes it back.
+        _ => {
+            let slowly = |entry| {
+                std::thread::sleep(Duration::from_millis(2));
+                Ok(entry)
+            };
+            vault.change_tenant(permit, slowly).await.map(drop)
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_changes_a_tenant_at_once_nothing_acknowledged_is_lost_and_what_is_frozen_is_so_in_memory_too() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    let mut frozen_at_the_end = 0;
+    for round in 0..60 {
+        let go = |action| change(&house, &vault, action);
+        let (first, second) = match round % 2 {
+            0 => (Action::UnfreezeTenant, Action::FreezeTenant),
+            _ => (Action::FreezeTenant, Action::UnfreezeTenant),
+        };
+        let settings = Action::UpdateTenantSettings;
+        let (a, b, c, d) = tokio::join!(go(settings), go(first), go(settings), go(second));
+        for outcome in [a, b, c, d] {
+            outcome.unwrap();
+        }
+        let stored = vault.core.tenant_entry(house.tenant).unwrap();
+        assert_eq!(vault.core.fences.is_frozen(house.tenant), stored.frozen, "round {round}");
+        frozen_at_the_end += usize::from(stored.frozen);
+    }
+    assert!((1..60).contains(&frozen_at_the_end), "{frozen_at_the_end} of 60 rounds ended frozen");
+    change(&house, &vault, Action::UnfreezeTenant).await.unwrap();
+    let settings = || change(&house, &vault, Action::UpdateTenantSettings);
+    let (a, suspended, b) = tokio::join!(settings(), change(&house, &vault, Action::SuspendTenant), settings());
+    for outcome in [a, suspended, b] {
+        outcome.unwrap();
+    }
+    assert!(vault.core.tenant_entry(house.tenant).unwrap().suspended, "an acknowledged suspension is lost");
     vault.close().await;
 }
