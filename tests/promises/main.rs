@@ -38,6 +38,7 @@ mod policy_matrix;
 mod protocol;
 mod raw_scan;
 mod receipts;
+mod reports;
 mod revocation;
 mod streams;
 mod swap;
