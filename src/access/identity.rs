@@ -206,7 +206,7 @@ pub fn vouched_for(
     }
     let jwt::mapping::Identity { tenant: tenant_name, name, roles, teams, .. } = identity;
     let Outsider { tenant, alias, actor, .. } = known;
-    Ok(Principal { tenant, tenant_name, name, alias, roles, teams, token: credential, actor })
+    Ok(Principal { tenant, tenant_name, name, alias, roles, teams, token: credential, actor, actor_token: None })
 }
 
 /// Decides who calls, where a certificate that is believed says who it is: `stored` is what the vault found under its name.
@@ -244,7 +244,7 @@ pub fn on_behalf_of(caller: Principal, behalf: Principal) -> Result<Principal, R
     if caller.tenant != behalf.tenant || !is_of_two {
         return Err(foreign());
     }
-    Ok(Principal { actor: Some(caller.alias), ..behalf })
+    Ok(Principal { actor: Some(caller.alias), actor_token: Some(caller.token), ..behalf })
 }
 
 fn worthless(token: &TokenEntry, is_blocked: bool, now: Timestamp) -> Option<RejectReason> {
@@ -265,6 +265,7 @@ fn admitted(stored: StoredIdentity) -> Principal {
         teams: stored.principal.teams,
         token: stored.token.id,
         actor: None,
+        actor_token: None,
     }
 }
 
@@ -371,6 +372,7 @@ mod tests {
         let party = |alias: u8, actor: Option<u8>| Principal {
             alias: BlindIndex([alias; 16]),
             actor: actor.map(|actor| BlindIndex([actor; 16])),
+            actor_token: None,
             ..admitted(stored())
         };
         let foreign = Principal { tenant: TenantId([8; 16]), ..party(1, None) };

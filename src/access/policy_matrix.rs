@@ -215,6 +215,7 @@ fn principal(tenant: &str, roles: &[Role]) -> Principal {
         teams: [TeamName::parse("billing").unwrap()].into(),
         token: TokenId([4; 16]),
         actor: None,
+        actor_token: None,
     }
 }
 

@@ -220,6 +220,7 @@ fn any_principal() -> Principal {
         teams: [].into(),
         token: TokenId([3; 16]),
         actor: None,
+        actor_token: None,
     }
 }
 

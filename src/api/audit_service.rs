@@ -19,7 +19,7 @@ use super::v1::audit_service_server::AuditService;
 use super::{from_proto, page_token, to_proto, v1};
 use crate::access::permit::{Permit, TenantScope};
 use crate::domain::action::Action;
-use crate::vault::{Fenced, LedgerReader, LogFilter, Report};
+use crate::vault::{Fenced, LedgerReader, LogFilter, LogPage, Report};
 
 /// The service.
 pub(super) struct Audit {
@@ -51,10 +51,10 @@ impl Audit {
         let permit = self.door(&request, Action::ListEntries).await?;
         let (filter, from, size) = from_proto::list_entries(request.into_inner())?;
         let reader = self.gate.vault.read_ledger(permit, filter).await?;
-        let (entries, next) = reader.page(from, size).await?;
+        let LogPage { entries, next, has_more } = reader.page(from, size).await?;
         Ok(v1::ListEntriesResponse {
             entries: entries.into_iter().map(to_proto::logged).collect(),
-            next_page_token: next.map(|next| page_token::write(&next.to_be_bytes())).unwrap_or_default(),
+            next_page_token: if has_more { page_token::write(&next.to_be_bytes()) } else { String::new() },
         })
     }
 
@@ -64,7 +64,7 @@ impl Audit {
         let leash = self.gate.leash_of_door(Arc::new(Presented::of(&request)), &permit);
         let reader = self.gate.vault.read_ledger(permit, LogFilter::default()).await?;
         let from = request.get_ref().from_position.unwrap_or_else(|| reader.end());
-        Ok(Watching::of(reader, from, leash, room))
+        Ok(Watching::of(reader, from, leash, (self.gate.stream_idle, room)))
     }
 
     async fn inclusion(
@@ -176,7 +176,7 @@ pub(super) struct Watching {
 }
 
 impl Watching {
-    fn of(reader: LedgerReader, from: u64, leash: Leash, room: OwnedSemaphorePermit) -> Self {
+    fn of(reader: LedgerReader, from: u64, leash: Leash, (idle, room): (Duration, OwnedSemaphorePermit)) -> Self {
         let (sender, waiting) = mpsc::channel(WAITING);
         let (stop, pulled) = (CancellationToken::new(), leash.pulled());
         let stopped = stop.clone();
@@ -184,35 +184,31 @@ impl Watching {
             tokio::select! {
                 () = stopped.cancelled() => {}
                 () = pulled.cancelled() => {}
-                () = follow(&reader, from, &sender) => {}
+                () = follow(&reader, from, &sender, idle) => {}
             }
         });
         Self { waiting, leash, stop, has_ended: false, _room: room }
     }
 }
 
-/// Sends what is there and what comes, until nobody listens or something fails.
-async fn follow(reader: &LedgerReader, mut next: u64, sender: &mpsc::Sender<Seen>) {
+/// Sends what is there and what comes, until nobody listens, nothing was taken for `idle`, or something fails.
+async fn follow(reader: &LedgerReader, mut next: u64, sender: &mpsc::Sender<Seen>, idle: Duration) {
     loop {
-        let (entries, more) = match reader.page(next, ENTRIES_AT_ONCE).await {
+        let page = match reader.page(next, ENTRIES_AT_ONCE).await {
             Ok(page) => page,
             // Whoever listens hears it; nobody else needs to.
-            Err(error) => return drop(sender.send(Err(ApiError::from(error).into())).await),
+            Err(error) => return drop(sender.send_timeout(Err(ApiError::from(error).into()), idle).await),
         };
-        let end = reader.end();
-        for entry in entries {
-            next = entry.position + 1;
+        for entry in page.entries {
             let seen = v1::WatchEntriesResponse { entry: Some(to_proto::logged(entry)) };
-            if sender.send(Ok(seen)).await.is_err() {
+            if sender.send_timeout(Ok(seen), idle).await.is_err() {
                 return;
             }
         }
-        match more {
-            Some(more) => next = more,
-            None => {
-                next = next.max(end);
-                tokio::time::sleep(LOOK_INTERVAL).await;
-            }
+        // Where the page stopped, and not where the log ends by now: what came in between is looked at next.
+        next = page.next;
+        if !page.has_more {
+            tokio::time::sleep(LOOK_INTERVAL).await;
         }
     }
 }

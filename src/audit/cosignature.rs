@@ -132,6 +132,11 @@ fn message(time_s: u64, text: &str) -> String {
     format!("cosignature/v1\ntime {time_s}\n{text}")
 }
 
+/// Whether a witness's answer has a line of this one.
+pub fn is_answer_of(answer: &str, witness: &WitnessKey) -> bool {
+    Signature::parse_lines(answer).is_some_and(|lines| lines.iter().any(|line| witness.is_of(line)))
+}
+
 /// Adds to a signed note what a witness answered (c2sp.org/tlog-witness): those of its lines that are cosignatures of known witnesses.
 /// Other lines are left out, and an older line of the same key gives way. An error if the note would have too many lines to be read.
 pub fn add(note: &str, answer: &str, witnesses: &[WitnessKey]) -> Result<String, NoteError> {

@@ -34,8 +34,8 @@ use crate::domain::erasure::Erased;
 use crate::domain::grant::{Granted, Grants};
 use crate::domain::ids::{BlindIndex, Handle, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
-/// Since version 2 an entry can name who called for the caller; without such, it is written as before.
-const VERSION: u8 = 2;
+/// Since version 2 an entry can name who called for the caller, since version 3 with what; without such, it is written as before.
+const VERSION: u8 = 3;
 const WHAT: &str = "an entry of the ledger";
 
 /// One entry.
@@ -71,6 +71,20 @@ pub struct Caller {
     pub token: TokenId,
     /// Who called for it: the keyed hash of that one's name.
     pub actor: Option<BlindIndex>,
+    /// What that one came with.
+    pub actor_token: Option<TokenId>,
+}
+
+impl Caller {
+    /// Whether it is this one, or this one called for it.
+    pub fn is(&self, alias: BlindIndex) -> bool {
+        self.alias == alias || self.actor == Some(alias)
+    }
+
+    /// Whether it came with this, or whoever called for it.
+    pub fn has(&self, token: TokenId) -> bool {
+        self.token == token || self.actor_token == Some(token)
+    }
 }
 
 /// What happened. The first byte of its stored form tells which.
@@ -167,6 +181,11 @@ pub enum Event {
         /// What.
         granted: Granted,
     },
+    /// The cases of a customer are about to be listed, with who works on them.
+    CasesListed {
+        /// The customer.
+        handle: Handle,
+    },
     /// More than one person may do alone was asked for, given, or taken back.
     Approval {
         /// By which operation.
@@ -254,11 +273,14 @@ impl Entry {
     /// The bytes to store.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let actor = self.caller.and_then(|caller| caller.actor);
-        let head = Writer::versioned(if actor.is_some() { 2 } else { 1 })
+        let actor_token = self.caller.and_then(|caller| caller.actor_token);
+        let version = if actor_token.is_some() { 3 } else { 1 + u8::from(actor.is_some()) };
+        let head = Writer::versioned(version)
             .u64(self.at.as_ms())
             .fixed(&self.tenant.0)
             .option(self.caller, |w, caller| w.fixed(&caller.alias.0).fixed(&caller.token.0));
-        let head = if actor.is_some() { head.option(actor, |w, actor| w.fixed(&actor.0)) } else { head };
+        let head = if version > 1 { head.option(actor, |w, actor| w.fixed(&actor.0)) } else { head };
+        let head = if version > 2 { head.option(actor_token, |w, token| w.fixed(&token.0)) } else { head };
         self.event.encode(head).finish()
     }
 
@@ -285,7 +307,8 @@ impl Head {
         let tenant = TenantId(reader.array()?);
         let caller = reader.option(|r| Ok((BlindIndex(r.array()?), TokenId(r.array()?))))?;
         let actor = if version < 2 { None } else { reader.option(|r| Ok(BlindIndex(r.array()?)))? };
-        Ok(Self { at, tenant, caller: caller.map(|(alias, token)| Caller { alias, token, actor }) })
+        let actor_token = if version < 3 { None } else { reader.option(|r| Ok(TokenId(r.array()?)))? };
+        Ok(Self { at, tenant, caller: caller.map(|(alias, token)| Caller { alias, token, actor, actor_token }) })
     }
 }
 
@@ -305,6 +328,7 @@ impl Event {
             Self::LogKey { .. } => "log_key",
             Self::Granted { .. } => "granted",
             Self::Approval { .. } => "approval",
+            Self::CasesListed { .. } => "cases_listed",
             Self::Policy { .. } => "policy",
             Self::AuthenticationFailed { .. } => "authentication_failed",
             Self::Alert { .. } => "alert",
@@ -324,6 +348,7 @@ impl Event {
             | Self::Granted { action, .. }
             | Self::Approval { action, .. } => Some(*action),
             Self::Listed { .. } => Some(Action::ListRecords),
+            Self::CasesListed { .. } => Some(Action::ListCaseAssignments),
             _ => None,
         }
     }
@@ -369,6 +394,7 @@ impl Event {
             Self::Granted { action, granted: Granted { handle, to, until } } => {
                 w.u8(16).u8(action.code()).fixed(&handle.0).fixed(&to.0).option(*until, |w, until| w.u64(until.as_ms()))
             }
+            Self::CasesListed { handle } => w.u8(22).fixed(&handle.0),
             Self::Approval { action, approved } => approved::encode(w.u8(21).u8(action.code()), approved),
             Self::Policy { text_sha256, is_accepted } => w.u8(19).fixed(text_sha256).u8(u8::from(*is_accepted)),
             Self::AuthenticationFailed { reason, count, sources } => w.u8(20).text(reason).u32(*count).u32(*sources),
@@ -424,6 +450,7 @@ impl Event {
                     until: r.option(|r| Timestamp::from_ms(r.u64()?).ok_or(r.damaged()))?,
                 },
             },
+            22 => Self::CasesListed { handle: Handle(r.array()?) },
             21 => Self::Approval { action: action(r)?, approved: approved::decode(r)? },
             17 => {
                 let damaged = r.damaged();

@@ -79,6 +79,7 @@ fn entries_of_erasures_and_keys_come_back_as_they_were_and_no_shortened_one_is_r
         Event::LogKey { origin: "vault.example".to_owned(), public: [8; 32], previous: Some(77) },
         Event::LogKey { origin: "vault.example".to_owned(), public: [8; 32], previous: None },
         Event::Replica { is_added: true, was_destroyed: false },
+        Event::CasesListed { handle: Handle([2; 16]) },
         Event::Approval {
             action: Action::GiveApproval,
             approved: Approved {

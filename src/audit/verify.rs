@@ -9,13 +9,14 @@
 use std::iter::Peekable;
 use std::vec;
 
-use super::Entry;
 use super::copy::{self, CHECKPOINT, CopyError, Files};
 use super::cosignature::{Cosigned, WitnessKey};
 use super::merkle::{Frontier, leaf};
 use super::note::{Checkpoint, MAX_NOTE_BYTES, NoteError, VerifierKey};
 use super::tile::{self, FULL, HEIGHT, Kind, LEVELS, NotABundle, Tile};
+use super::{Entry, Event};
 use crate::crypto::hash::{SHA256_BYTES, same};
+use crate::crypto::sign::PUBLIC_KEY_BYTES;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::Decode;
 
@@ -129,6 +130,14 @@ pub enum NotVerified<E: std::error::Error + 'static> {
         /// Why.
         source: Decode,
     },
+    /// A key signed it that had been replaced by then.
+    #[error(
+        "entry {entry} says that another key signs the log from there on than the one that signed the checkpoint: a key that was replaced was used again"
+    )]
+    Replaced {
+        /// Where it says so.
+        entry: u64,
+    },
     /// An earlier checkpoint is of another history.
     #[error("the first {size} entries are not those that the log had signed before: its history was rewritten")]
     Forked {
@@ -165,6 +174,11 @@ pub fn verify<F: Files>(
     if !same(&walk.frontier.root(), &root) {
         return Err(NotVerified::Root { size });
     }
+    if let Some((entry, public)) = walk.signs
+        && signed.signed_by.iter().all(|key| key.public != public)
+    {
+        return Err(NotVerified::Replaced { entry });
+    }
     Ok(Report { signed, times: walk.times })
 }
 
@@ -199,6 +213,8 @@ struct Walk<'a, F> {
     earlier: Peekable<vec::IntoIter<Checkpoint>>,
     tolerance_ms: u64,
     times: Times,
+    /// The key that signs from some entry on, as that entry says.
+    signs: Option<(u64, [u8; PUBLIC_KEY_BYTES])>,
 }
 
 impl<'a, F: Files> Walk<'a, F> {
@@ -216,6 +232,7 @@ impl<'a, F: Files> Walk<'a, F> {
             earlier: earlier.into_iter().peekable(),
             tolerance_ms,
             times: Times::default(),
+            signs: None,
         };
         walk.fork().map_or(Ok(walk), Err)
     }
@@ -252,7 +269,11 @@ impl<'a, F: Files> Walk<'a, F> {
 
     fn read(&mut self, position: u64, entry: &[u8]) -> Result<(), NotVerified<F::Error>> {
         let unreadable = |source| NotVerified::Unreadable { entry: position, source };
-        self.times.add(position, Entry::decode(entry).map_err(unreadable)?.at, self.tolerance_ms);
+        let entry = Entry::decode(entry).map_err(unreadable)?;
+        self.times.add(position, entry.at, self.tolerance_ms);
+        if let Event::LogKey { public, .. } = entry.event {
+            self.signs = Some((position, public));
+        }
         Ok(())
     }
 

@@ -88,6 +88,10 @@ impl NewFile {
         self.file.sync_all().await.map_err(|source| self.failed("write", source))?;
         std::fs::rename(&self.temporary, &self.target).map_err(|source| self.failed("name", source))?;
         self.is_named = true;
+        // The name is durable with its folder.
+        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| self.failed("make durable the name of", source))?;
         Ok(())
     }
 

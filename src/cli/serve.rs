@@ -208,6 +208,7 @@ async fn serve(
         tokio::spawn(chores::renew_root_key(vault.clone(), ended.clone())),
         tokio::spawn(chores::keep_pin(vault.clone(), ended.clone())),
         tokio::spawn(chores::publish_log(vault.clone(), ended.clone())),
+        tokio::spawn(chores::check_log(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(chores::watch_vault(vault.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(show_metrics(doors.metrics, metrics.clone(), ended.clone())),
         tokio::spawn(follow::follow_config(vault.clone(), followed, hangups, ended.clone())),

@@ -76,6 +76,8 @@ pub struct Principal {
     pub token: TokenId,
     /// Who calls for it: the keyed hash of that one's name.
     pub actor: Option<BlindIndex>,
+    /// What that one came with, where it was shown here.
+    pub actor_token: Option<TokenId>,
 }
 
 impl Principal {

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStoreExt as _, PutPayload};
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutPayload};
 
 use super::StoreError;
 use super::disk::create_dir;
@@ -41,11 +41,24 @@ impl LogFiles {
         written.map(drop).map_err(|e| failed("writing a file of the log", e))
     }
 
-    /// Removes the file at `path`, if it is there.
-    pub async fn remove(&self, path: &str) -> Result<(), StoreError> {
-        match self.store.delete(&ObjectPath::from(path)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(failed("removing a file of the log", e)),
+    /// Whether there is a file at `path`.
+    pub async fn has(&self, path: &str) -> Result<bool, StoreError> {
+        match self.store.head(&ObjectPath::from(path)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(failed("looking for a file of the log", e)),
         }
+    }
+
+    /// Removes the files in the folder at `path`.
+    pub async fn remove_below(&self, path: &str) -> Result<(), StoreError> {
+        let found = self.store.list_with_delimiter(Some(&ObjectPath::from(path))).await;
+        for file in found.map_err(|e| failed("listing files of the log", e))?.objects {
+            match self.store.delete(&file.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => return Err(failed("removing a file of the log", e)),
+            }
+        }
+        Ok(())
     }
 }

@@ -61,6 +61,8 @@ impl Vault {
     /// Gives it: for somebody who is not the one who asked, by name or by what calls for both. What is given already stays as it is.
     pub async fn give_approval(&self, permit: Permit<TenantScope>, id: ApprovalId) -> Result<Approval, VaultError> {
         let tenant = permit.resource().tenant;
+        let permit = Arc::new(permit);
+        let by = Arc::clone(&permit);
         let give = move |core: &Arc<Core>| {
             let principal = permit.principal();
             let (mut row, stored) = core.live_approval(tenant, id)?.ok_or(VaultError::NotFound)?;
@@ -77,7 +79,7 @@ impl Vault {
             }
             Ok(shown(id, row))
         };
-        self.core.blocking(give).await
+        self.noting_refusal(&by, None, self.core.blocking(give).await).await
     }
 
     /// Takes it back, given or not.

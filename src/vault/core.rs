@@ -10,6 +10,7 @@ use super::insiders::Insiders;
 use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::Tree;
+use super::whole::Checked;
 use super::{VaultError, VaultLimits};
 use crate::audit::{Caller, Entry, Event};
 use crate::crypto::pseudonym::blind;
@@ -37,6 +38,7 @@ pub(super) struct Core {
     pub reservations: Reservations,
     pub rates: Rates,
     pub insiders: Insiders,
+    pub checked: Checked,
     pub limits: VaultLimits,
     pub data: PathBuf,
 }
@@ -74,7 +76,8 @@ pub(super) fn entry(principal: &Principal, tenant: TenantId, event: Event) -> En
 
 /// Who calls, as the ledger names it.
 pub(super) fn caller(principal: &Principal) -> Caller {
-    Caller { alias: principal.alias, token: principal.token, actor: principal.actor }
+    let Principal { alias, token, actor, actor_token, .. } = *principal;
+    Caller { alias, token, actor, actor_token }
 }
 
 /// A keyed hash under a tenant's index key.

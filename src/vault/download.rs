@@ -62,7 +62,7 @@ impl Vault {
     ) -> Result<Download, VaultError> {
         let facts = permit.resource().clone();
         if facts.kind != RecordKind::Recording {
-            return Err(VaultError::NotFound);
+            return self.not_of_this_kind(&permit).await;
         }
         let inside = self.begin_read(&permit).await?;
         let opened = self.core.blocking(move |core| core.open_record(&facts)).await?;

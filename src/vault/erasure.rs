@@ -106,7 +106,7 @@ impl Vault {
         let (tenant, target) = (permit.principal().tenant, Target::Tenant(name));
         let (caller, alone) = (caller(permit.principal()), 0);
         let job = |answer| ErasureJob { tenant, target, is_of_list: false, request, caller, alone, answer };
-        self.writer.erase(job).await
+        self.noting_refusal(&permit, None, self.writer.erase(job).await).await
     }
 
     /// Erases a list of customers, each for itself; they share epochs. A list that needs a second person is refused as a whole.
@@ -142,6 +142,20 @@ impl Vault {
     /// key lives longer.
     pub async fn renew_root_key(&self, age: Duration) -> Result<(), VaultError> {
         self.writer.renew(Instant::now().checked_sub(age).unwrap_or_else(Instant::now)).await
+    }
+
+    /// Enters into the ledger what the vault refuses by itself, whatever the policy says: for want of a second person, or because the tenant is
+    /// frozen.
+    pub(super) async fn noting_refusal<T, R>(
+        &self,
+        permit: &Permit<R>,
+        record: Option<RecordId>,
+        outcome: Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        if let Err(VaultError::SecondPerson | VaultError::TenantFrozen) = &outcome {
+            self.note_refusal(permit.principal(), permit.action(), record).await?;
+        }
+        outcome
     }
 
     /// Enters a refusal into the ledger; durable when it returns.

@@ -19,7 +19,6 @@ use crate::crypto::hash::Sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, CustomerId, Handle, PrincipalName, RecordId, TenantId, TokenId};
-use crate::store::{MAX_RANGE_ROWS, rows};
 
 /// The most records that one report names: about 150 bytes each in memory.
 pub const MAX_EXPOSED_RECORDS: usize = 2_000_000;
@@ -57,6 +56,8 @@ struct Found {
     entries: u64,
     /// Reports such as this one, that were made then: each named customers.
     reports: u64,
+    /// Lists of before their records were entered: nobody can tell which they were.
+    nameless_lists: u64,
 }
 
 /// A report that is being made, piece by piece: no more customers are named at once than one piece holds.
@@ -93,7 +94,7 @@ impl Vault {
     pub async fn report_exposure(&self, permit: Permit<TenantScope>, about: Suspicion) -> Result<Report, VaultError> {
         let (tenant, principal) = (permit.resource().tenant, permit.principal());
         if about.principal.as_ref() == Some(&principal.name) || about.token == Some(principal.token) {
-            return Err(VaultError::SecondPerson);
+            return self.noting_refusal(&permit, None, Err(VaultError::SecondPerson)).await;
         }
         self.note(&permit).await?;
         let rest = self.core.blocking(move |core| core.exposure(tenant, &about)).await?;
@@ -190,7 +191,7 @@ impl Core {
         let keys = self.tenant_keys(tenant)?;
         let alias = about.principal.as_ref().map(|name| alias_of(&keys, name));
         let log = self.committer.log();
-        let found = self.touched(tenant, about, alias, log.size())?;
+        let found = self.touched(tenant, about, alias)?;
         let names_until = Some(self.fences.frozen(tenant)).filter(|frozen| !frozen.is_cancelled());
         let time = |instant: Option<Timestamp>| instant.map(Timestamp::as_ms);
         let head = json!({
@@ -205,6 +206,7 @@ impl Core {
             "names_customers": names_until.is_some(),
             "entries": found.entries,
             "reports": found.reports,
+            "nameless_lists": found.nameless_lists,
             "customers": found.customers.len(),
             "records": found.records,
         });
@@ -212,48 +214,47 @@ impl Core {
         Ok(Rest { tenant, head, customers, current: None, names_until, hash: Sha256::new(), lines: 0 })
     }
 
-    fn touched(
-        &self,
-        tenant: TenantId,
-        about: &Suspicion,
-        alias: Option<BlindIndex>,
-        end: u64,
-    ) -> Result<Found, VaultError> {
+    fn touched(&self, tenant: TenantId, about: &Suspicion, alias: Option<BlindIndex>) -> Result<Found, VaultError> {
         let mut found = Found::default();
-        let (mut from, to) = (rows::ledger(0), rows::ledger(end));
-        loop {
-            let some = self.db.range(&from, &to, MAX_RANGE_ROWS)?;
-            let Some((last, _)) = some.last() else { return Ok(found) };
-            from = rows::behind(last.clone());
-            for (_, bytes) in &some {
-                let Some(head) = Entry::peek(bytes) else { return Err(VaultError::damaged("the ledger")) };
-                let is_asked = head.tenant == tenant
-                    && about.from.is_none_or(|from| head.at >= from)
-                    && about.before.is_none_or(|before| head.at < before)
-                    && head.caller.is_some_and(|caller: Caller| {
-                        alias.is_none_or(|alias| caller.alias == alias)
-                            && about.token.is_none_or(|token| caller.token == token)
-                    });
-                if is_asked {
-                    found.add(&Entry::decode(bytes)?);
-                }
-                if found.records > MAX_EXPOSED_RECORDS {
-                    return Err(VaultError::ExposureTooLarge { limit: MAX_EXPOSED_RECORDS as u64 });
-                }
+        let by_whom = alias.is_some() || about.token.is_some();
+        self.walk_ledger(&|| false, |bytes| {
+            let Some(head) = Entry::peek(bytes) else { return Err(VaultError::damaged("the ledger")) };
+            let is_asked = head.tenant == tenant
+                && about.from.is_none_or(|from| head.at >= from)
+                && about.before.is_none_or(|before| head.at < before)
+                && head.caller.is_some_and(|caller: Caller| {
+                    alias.is_none_or(|alias| caller.is(alias)) && about.token.is_none_or(|token| caller.has(token))
+                });
+            if is_asked {
+                found.add(&Entry::decode(bytes)?, by_whom);
             }
-        }
+            match found.records > MAX_EXPOSED_RECORDS {
+                true => Err(VaultError::ExposureTooLarge { limit: MAX_EXPOSED_RECORDS as u64 }),
+                false => Ok(()),
+            }
+        })?;
+        Ok(found)
     }
 }
 
 impl Found {
     /// Whatever an answer told of a record counts: its content, what is known of it, its place in a list, and the record of a write that was
-    /// repeated.
-    fn add(&mut self, entry: &Entry) {
+    /// repeated; and whose cases were listed. Where it is asked what somebody did, what that one stored counts as well.
+    fn add(&mut self, entry: &Entry, by_whom: bool) {
         match &entry.event {
             Event::Read { handle, record, .. } | Event::Repeated { handle, record, .. } => {
                 self.entries += 1;
                 self.touch(entry.at, *handle, *record);
             }
+            Event::Stored { handle, record, .. } if by_whom => {
+                self.entries += 1;
+                self.touch(entry.at, *handle, *record);
+            }
+            Event::CasesListed { handle } => {
+                self.entries += 1;
+                self.customers.entry(*handle).or_default();
+            }
+            Event::Listed { shown: Shown::Count(_), .. } => self.nameless_lists += 1,
             Event::Listed { shown: Shown::Records(records), .. } => {
                 self.entries += 1;
                 records.iter().for_each(|(handle, record)| self.touch(entry.at, *handle, *record));

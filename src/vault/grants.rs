@@ -102,18 +102,25 @@ impl Vault {
         limit: usize,
     ) -> Result<Fenced<AssignmentsPage>, VaultError> {
         let tenant = permit.resource().tenant;
-        self.note(&permit).await?;
-        let list = move |core: &Arc<Core>| {
-            let keys = core.tenant_keys(tenant)?;
-            let nobody = || Ok(Fenced { content: (Vec::new(), None), watches: Vec::new() });
+        let principal = permit.principal().clone();
+        let find = move |core: &Arc<Core>| {
             if core.fences.is_frozen(tenant) {
                 return Err(VaultError::TenantFrozen);
             }
-            let Some(handle) = core.known_customer(tenant, &customer)? else { return nobody() };
-            let inside = match core.fences.enter_customer_to_read(tenant, handle) {
-                Err(VaultError::CustomerErased) => return nobody(),
-                inside => inside?,
-            };
+            let Some(handle) = core.known_customer(tenant, &customer)? else { return Ok(None) };
+            match core.fences.enter_customer_to_read(tenant, handle) {
+                Err(VaultError::CustomerErased) => Ok(None),
+                inside => Ok(Some((customer, handle, inside?))),
+            }
+        };
+        let found = self.core.blocking(find).await;
+        let Some((customer, handle, inside)) = self.noting_refusal(&permit, None, found).await? else {
+            self.note(&permit).await?;
+            return Ok(Fenced { content: (Vec::new(), None), watches: Vec::new() });
+        };
+        self.core.record(entry(&principal, tenant, Event::CasesListed { handle })).await?;
+        let list = move |core: &Arc<Core>| {
+            let keys = core.tenant_keys(tenant)?;
             let key = core.grants_key(&core.customer(tenant, handle)?)?;
             let page = core.page(rows::assignments(handle), behind, limit)?;
             let mut assignments = Vec::with_capacity(page.len());

@@ -57,6 +57,16 @@ pub struct LogFilter {
     pub event: Option<String>,
 }
 
+/// Entries, and where the next page begins.
+pub struct LogPage {
+    /// The entries.
+    pub entries: Vec<Logged>,
+    /// The position behind the last one that was looked at.
+    pub next: u64,
+    /// Whether there is more by now; else the log ends here for now.
+    pub has_more: bool,
+}
+
 /// Looks at the ledger for somebody. It is made once for a list or a watch.
 pub struct Reader {
     core: Arc<Core>,
@@ -131,28 +141,33 @@ impl Vault {
 }
 
 impl Reader {
-    /// Up to `limit` entries from `from` on, looking at no more rows than the limits allow; and where the next page begins, `None` where the
-    /// log ends for now.
-    pub async fn page(&self, from: u64, limit: usize) -> Result<(Vec<Logged>, Option<u64>), VaultError> {
+    /// Up to `limit` entries from `from` on, looking at no more rows than the limits allow. Each is held against the signed tree.
+    pub async fn page(&self, from: u64, limit: usize) -> Result<LogPage, VaultError> {
         let (mut found, mut next, mut looked_at) = (Vec::new(), from, 0);
         let end = self.core.committer.log().size();
         while next < end && found.len() < limit && looked_at < self.core.limits.list_scan_rows {
             let until = end.min(next + AT_ONCE as u64);
             let span = (rows::ledger(next), rows::ledger(until));
-            let some = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
-            if some.is_empty() {
-                break;
+            let read = move |core: &Arc<Core>| {
+                core.check_ledger(next, until)?;
+                Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)
+            };
+            let some = self.core.blocking(read).await?;
+            if some.len() as u64 != until - next {
+                return Err(VaultError::damaged("the ledger"));
             }
             for (key, bytes) in some {
-                let position = rows::parse_ledger(&key).ok_or(VaultError::damaged("the ledger"))?;
-                (next, looked_at) = (position + 1, looked_at + 1);
-                found.extend(self.show(position, bytes)?);
+                if rows::parse_ledger(&key) != Some(next) {
+                    return Err(VaultError::damaged("the ledger"));
+                }
+                found.extend(self.show(next, bytes)?);
+                (next, looked_at) = (next + 1, looked_at + 1);
                 if found.len() == limit {
                     break;
                 }
             }
         }
-        Ok((found, (next < end).then_some(next)))
+        Ok(LogPage { entries: found, next, has_more: next < end })
     }
 
     /// Where the log ends for now: durable entries only.
@@ -163,19 +178,22 @@ impl Reader {
     /// The entry, if it is for this reader and fits what is asked for.
     fn show(&self, position: u64, bytes: Vec<u8>) -> Result<Option<Logged>, VaultError> {
         let Entry { at, tenant, caller, event } = Entry::decode(&bytes)?;
-        if self.tenant.is_some_and(|own| own != tenant) {
+        // Of another tenant, and not done to this one.
+        let subject = if let Event::Administered { subject, .. } = event { subject } else { tenant };
+        if self.tenant.is_some_and(|own| own != tenant && own != subject) {
             return Ok(None);
         }
         let (word, action, mut fields) = (event.name(), event.action(), fields_of(&event));
         let alias = caller.map(|caller| caller.alias);
         if let Some(caller) = caller {
             fields.push(("credential", caller.token.to_string()));
+            fields.extend(caller.actor_token.iter().map(|token| ("actor_credential", token.to_string())));
             fields.extend(caller.actor.iter().map(|actor| {
                 ("actor", self.names.get(actor).map_or_else(|| actor.to_string(), |name| name.as_str().to_owned()))
             }));
         }
         let is_asked = self.filter.event.as_ref().is_none_or(|asked| asked == word)
-            && (self.alias.is_none() || self.alias == alias);
+            && self.alias.is_none_or(|asked| caller.is_some_and(|caller| caller.is(asked)));
         let name = alias.and_then(|alias| self.names.get(&alias).cloned());
         let logged = Logged { position, entered: at, tenant, event: word, action, alias, name, fields, bytes };
         Ok(is_asked.then_some(logged))
@@ -264,6 +282,7 @@ fn fields_of(event: &Event) -> Fields {
             ("ground", ground.name().to_owned()),
             ("until_ms", text(&expires.as_ms())),
         ],
+        Event::CasesListed { handle } => vec![("handle", text(handle))],
         Event::Alert { sort, about } => vec![("sort", sort.name().to_owned()), ("about", text(about))],
         other => fields_of_the_house(other),
     }

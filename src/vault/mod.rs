@@ -49,10 +49,12 @@ mod tests;
 mod tree;
 mod upload;
 mod verify;
+mod whole;
 mod writer;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,7 +73,7 @@ pub use exposure::{MAX_EXPOSED_RECORDS, Report, Suspicion};
 pub use fence::{Ended, Fenced, Watch};
 pub use format::Opening;
 pub use grants::AssignmentsPage;
-pub use ledger::{LogFilter, Logged, Reader as LedgerReader};
+pub use ledger::{LogFilter, LogPage, Logged, Reader as LedgerReader};
 pub use listing::{Candidates, PAGE_MARK, Page, PageMark, foreign_page};
 pub use people::NewToken;
 pub use publish::LOG_FOLDER;
@@ -183,6 +185,8 @@ pub struct Vault {
     in_flight: Arc<InFlight>,
     reclaiming: tokio::sync::Mutex<()>,
     publishing: tokio::sync::Mutex<()>,
+    /// Whether the log's files were looked through since the start.
+    mended: AtomicBool,
     /// Held by whoever changes a tenant, so that what is in memory of it is what is stored.
     administering: tokio::sync::Mutex<()>,
 }

@@ -283,8 +283,9 @@ impl Vault {
             let alias = alias_of(&*core.tenant_keys(tenant)?, &name);
             let tenant_name = core.tenant_entry(tenant)?.name;
             let PrincipalEntry { name, roles, teams, .. } = entry;
+            let token = TokenId([0; 16]);
             let principal =
-                Principal { tenant, tenant_name, name, alias, roles, teams, token: TokenId([0; 16]), actor: None };
+                Principal { tenant, tenant_name, name, alias, roles, teams, token, actor: None, actor_token: None };
             let asker = Asker { principal: principal.clone(), case: why.and_then(|why| why.case) };
             let facts = record.map(|record| core.facts(&asker, tenant, record, None)?.ok_or(VaultError::NotFound));
             Ok((principal, facts.transpose()?))

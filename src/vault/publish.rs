@@ -3,6 +3,7 @@
 //! entries themselves stand in the ledger; what is written here can be thrown away and is made again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::{Vault, VaultError};
@@ -21,6 +22,7 @@ impl Vault {
         let folder = self.core.data.join(LOG_FOLDER);
         let files = self.core.blocking(move |_| Ok(LogFiles::open(&folder)?)).await?;
         let before = self.published(&files).await?;
+        self.mend(&files, before).await?;
         let Some(log) = self.core.committer.settled_log().filter(|log| log.size() > before) else { return Ok(before) };
         let size = log.size();
         for tile in tile::grown(before, size) {
@@ -31,10 +33,24 @@ impl Vault {
         let checkpoint = Checkpoint { origin: core.log.origin.clone(), size, root: log.root() };
         let note = core.log.with_key(|key| checkpoint.sign(key));
         files.write(CHECKPOINT, note.into_bytes()).await?;
-        for old in outgrown(before, size) {
-            files.remove(&old.to_string()).await?;
+        for full in filled(before, size) {
+            files.remove_below(&format!("{full}.p")).await?;
         }
         Ok(size)
+    }
+
+    /// Makes again what is lost of the files, once after each start.
+    async fn mend(&self, files: &LogFiles, size: u64) -> Result<(), VaultError> {
+        if self.mended.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        for tile in tile::grown(0, size) {
+            if !files.has(&tile.to_string()).await? {
+                let bytes = self.core.blocking(move |core| core.tile(tile)).await?;
+                files.write(&tile.to_string(), bytes).await?;
+            }
+        }
+        Ok(())
     }
 
     /// How many entries the files have: 0 where there are none, or they are of another log.
@@ -72,12 +88,12 @@ impl Core {
     }
 }
 
-/// The narrow tiles of a log with `before` entries that wider ones have replaced.
-fn outgrown(before: u64, size: u64) -> impl Iterator<Item = Tile> {
+/// The tiles that were partial with `before` entries and are full with `size`: only then do their partial ones go, as whoever has an earlier
+/// checkpoint reads those (c2sp.org/tlog-tiles).
+fn filled(before: u64, size: u64) -> impl Iterator<Item = Tile> {
     let kinds = std::iter::once(Kind::Entries).chain((0..LEVELS).map(|level| Kind::Hashes { level }));
     kinds.filter_map(move |kind| {
         let last = kind.count(before) / u64::from(FULL);
-        let (old, new) = (Tile::of(kind, last, before)?, Tile::of(kind, last, size)?);
-        (old.width < new.width).then_some(old)
+        Tile::of(kind, last, size).filter(|tile| tile.width == FULL)
     })
 }

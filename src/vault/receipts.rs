@@ -119,6 +119,8 @@ impl<'a> Receipts<'a> {
         if entry.tenant != tenant || rows::parse_receipt(key) != Some(erased.receipt) {
             return Err(damaged());
         }
+        // What is signed is what was logged.
+        self.core.check_ledger(index, index + 1)?;
         // A proof outside binds the log: what it covers must not be lost with a disk.
         if !self.core.is_settled(index) {
             return Err(VaultError::ErasureNotFinal { why: "a mirror does not have the receipt yet" });

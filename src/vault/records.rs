@@ -206,7 +206,7 @@ impl Vault {
     ) -> Result<Fenced<(Record, Vec<ShownTurn>)>, VaultError> {
         let facts = permit.resource().clone();
         if facts.kind != RecordKind::Transcript {
-            return Err(VaultError::NotFound);
+            return self.not_of_this_kind(&permit).await;
         }
         let inside = self.begin_read(&permit).await?;
         let opened = self.core.blocking(move |core| core.open_record(&facts)).await?;
@@ -222,6 +222,12 @@ impl Vault {
         Ok(Fenced { content: (opened.record, shown), watches: vec![inside.watch()] })
     }
 
+    /// Refuses to read a recording as a chat, or a chat as a recording, as one that is not there.
+    pub(super) async fn not_of_this_kind<T>(&self, permit: &Permit<RecordFacts>) -> Result<T, VaultError> {
+        self.note_refusal(permit.principal(), permit.action(), Some(permit.resource().id)).await?;
+        Err(VaultError::NotFound)
+    }
+
     /// Goes inside the customer's fence and makes the read's entry durable: in this order, before any key is opened.
     pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
@@ -229,7 +235,8 @@ impl Vault {
         let inside = self.core.fences.enter_to_read(facts).map_err(|error| match error {
             VaultError::TenantFrozen => error,
             _ => VaultError::NotFound,
-        })?;
+        });
+        let inside = self.noting_refusal(permit, Some(facts.id), inside).await?;
         let tenant = facts.tenant;
         let why = permit.why().cloned();
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;

@@ -197,6 +197,7 @@ impl Vault {
             reclaiming: Default::default(),
             publishing: Default::default(),
             administering: Default::default(),
+            mended: Default::default(),
         };
         vault.sweep_uploads().await?;
         Ok(Arc::new(vault))
@@ -307,6 +308,7 @@ fn core_over(
         reservations: Reservations::default(),
         rates: Rates::default(),
         insiders: Insiders::default(),
+        checked: Default::default(),
         limits,
         data: paths.data.clone(),
         db,

@@ -272,7 +272,8 @@ fn principal(tenant: TenantId, tenant_name: TenantName, roles: &[Role]) -> Princ
     let name = PrincipalName::parse("one").unwrap();
     let roles = roles.iter().copied().collect();
     let (alias, token) = (BlindIndex([7; 16]), TokenId([9; 16]));
-    Principal { tenant, tenant_name, name, alias, roles, teams: Default::default(), token, actor: None }
+    let teams = Default::default();
+    Principal { tenant, tenant_name, name, alias, roles, teams, token, actor: None, actor_token: None }
 }
 
 fn origin() -> Origin {

@@ -129,6 +129,97 @@ async fn whoever_watches_sees_entries_as_they_come_and_only_for_as_long_as_that_
     assert_eq!(reason(&status), "PERMISSION_DENIED");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_loses_nothing_while_many_write() {
+    const EACH: usize = 250;
+    let server = Server::start().await;
+    let people = server.tenant_with_people("acme").await;
+    let mut watcher = auditor(&server, "acme").await;
+    let from = v1::WatchEntriesRequest { from_position: Some(0) };
+    let mut watch = watcher.audit.watch_entries(from).await.unwrap().into_inner();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..4 {
+        let ingest = Caller::of(&server, &people.ingest).await;
+        writers.spawn(async move {
+            for number in 0..EACH {
+                let chat = chat(&format!("chat-{writer}-{number:04}"), &format!("customer-{writer}"));
+                ingest.store_chat(chat).await.unwrap();
+            }
+        });
+    }
+    let mut seen = Vec::new();
+    let mut stored = 0;
+    while stored < 4 * EACH {
+        let next = tokio::time::timeout(Duration::from_secs(60), watch.message()).await;
+        let next = next.unwrap_or_else(|_| panic!("{} of {} came", stored, 4 * EACH)).unwrap().unwrap();
+        let entry = next.entry.unwrap();
+        stored += usize::from(entry.event == "stored");
+        seen.push(entry.position);
+    }
+    writers.join_all().await;
+    let all = entries(&auditor(&server, "acme").await).await;
+    let until = *seen.last().unwrap();
+    let listed: Vec<_> = all.iter().map(|entry| entry.position).filter(|position| *position <= until).collect();
+    assert_eq!(seen, listed);
+}
+
+#[tokio::test]
+async fn what_is_done_through_a_platform_or_to_a_tenant_from_outside_is_seen_and_reported() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let one = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap().record_id;
+    let two = ingest.store_chat(chat("chat-0002", "bob")).await.unwrap().record_id;
+    Caller::of(&server, &people.supervisor).await.chat(&two, PURPOSE).await.unwrap();
+    // The platform reads for the supervisor.
+    let mut request = tonic::Request::new(v1::GetTranscriptRequest {
+        record_id: one.clone(),
+        purpose: PURPOSE.to_owned(),
+        ..Default::default()
+    });
+    request.metadata_mut().insert("on-behalf-of", format!("Bearer {}", people.supervisor).parse().unwrap());
+    ingest.records.clone().get_transcript(request).await.unwrap();
+    ingest.assignments("bob").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report");
+    let at = path.display().to_string();
+    let report = |how: &[&str]| {
+        let args = [&["audit", "exposure"], how, &["-o", &at]].concat();
+        let made = server.command(&people.privacy_officer, &args).output().unwrap();
+        assert!(made.status.success(), "{}", words(&made));
+        told(&path)
+    };
+    let of = |customer: &str, records: &[&String]| {
+        (Some(customer.to_owned()), records.iter().map(|id| (*id).clone()).collect::<BTreeSet<_>>())
+    };
+    // What it stored, what it read for somebody, and whose cases it looked at; by its name and by its token.
+    let all = BTreeMap::from([of("ada", &[&one]), of("bob", &[&two])]);
+    assert_eq!(report(&["--principal", "loader"]), all);
+    let token = people.ingest.split('_').nth(1).unwrap();
+    assert_eq!(report(&["--token", token]), all);
+    assert_eq!(report(&["--principal", "sam"]), all);
+    let seen = entries(&auditor(&server, "acme").await).await;
+    let read = seen.iter().find(|entry| entry.event == "read" && entry.fields["record"] == one).unwrap();
+    assert_eq!((read.principal.as_str(), read.fields["actor"].as_str()), ("sam", "loader"));
+    assert_eq!(read.fields["actor_credential"], token);
+    let listed = seen.iter().filter(|entry| entry.event == "cases_listed").count();
+    assert_eq!(listed, 1);
+    // Somebody of `system` made these principals and tokens: the tenant sees that.
+    let made = seen.iter().filter(|entry| entry.action == "SetPrincipal" && entry.principal.is_empty()).count();
+    assert!(made > 4, "{made} principals made from outside are seen");
+    let theirs = entries(&auditor(&server, "globex").await).await;
+    assert!(theirs.iter().all(|entry| entry.fields.get("subject").is_none_or(|of| *of == entry_tenant(&theirs))));
+}
+
+/// The id of the tenant whose entries these are.
+fn entry_tenant(entries: &[v1::LogEntry]) -> String {
+    entries
+        .iter()
+        .find(|entry| entry.event == "administered" && entry.action == "ListEntries")
+        .unwrap()
+        .tenant_id
+        .clone()
+}
+
 /// The public keys of the log.
 async fn keys(server: &Server, people: &People) -> (Vec<VerifierKey>, String) {
     let officer = Caller::of(server, &people.privacy_officer).await;
@@ -231,6 +322,34 @@ async fn a_copy_of_the_log_is_checked_by_us_and_by_others_and_a_witness_cosigns_
     let counted = audit(&[&["verify"], &check[..], &["--witness", &public]].concat());
     assert!(String::from_utf8_lossy(&counted.stdout).contains("cosigned by auditors.example"), "{}", words(&counted));
     assert!(!ask(&[]).status.success(), "the witness forgot what it had cosigned");
+    // A witness that is missing is no success, nor is another one's answer.
+    let stranger = oubliette(&["audit", "witness", "--name", "other.example", "--signing-key", &at("other.key")])
+        .args(["--kept", &at("other.note"), "--key", &key, "--show-key"])
+        .output()
+        .unwrap();
+    let stranger = String::from_utf8(stranger.stdout).unwrap().trim().to_owned();
+    let both = ["--witness", &public, "--witness", &stranger];
+    let missing = audit(&[&["verify"], &check[..], &both[..]].concat());
+    assert_eq!(missing.status.code(), Some(1), "{}", words(&missing));
+    let enough = audit(&[&["verify"], &check[..], &both[..], &["--quorum", "1"]].concat());
+    assert!(enough.status.success(), "{}", words(&enough));
+    let others = audit(&["cosign", &at("copy/checkpoint"), &at("answer"), "--witness", &stranger]);
+    assert_eq!(others.status.code(), Some(1), "{}", words(&others));
+    // Two at once: one of them waits, and is then told to go on from what the other cosigned.
+    std::fs::remove_file(&kept).unwrap();
+    let at_once = || {
+        let mut command = oubliette(&["audit", "witness", "--name", name, "--signing-key", &witness_key]);
+        command.args(["--kept", &kept, "--key", &key]).stdin(std::fs::File::open(at("request")).unwrap());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    std::fs::write(at("request"), audit(&["request", &copy, "--key", &key]).stdout).unwrap();
+    let both: Vec<_> = (0..4).map(|_| at_once()).collect();
+    let cosigned = both.into_iter().filter(|_| true).map(|one| one.wait_with_output().unwrap());
+    assert_eq!(
+        cosigned.filter(|one| one.status.success()).count(),
+        1,
+        "one history was cosigned more than once from nothing"
+    );
     assert!(ask(&["--from", &kept]).status.success(), "it does not go on from what it had cosigned");
 
     // Whatever is changed is found.

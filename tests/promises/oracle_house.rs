@@ -116,6 +116,7 @@ pub fn principal(tenant: TenantId, of: &str, name: &str, role: Role) -> Principa
         teams: BTreeSet::new(),
         token: TokenId([9; 16]),
         actor: None,
+        actor_token: None,
     }
 }
 

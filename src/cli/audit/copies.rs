@@ -68,6 +68,22 @@ pub enum AuditError {
     /// A witness does not cosign.
     #[error("not cosigned: {0}")]
     Refused(#[source] crate::audit::witness::Refused),
+    /// An answer has no cosignature of the witness that is named.
+    #[error("{path} has no cosignature of this witness: is it another one's answer?", path = path.display())]
+    NotItsAnswer {
+        /// The answer.
+        path: PathBuf,
+    },
+    /// Fewer witnesses have cosigned than must have.
+    #[error("{path} is cosigned by {found} of the witnesses that are named, and {needed} must be: the log may show others another history", path = path.display())]
+    TooFewWitnesses {
+        /// The copy.
+        path: PathBuf,
+        /// How many have.
+        found: usize,
+        /// How many must.
+        needed: usize,
+    },
     /// What came is no request.
     #[error("this is no request of c2sp.org/tlog-witness; make it with `oubliette audit request`")]
     NotARequest,
@@ -87,9 +103,12 @@ pub struct VerifyArgs {
     /// A checkpoint that was kept elsewhere, which the copy must continue; may be repeated
     #[arg(long, value_name = "FILE")]
     pub earlier: Vec<PathBuf>,
-    /// The public key of a witness whose cosignature is looked for; may be repeated
+    /// The public key of a witness that must have cosigned; may be repeated
     #[arg(long = "witness", value_name = "KEY")]
     pub witnesses: Vec<String>,
+    /// How many of these witnesses must have cosigned [default: all]
+    #[arg(long, value_name = "N", requires = "witnesses")]
+    pub quorum: Option<usize>,
 }
 
 /// Which report to check.
@@ -110,7 +129,12 @@ impl Files for Folder<'_> {
 
     fn read(&self, path: &str, at_most: usize) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
-        match File::open(self.0.join(path)) {
+        let path = self.0.join(path);
+        // Whatever else stands there could be read for ever.
+        if path.metadata().is_ok_and(|about| !about.is_file()) {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        match File::open(path) {
             Ok(file) => file.take(at_most as u64).read_to_end(&mut bytes).map(|_| Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -140,6 +164,10 @@ pub fn verify(args: &VerifyArgs, output: &mut Output) -> Result<(), CliError> {
     let trusted = Trusted { keys: &keys, witnesses: &witnesses, earlier: &earlier, tolerance_ms: CLOCK_TOLERANCE_MS };
     let checked = check::verify(&Folder(&args.dir), &trusted, &mut |_| {});
     let report = checked.map_err(|source| AuditError::Copy { path: args.dir.clone(), source: Box::new(source) })?;
+    let (found, needed) = (report.signed.cosignatures.len(), args.quorum.unwrap_or(witnesses.len()));
+    if found < needed {
+        return Err(AuditError::TooFewWitnesses { path: args.dir.clone(), found, needed }.into());
+    }
     let cosigned: Vec<_> = report.signed.cosignatures.iter().map(|one| one.witness.as_str().to_owned()).collect();
     let document = json!({
         "origin": report.signed.checkpoint.origin.as_str(),

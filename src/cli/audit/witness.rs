@@ -1,15 +1,18 @@
 //! Witnesses: what one is asked, what it answers, and the checkpoint that bears its cosignature. All of it goes through files, so that a
 //! witness can be a machine that the operator has no hand on.
 
-use std::io::Read as _;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
 
 use super::copies::{AuditError, Folder, read_note, witness_key};
 use crate::audit::copy::{CHECKPOINT, TileNodes};
 use crate::audit::cosignature;
 use crate::audit::merkle;
-use crate::audit::note::{Checkpoint, MAX_NOTE_BYTES, Origin};
-use crate::audit::witness::{AddCheckpoint, Witness};
+use crate::audit::note::{Checkpoint, Origin};
+use crate::audit::witness::{AddCheckpoint, MAX_REQUEST_BYTES, Witness};
 use crate::cli::errors::CliError;
 use crate::cli::files::NewFile;
 use crate::cli::output::Output;
@@ -93,13 +96,19 @@ pub async fn witness(args: &WitnessArgs, output: &mut Output) -> Result<(), CliE
     if args.show_key {
         return output.raw(&format!("{}\n", witness.public()));
     }
-    let kept = if args.kept.exists() { Some(read_note(&args.kept)?) } else { None };
+    // From reading what was cosigned last until the next is durable: two at once could cosign two histories.
+    let _alone = alone(&args.kept)?;
+    let kept = match read_note(&args.kept) {
+        Ok(note) => Some(note),
+        Err(CliError::File { source, .. }) if source.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
     let bad = |source| AuditError::Note { path: args.kept.clone(), source };
     for origin in keys.iter().map(|key| key.name.clone()) {
         witness.watch(origin, keys.clone(), kept.as_deref()).map_err(bad)?;
     }
     let mut asked = String::new();
-    let input = std::io::stdin().take(MAX_NOTE_BYTES as u64).read_to_string(&mut asked);
+    let input = std::io::stdin().take(MAX_REQUEST_BYTES as u64 + 1).read_to_string(&mut asked);
     input.map_err(|source| CliError::Streams { source })?;
     let asked = AddCheckpoint::parse(&asked).ok_or(AuditError::NotARequest)?;
     let cosigned = witness.add_checkpoint(&asked, Timestamp::now()).map_err(AuditError::Refused)?;
@@ -108,9 +117,23 @@ pub async fn witness(args: &WitnessArgs, output: &mut Output) -> Result<(), CliE
     output.raw(&cosigned.answer)
 }
 
+/// Waits until no other witness works on what is kept there. The lock stands beside it, as what is kept is replaced.
+fn alone(kept: &Path) -> Result<File, CliError> {
+    let mut path = kept.as_os_str().to_owned();
+    path.push(".lock");
+    let failed = |source| CliError::File { doing: "lock", path: PathBuf::from(&path), source };
+    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    flock(&file, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+    Ok(file)
+}
+
 /// Writes the checkpoint with the cosignature to standard output.
 pub fn cosign(args: &CosignArgs, output: &mut Output) -> Result<(), CliError> {
     let (note, answer) = (read_note(&args.checkpoint)?, read_note(&args.answer)?);
-    let added = cosignature::add(&note, &answer, &[witness_key(&args.witness)?]);
-    output.raw(&added.map_err(|source| AuditError::Note { path: args.checkpoint.clone(), source })?)
+    let witness = witness_key(&args.witness)?;
+    let failed = |source| AuditError::Note { path: args.checkpoint.clone(), source };
+    if !cosignature::is_answer_of(&answer, &witness) {
+        return Err(AuditError::NotItsAnswer { path: args.answer.clone() }.into());
+    }
+    output.raw(&cosignature::add(&note, &answer, &[witness]).map_err(failed)?)
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::errors::chain;
 use crate::domain::clock::Timestamp;
 use crate::telemetry::metrics::Metrics;
-use crate::vault::Vault;
+use crate::vault::{Vault, VaultError};
 
 /// Gives back what erased customers left when the service last stopped.
 pub async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
@@ -72,6 +72,25 @@ pub async fn publish_log(vault: Arc<Vault>, ended: CancellationToken) {
                 error = chain(&error),
                 "the files of the log were not brought up to it; tried again in 10 s"
             );
+        }
+    }
+}
+
+/// Reads the whole log once, behind everything else, and says so aloud if it is not as it was logged.
+pub async fn check_log(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: CancellationToken) {
+    let over = ended.clone();
+    match vault.check_log(move || over.is_cancelled()).await {
+        Ok(()) if !ended.is_cancelled() => tracing::info!("the log is as it was logged"),
+        Ok(()) => {}
+        Err(error @ VaultError::Damaged { .. }) => {
+            metrics.alert("log_damaged");
+            tracing::error!(
+                error = chain(&error),
+                "entries of the log are not those that were logged: somebody or something wrote to the database past the service. Keep a copy of it for whoever examines it"
+            );
+        }
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "the log could not be read whole; tried again at the next start")
         }
     }
 }

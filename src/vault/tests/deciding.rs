@@ -216,3 +216,63 @@ async fn who_writes_to_the_disk_cannot_make_the_log_say_again_what_it_said_once(
     put_back(&house, &now, &[rows::Kind::Token, rows::Kind::Deciding, rows::Kind::Ledger]);
     opens(&house).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_was_changed_taken_out_or_slipped_in_long_ago_is_neither_shown_nor_reported_nor_signed() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    let receipt = {
+        house.store(&vault, "eve", 40).await.unwrap();
+        house.erase(&vault, "eve").await.unwrap()
+    };
+    for number in 0..150 {
+        let id = house.store(&vault, &format!("customer-{number}"), 40).await.unwrap();
+        house.read(&vault, id).await.unwrap();
+    }
+    // A start reads the log from the newest commitment to what decides on: this one is far behind what is changed.
+    house.erase(&vault, "customer-7").await.unwrap();
+    assert!(vault.core.committer.log().size() > 300);
+    vault.close().await;
+    drop(vault);
+    let log: Image = {
+        let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
+        let (from, to) = rows::all(rows::Kind::Ledger);
+        db.range(&from, &to, MAX_RANGE_ROWS).unwrap()
+    };
+    // In the first block of 256, which has a row of its own in the tree: the read of a customer.
+    let at =
+        log.iter().take(250).rposition(|(_, entry)| matches!(Entry::decode(entry).unwrap().event, Event::Read { .. }));
+    let at = at.unwrap();
+    let (key, value) = log[at].clone();
+    let mut changed = value.clone();
+    changed[30] ^= 1;
+    let put = |value: &Vec<u8>| Write::Put { key: key.clone(), value: value.clone() };
+    let officer = principal(house.tenant, TenantName::parse("acme").unwrap(), &[Role::PrivacyOfficer, Role::Auditor]);
+    let officer = Principal { alias: BlindIndex([8; 16]), name: PrincipalName::parse("two").unwrap(), ..officer };
+    for (what, wrong, is_damaged) in [
+        ("nothing", put(&value), false),
+        ("changed", put(&changed), true),
+        ("taken out", Write::Delete { key: key.clone() }, true),
+        ("another's in its place", put(&log[at - 1].1.clone()), true),
+    ] {
+        write(&house, &[wrong]);
+        let vault = house.open().await;
+        let door = |action| house.access.door(&officer, action, house.tenant, None).unwrap();
+        let damaged = |error: &VaultError| {
+            matches!(error, VaultError::Damaged { .. } | VaultError::Store(StoreError::Damaged { .. }))
+        };
+        let listed =
+            vault.read_ledger(door(Action::ListEntries), LogFilter::default()).await.unwrap().page(0, 500).await;
+        assert_eq!(listed.as_ref().is_err_and(damaged), is_damaged, "{what}: listed");
+        let about = Suspicion { from: Timestamp::from_ms(0), ..Suspicion::default() };
+        let reported = vault.report_exposure(door(Action::ReportExposure), about).await.map(drop);
+        assert_eq!(reported.as_ref().is_err_and(damaged), is_damaged, "{what}: reported: {reported:?}");
+        let signed = vault.get_receipt(door(Action::GetReceipt), receipt.erased.receipt).await.map(drop);
+        assert_eq!(signed.as_ref().is_err_and(damaged), is_damaged, "{what}: signed: {signed:?}");
+        let whole = vault.check_log(|| false).await;
+        assert_eq!(whole.as_ref().is_err_and(damaged), is_damaged, "{what}: {whole:?}");
+        vault.close().await;
+        drop(vault);
+        write(&house, &[put(&value)]);
+    }
+}

@@ -2,8 +2,10 @@
 
 use super::shelf::{Shelf, entries, exported, key, log_key, sign, trusting};
 use super::*;
+use crate::audit::Event;
 use crate::audit::note::Origin;
 use crate::audit::witness::{AddCheckpoint, Witness};
+use crate::domain::ids::TenantId;
 
 fn outcome(copy: &Shelf, earlier: &[&str]) -> Result<(), NotVerified<std::convert::Infallible>> {
     verify(copy, &Trusted { earlier, ..trusting(&[log_key(1)]) }, |_| ()).map(drop)
@@ -92,4 +94,28 @@ fn witnesses_are_named_and_one_that_did_not_cosign_is_not() {
     assert_eq!((found.witness.as_str(), found.at.as_ms()), ("witness.example", 5_000));
     let report = verify(&copy, &Trusted { witnesses: &[other], ..trusting(&keys) }, |_| ()).unwrap();
     assert_eq!(report.signed.cosignatures, []);
+}
+
+#[test]
+fn a_key_that_was_replaced_signs_nothing_behind_the_entry_that_says_so() {
+    let mut all = entries(400);
+    let names = |place: usize, seed: u8, all: &mut Vec<Vec<u8>>| {
+        let previous = None;
+        let event = Event::LogKey { origin: "vault.example/log".to_owned(), public: *key(seed).public(), previous };
+        let at = Timestamp::from_ms(1_700_000_000_000 + place as u64).unwrap();
+        all[place] = Entry { at, tenant: TenantId([0; 16]), caller: None, event }.encode().to_vec();
+    };
+    names(0, 1, &mut all);
+    names(300, 2, &mut all);
+    let keys = [log_key(1), log_key(2)];
+    for (size, seed, is_right) in
+        [(300, 1, true), (300, 2, false), (301, 1, false), (301, 2, true), (400, 1, false), (400, 2, true)]
+    {
+        let mut copy = exported(&all[..size]);
+        copy.0.insert(CHECKPOINT.to_owned(), sign(&all[..size], seed).into_bytes());
+        let outcome = verify(&copy, &trusting(&keys), |_| ()).map(drop);
+        let entry = if size > 300 { 300 } else { 0 };
+        let expected = if is_right { Ok(()) } else { Err(NotVerified::Replaced { entry }) };
+        assert_eq!(outcome, expected, "{size} entries, key {seed}");
+    }
 }
