@@ -63,6 +63,7 @@ fn principal(tenant: TenantId, name: TenantName, roles: &[Role]) -> Principal {
         teams: BTreeSet::new(),
         token: TokenId([9; 16]),
         actor: None,
+        actor_token: None,
     }
 }
 

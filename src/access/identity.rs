@@ -130,6 +130,8 @@ pub enum RejectReason {
     WrongAudience,
     /// The token's time has not begun.
     NotYetValid,
+    /// The token lives longer than its issuer's may.
+    TooLongLived,
     /// A claim is missing, or is not what it must be.
     BadClaims,
     /// The issuer's keys could not be had for too long.
@@ -154,6 +156,7 @@ impl RejectReason {
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
             Self::NotYetValid => "not_yet_valid",
+            Self::TooLongLived => "too_long_lived",
             Self::BadClaims => "bad_claims",
             Self::Unavailable => "unavailable",
             Self::UntrustedCertificate => "untrusted_certificate",
@@ -198,14 +201,18 @@ pub fn vouched_for(
 ) -> Result<Principal, Refused> {
     let unauthenticated = |reason| Err(Unauthenticated(reason).into());
     let Some(known) = known else { return unauthenticated(RejectReason::Unknown) };
-    if known.blocked {
+    if known.blocked || known.revoked {
         return unauthenticated(RejectReason::Revoked);
     }
     if known.suspended {
         return Err(Refused::Suspended);
     }
-    let jwt::mapping::Identity { tenant: tenant_name, name, roles, teams, .. } = identity;
+    let jwt::mapping::Identity { tenant: tenant_name, name, mut roles, teams, .. } = identity;
     let Outsider { tenant, alias, actor, .. } = known;
+    // Whom the tenant knows by this name has no role that the tenant does not give: so a role is taken back at once, whatever the token says.
+    if let Some(given) = known.roles {
+        roles.retain(|role| given.contains(role));
+    }
     Ok(Principal { tenant, tenant_name, name, alias, roles, teams, token: credential, actor, actor_token: None })
 }
 

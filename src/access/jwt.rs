@@ -26,6 +26,8 @@ pub struct Issuer {
     pub name: String,
     /// Our name: one of the `aud` of its tokens.
     pub audience: String,
+    /// The longest life of its tokens, in milliseconds.
+    pub max_life_ms: u64,
     /// The algorithms by which it may sign.
     pub algorithms: Vec<Algorithm>,
     /// Where its tokens say what we need.
@@ -43,7 +45,7 @@ impl Issuer {
         let jws = Jws::parse(token, &self.algorithms)?;
         let key = self.keys.find(jws.algorithm(), jws.kid()).await?;
         let payload = jws.open(&key)?;
-        let claims = Claims::check(&payload, &self.name, &self.audience, now)?;
+        let claims = Claims::check(&payload, (&self.name, &self.audience), self.max_life_ms, now)?;
         self.mapping.identity(&claims)
     }
 }

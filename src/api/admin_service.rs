@@ -335,10 +335,10 @@ impl AdminService for Admin {
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Result<Response<v1::RevokeTokenResponse>, Status> {
-        let named = |m: &v1::RevokeTokenRequest| from_proto::revoke_token(m).map(|(tenant, _)| tenant);
+        let named = |m: &v1::RevokeTokenRequest| from_proto::revoke_token(m).map(|(tenant, ..)| tenant);
         let (permit, message) = self.door(request, Action::RevokeToken, named).await?;
-        let (_, id) = from_proto::revoke_token(&message).map_err(ApiError::from)?;
-        let token = self.gate.vault.revoke_token(permit, id).await.map_err(ApiError::from)?;
+        let (_, id, issued_to) = from_proto::revoke_token(&message).map_err(ApiError::from)?;
+        let token = self.gate.vault.revoke_token(permit, id, issued_to).await.map_err(ApiError::from)?;
         Ok(Response::new(v1::RevokeTokenResponse { token: Some(to_proto::token(&token)) }))
     }
 

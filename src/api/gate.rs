@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::failures::{Failures, Gathered};
+use super::failures::{Failures, RATE_LIMITED};
 use super::leash::Leash;
 use super::presented::Presented;
 use super::status::ApiError;
@@ -26,6 +26,9 @@ use crate::domain::record::RecordFacts;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::{PeerCertificate, Tls};
 use crate::vault::{Looked, Vault, VaultError};
+
+/// The word in the ledger for valid logins of a tenant that is suspended.
+const SUSPENDED: &str = "suspended";
 
 /// What one upload or download holds in memory at most: chunks on their way in, out and to the disk.
 const STREAM_BYTES: u64 = 2 * 1024 * 1024;
@@ -74,13 +77,18 @@ impl Gate {
 
     /// Who calls. Counts towards the tenant's calls a second; a failure towards those of its source.
     pub async fn caller(&self, presented: &Presented) -> Result<Principal, ApiError> {
-        self.failures.check(presented.source)?;
-        let (principal, calls_per_second) = self.authenticate(presented).await.inspect_err(|error| {
-            if let GateError::Refused(Refused::Unauthenticated(why)) = error {
+        let shown = presented.shown();
+        let limited = |_: &ApiError| self.metrics.authentication_failed(RATE_LIMITED);
+        self.failures.check(presented.source, &shown).inspect_err(limited)?;
+        let (principal, calls_per_second) = self.authenticate(presented).await.inspect_err(|error| match error {
+            GateError::Refused(Refused::Unauthenticated(why)) => {
                 self.metrics.authentication_failed(why.reason().name());
-                self.failures.note(presented.source, why.reason());
+                self.failures.note(presented.source, &shown, why.reason());
             }
+            GateError::Refused(Refused::Suspended) => self.failures.tell(presented.source, SUSPENDED),
+            _ => {}
         })?;
+        self.failures.passed(shown);
         self.vault.count_call(principal.tenant, calls_per_second)?;
         Ok(principal)
     }
@@ -184,11 +192,13 @@ impl Gate {
 
     /// Enters the failed logins since the last time into the ledger.
     pub async fn note_failures(&self) -> Result<(), ApiError> {
-        let Gathered { reasons, sources } = self.failures.gather();
-        if !reasons.is_empty() {
-            self.vault.note_failed_logins(reasons, sources).await?;
+        let gathered = self.failures.gather();
+        if gathered.reasons.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let noted = self.vault.note_failed_logins(gathered.reasons.clone(), gathered.sources).await;
+        // Nothing of it is lost where it could not be entered: the next time it is.
+        Ok(noted.inspect_err(|_| self.failures.give_back(&gathered))?)
     }
 
     /// The caller, and how many calls a second its tenant may make. Where a platform shows for whom it calls, that one is the caller.
@@ -245,9 +255,9 @@ impl Gate {
             let identity = self.issuers.identify(jwt, now).await;
             let identity = identity.map_err(|reason| Refused::from(Unauthenticated::from(reason)))?;
             let (tenant, name, actor) = (identity.tenant.clone(), identity.name.clone(), identity.actor.clone());
-            let known = self.vault.outsider(tenant, name, actor).await.map_err(failed)?;
+            let credential = credential_of(&identity.issuer, jwt, identity.token_id.as_deref());
+            let known = self.vault.outsider(tenant, (name, actor), credential).await.map_err(failed)?;
             let calls_per_second = known.as_ref().and_then(|known| known.calls_per_second);
-            let credential = credential_of(jwt, identity.token_id.as_deref());
             return Ok((vouched_for(identity, known, credential)?, calls_per_second));
         }
         let token = BearerToken::parse_header(header).map_err(Refused::from)?;
@@ -279,9 +289,9 @@ fn issued(header: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case(SCHEME) && token.contains('.')).then_some(token)
 }
 
-/// What stands for an issuer's token in the ledger: a hash of its own name, or of all of it.
-fn credential_of(jwt: &str, token_id: Option<&str>) -> TokenId {
-    let named = token_id.map_or_else(|| ["jwt", jwt].join("\n"), |id| ["jti", id].join("\n"));
+/// What stands for an issuer's token in the ledger: a hash of the issuer's and its own name, or of all of it.
+fn credential_of(issuer: &str, jwt: &str, token_id: Option<&str>) -> TokenId {
+    let named = token_id.map_or_else(|| ["jwt", jwt].join("\n"), |id| ["jti", issuer, id].join("\n"));
     TokenId(*sha256(named.as_bytes()).first_chunk().expect("a hash of SHA-256 has 32 bytes"))
 }
 

@@ -41,8 +41,11 @@ Examples:
   oubliette token bind-certificate platform spiffe://example.org/platform --tenant acme
   oubliette token bind-certificate platform 'CN=platform,O=Example' --tenant acme --days 365";
 
-const REVOKE_EXAMPLES: &str = "Example:
-  oubliette token revoke 5f0c6e1a9b7d4c3e8a2f1b0d9c8e7f6a --tenant acme";
+const REVOKE_EXAMPLES: &str = "A token of an issuer is not stored here: say by --issued-to whose it is, and name it as the ledger does (`credential`).
+
+Examples:
+  oubliette token revoke 5f0c6e1a9b7d4c3e8a2f1b0d9c8e7f6a --tenant acme
+  oubliette token revoke 9a1b0c6e5f7d4c3e8a2f1b0d9c8e7f6a --issued-to ana";
 
 const PRINCIPAL_LIST_EXAMPLES: &str = "Example:
   oubliette principal list --tenant acme --all";
@@ -108,6 +111,9 @@ pub enum TokenCommand {
         /// Whose it is.
         #[command(flatten)]
         tenant: TenantArg,
+        /// Whose token it is, for one that an issuer made
+        #[arg(long, value_name = "PRINCIPAL", default_value = "", hide_default_value = true)]
+        issued_to: String,
     },
     /// List the tokens, without their secrets
     #[command(after_help = TOKEN_LIST_EXAMPLES)]
@@ -189,8 +195,8 @@ pub async fn run_token(client: &Client, command: TokenCommand, output: &mut Outp
             let request = v1::BindCertificateRequest { tenant, principal, certificate_name, expires_at };
             output.result(&TokenView::from(client.bind_certificate(request).await?), TokenView::text)
         }
-        TokenCommand::Revoke { token_id, tenant } => {
-            let request = v1::RevokeTokenRequest { tenant: tenant.tenant, token_id };
+        TokenCommand::Revoke { token_id, tenant, issued_to } => {
+            let request = v1::RevokeTokenRequest { tenant: tenant.tenant, token_id, issued_to };
             output.result(&TokenView::from(client.revoke_token(request).await?), TokenView::text)
         }
         TokenCommand::List { tenant, page } => {

@@ -46,9 +46,20 @@ pub struct IssuerConfig {
     pub tenant: Option<String>,
     /// The claim that names the tenant. It cannot name `system`.
     pub tenant_claim: Option<String>,
+    /// The tenants that the claim may name; all but `system` where empty.
+    #[serde(default)]
+    pub tenants: Vec<String>,
     /// The claim that names the principal.
     #[serde(default = "default_name_claim")]
     pub name_claim: String,
+    /// What stands in front of each name that it gives, so that it never is one of another issuer.
+    #[serde(default)]
+    pub name_prefix: String,
+    /// The claim within `act` that names who calls for the principal; as `name_claim` where absent.
+    pub actor_claim: Option<String>,
+    /// The longest life of its tokens, in seconds, from `iat` to `exp`.
+    #[serde(default = "default_max_life_s")]
+    pub max_life_s: u64,
     /// The claim that names the roles.
     #[serde(default = "default_roles_claim")]
     pub roles_claim: String,
@@ -75,12 +86,25 @@ fn default_max_stale_s() -> u64 {
     3_600
 }
 
+fn default_max_life_s() -> u64 {
+    86_400
+}
+
 fn default_name_claim() -> String {
     "sub".to_owned()
 }
 
 fn default_roles_claim() -> String {
     "roles".to_owned()
+}
+
+impl IssuerConfig {
+    /// Whether two issuers may name principals of one tenant.
+    fn may_share_tenant(&self, other: &Self) -> bool {
+        let named = |one: &Self| one.tenant.clone().map_or_else(|| one.tenants.clone(), |tenant| vec![tenant]);
+        let (ours, theirs) = (named(self), named(other));
+        ours.is_empty() || theirs.is_empty() || ours.iter().any(|tenant| theirs.contains(tenant))
+    }
 }
 
 impl Identity {
@@ -101,6 +125,22 @@ impl Identity {
             }
             if one.tenant.is_some() == one.tenant_claim.is_some() {
                 return Err(("issuers", "need tenant or tenant_claim each, and not both"));
+            }
+            if one.tenant.as_deref() == Some("system") || one.tenants.iter().any(|name| name == "system") {
+                return Err(("issuers", "cannot be of the tenant system"));
+            }
+            if !one.tenants.is_empty() && one.tenant_claim.is_none() {
+                return Err(("issuers", "have tenants only beside tenant_claim"));
+            }
+            let is_unclear = |other: &IssuerConfig| other.name_prefix == one.name_prefix && other.may_share_tenant(one);
+            if self.issuers[..number].iter().any(is_unclear) {
+                return Err((
+                    "issuers",
+                    "may name the same tenant: say which tenants each has, or give each a name_prefix of its own",
+                ));
+            }
+            if !(60..=2_592_000).contains(&one.max_life_s) {
+                return Err(("issuers", "need 60 <= max_life_s <= 2592000"));
             }
             let is_in_order = (1..=60).contains(&one.pause_s)
                 && (one.pause_s..=86_400).contains(&one.refresh_s)

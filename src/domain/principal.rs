@@ -113,6 +113,10 @@ pub struct Outsider {
     pub suspended: bool,
     /// Whether one of the two is blocked.
     pub blocked: bool,
+    /// Whether this one token was revoked here.
+    pub revoked: bool,
+    /// The roles that the tenant gives to this name, where it knows it.
+    pub roles: Option<BTreeSet<Role>>,
     /// How many calls a second the tenant may make.
     pub calls_per_second: Option<u32>,
 }

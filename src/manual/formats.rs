@@ -116,7 +116,8 @@
 //! ## The ledger
 //!
 //! Entry *n* stands under position *n*, from 0, without gaps: version, instant in ms (8), tenant (16), option of the caller's alias
-//! and token id (16 each; of an issuer's token, the first half of a hash), in version 2 the option of the alias of whoever called for that one (16),
+//! and token id (16 each; of an issuer's token, the first half of a hash), from version 2 on the option of the alias of whoever called for that one (16), in
+//! version 3 the option of that one's token id (16),
 //! kind of event (1), its fields ([`audit`](crate::audit)):
 //!
 //! | kind | what | fields |
@@ -133,6 +134,7 @@
 //! | 12 | deciding | see above |
 //! | 16 | granted | operation, handle, alias of who may, option of until in ms (8) |
 //! | 21 | approval | operation, whose (16) and which (8), by how many erasures, reads and customers a day (4 each), ground (1), until in ms (8) |
+//! | 22 | cases listed | handle |
 //! | 17 | alert | sort (1: 1 glass broken, 2 unusual reading, 3 ceiling met), alias of whom it is about |
 //! | 19 | policy | SHA-256 of its text (32), whether it decides (1) |
 //! | 20 | failed logins | reason (text), how many (4), from how many sources (4) |

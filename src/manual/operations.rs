@@ -89,8 +89,8 @@
 //!   A case that is merely stated counts for nothing.
 //! - *Breaking the glass* (`oubliette case break-glass`) lets an agent read one customer's records for up to an hour, with a written reason. It
 //!   is an alert at once. Whether there is such a customer is not told.
-//! - *Freezing* a tenant (`oubliette tenant freeze`, for its admins and privacy officers) ends all reading of its content, downloads that run
-//!   included; storing and erasing go on. Its admins unfreeze it.
+//! - *Freezing* a tenant (`oubliette tenant freeze`, for its admins and privacy officers) ends all reading of its content, downloads that run and
+//!   lists of cases included; `oubliette verify` passes it over; storing and erasing go on. Its admins unfreeze it.
 //! - A token that is revoked, a role or case that is taken, a policy that changes: it counts from the next call on, and a download or upload
 //!   that is open ends within `limits.access_recheck_ms` (15 s; 30 s at most).
 //!
@@ -98,12 +98,17 @@
 //!
 //! Besides its own tokens the service takes those of issuers of OpenID Connect, one section `[[identity.issuers]]` each: `issuer` and
 //! `audience` must be exactly those of the token, keys come from `keys_file` or `keys_url` (https), and the claims that name principal, roles,
-//! teams and tenant are configured. Only RS, PS, ES and EdDSA; `exp` is required; 60 s of leeway; no token of an issuer is of the tenant `system`.
+//! teams and tenant are configured. Only RS, PS, ES and EdDSA; `exp` is required; 60 s of leeway; no token of an issuer is of the tenant `system`, or lives
+//! longer than `max_life_s` (a day). `tenants` bounds what `tenant_claim` may name. Names of principals are one space for a tenant: two issuers that may name the
+//! same tenant need a `name_prefix` each, or the service does not start.
 //! Keys are fetched again after `refresh_s`, or when a token names an unknown one, but not more often than every `pause_s`.
 //!
 //! - A platform that calls for its agent sends its own token in `authorization` and the agent's in `on-behalf-of`, or a token with the claim `act`
-//!   (RFC 8693). The agent decides what may be seen; the ledger names both.
-//! - `oubliette principal set --blocked` keeps somebody out whatever an issuer says, from the next call on and out of open streams.
+//!   (RFC 8693), in which `actor_claim` (as `name_claim`, if not set) names the platform. The agent decides what may be seen; the ledger names both.
+//! - `oubliette principal set --blocked` keeps somebody out whatever an issuer says, from the next call on and out of open streams. A principal that the tenant
+//!   knows has none of an issuer's roles that the tenant does not give: so `principal set` takes a role back at once. One token that was stolen is revoked by
+//!   what the ledger shows as its `credential` (`oubliette token revoke ID --issued-to ana`). What is taken back at the issuer alone ends with the token.
+//! - An address with too many failed logins is refused for the rest of the minute, but for those who were let in from anywhere within the last hour.
 //!
 //! ## Ceilings
 //!
@@ -128,9 +133,12 @@
 //! - `oubliette audit export --to DIR` copies the log, and copies only what is new the next time. `oubliette audit verify DIR --key FILE --earlier CHECKPOINT` holds the
 //!   copy to itself, to the keys, and to a checkpoint from before.
 //! - A witness runs `oubliette audit witness` with a key of its own on what `audit request` writes; `audit cosign` adds its answer to the
-//!   checkpoint, `verify --witness KEY` counts it.
-//! - After a leak: `oubliette audit exposure --principal ana --from T --before T -o FILE` names every customer and record that was touched,
-//!   signed; `verify-exposure` checks it offline. Whoever is suspected cannot report about themselves.
+//!   checkpoint. `verify --witness KEY` fails where one of the witnesses that are named has not cosigned, or fewer than `--quorum`.
+//! - After a leak: `oubliette audit exposure --principal ana --from T --before T -o FILE` names every customer and record that was touched by somebody,
+//!   or through somebody who called for others (a platform, by its name or its token), signed; `verify-exposure` checks it offline. Nobody reports about oneself.
+//!   Two are made at once. Of a tenant that is frozen it names handles only.
+//! - After each start the whole log is read in the background and held against its tree; whatever is shown, reported or signed of it is held against it
+//!   before. If it is not as it was logged, the log of the service says so, and the alert `log_damaged`.
 //! - Before anything is read its entry is durable. So while the log cannot be written (`CLOSED_TO_WRITES`), nothing is read.
 //!
 //! ## When something is wrong

@@ -124,22 +124,33 @@ impl Vault {
     }
 
     /// Revokes a token of a tenant. Works for the next call made with it.
-    pub async fn revoke_token(&self, permit: Permit<TenantScope>, id: TokenId) -> Result<TokenEntry, VaultError> {
+    /// One of an issuer is not stored here: of that it is stored that it is revoked, where `issued_to` says whose it is.
+    pub async fn revoke_token(
+        &self,
+        permit: Permit<TenantScope>,
+        id: TokenId,
+        issued_to: Option<PrincipalName>,
+    ) -> Result<TokenEntry, VaultError> {
         let tenant = permit.resource().tenant;
         let (batch, token) = self
             .core
             .blocking(move |core| {
-                let stored = core.db.get(&rows::token(id))?.ok_or(VaultError::NotFound)?;
-                let (of, mut token) = core.token(id)?.ok_or(VaultError::NotFound)?;
-                if of != tenant {
-                    return Err(VaultError::NotFound);
-                }
-                let alias = alias_of(&*core.tenant_keys(tenant)?, &token.principal);
+                let stored = core.db.get(&rows::token(id))?;
                 let mut batch = Batch::new();
+                let mut token = match (core.token(id)?, issued_to) {
+                    (Some((of, token)), _) if of == tenant => token,
+                    (None, Some(principal)) => issued(id, principal),
+                    _ => return Err(VaultError::NotFound),
+                };
+                let alias = alias_of(&*core.tenant_keys(tenant)?, &token.principal);
                 administered(&mut batch, &permit, tenant, Some(alias), None);
                 token.revoked = true;
                 // A certificate's name may be bound anew meanwhile.
-                batch.require_value(rows::token(id), stored);
+                match stored {
+                    Some(stored) => batch.require_value(rows::token(id), stored),
+                    None => batch.require_absent(rows::token(id)),
+                };
+                batch.put(rows::token_of(tenant, id), Vec::new());
                 core.seal_token(&mut batch, tenant, &token);
                 Ok((batch, token))
             })
@@ -178,12 +189,12 @@ impl Vault {
         self.core.blocking(move |core| core.identity(token)).await
     }
 
-    /// What is known of somebody whom an issuer names, and of who calls for that one; `None` where there is no such tenant.
+    /// What is known of somebody whom an issuer names, of who calls for that one, and of the token; `None` where there is no such tenant.
     pub async fn outsider(
         &self,
         tenant: TenantName,
-        name: PrincipalName,
-        actor: Option<PrincipalName>,
+        (name, actor): (PrincipalName, Option<PrincipalName>),
+        credential: TokenId,
     ) -> Result<Option<Outsider>, VaultError> {
         let look = move |core: &Arc<Core>| {
             let tenant = core.tree.tenant_id(&tenant);
@@ -194,16 +205,18 @@ impl Vault {
                 Err(VaultError::NotFound) => return Ok(None),
                 entry => entry?,
             };
-            let mut blocked = false;
-            for name in std::iter::once(&name).chain(&actor) {
-                blocked |= core.principal(tenant, name)?.is_some_and(|stored| stored.blocked);
-            }
+            let stored = core.principal(tenant, &name)?;
+            let behind = actor.as_ref().map(|actor| core.principal(tenant, actor)).transpose()?.flatten();
+            let blocked = stored.iter().chain(&behind).any(|stored| stored.blocked);
+            let revoked = core.token(credential)?.is_some_and(|(of, token)| of == tenant && token.revoked);
             Ok(Some(Outsider {
                 tenant,
                 alias: alias_of(&keys, &name),
                 actor: actor.as_ref().map(|actor| alias_of(&keys, actor)),
                 suspended: entry.suspended,
                 blocked,
+                revoked,
+                roles: stored.map(|stored| stored.roles),
                 calls_per_second: entry.settings.quotas.requests_per_second,
             }))
         };
@@ -402,6 +415,13 @@ impl Core {
         let identity = StoredIdentity { token, principal, tenant, tenant_name, alias, suspended };
         Ok(Some((identity, calls_per_second)))
     }
+}
+
+/// What is stored of an issuer's token when it is revoked. By the end of it no such token is taken any more: none lives longer.
+fn issued(id: TokenId, principal: PrincipalName) -> TokenEntry {
+    let created = Timestamp::now();
+    let expires = created.plus_ms(31 * 24 * 60 * 60 * 1_000);
+    TokenEntry { id, secret_hash: [0; 32], principal, created, expires, revoked: true, certificate: None }
 }
 
 fn token_context(tenant: TenantId, row: &[u8]) -> Vec<u8> {

@@ -96,7 +96,8 @@ async fn an_admin_of_a_tenant_rules_that_tenant_and_no_other() {
         let principal =
             Some(v1::Principal { name: "mole".to_owned(), roles: vec![6], teams: Vec::new(), ..Default::default() });
         let mole = v1::CreateTokenRequest { tenant: tenant.clone(), principal: "sam".to_owned(), expires_at: None };
-        let revoke = v1::RevokeTokenRequest { tenant: tenant.clone(), token_id: their_token.clone() };
+        let revoke =
+            v1::RevokeTokenRequest { tenant: tenant.clone(), token_id: their_token.clone(), issued_to: String::new() };
         let refusals = [
             house.boss.tenant(name).await.map(drop),
             update(&house.boss, name, settings.clone()).await.map(drop),
@@ -125,7 +126,8 @@ async fn an_admin_of_a_tenant_rules_that_tenant_and_no_other() {
     // Through the own tenant's door, another's token is one that is not there.
     let mut boss = house.boss.admin.clone();
     let mut revoke = async |token_id: &str| {
-        let request = v1::RevokeTokenRequest { tenant: String::new(), token_id: token_id.to_owned() };
+        let request =
+            v1::RevokeTokenRequest { tenant: String::new(), token_id: token_id.to_owned(), issued_to: String::new() };
         assert_refused(boss.revoke_token(request).await.map(drop), Code::NotFound, "NOT_FOUND")
     };
     assert_eq!(seen(&revoke(&their_token).await), seen(&revoke(&"0".repeat(32)).await));

@@ -62,7 +62,10 @@ impl House {
 
     async fn revoke(&self, tenant: &str, token_id: String) {
         let mut admin = Caller::of(&self.server, &self.server.admin_token()).await.admin;
-        admin.revoke_token(v1::RevokeTokenRequest { tenant: tenant.to_owned(), token_id }).await.unwrap();
+        admin
+            .revoke_token(v1::RevokeTokenRequest { tenant: tenant.to_owned(), token_id, issued_to: String::new() })
+            .await
+            .unwrap();
     }
 
     async fn ingest(&self, tenant: &str) -> String {

@@ -151,7 +151,8 @@ async fn no_token_that_is_not_valid_can_be_told_from_another() {
         Caller::of(&server, works).await.list(asked()).await.unwrap();
     }
     let reused = Caller::of(&server, &revoked).await;
-    let revoke = v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id: revoked_id.clone() };
+    let revoke =
+        v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id: revoked_id.clone(), issued_to: String::new() };
     assert!(admin.revoke_token(revoke).await.unwrap().into_inner().token.unwrap().revoked);
     // At once, also on a connection that is open.
     assert_refused(reused.list(asked()).await, Code::Unauthenticated, "UNAUTHENTICATED");

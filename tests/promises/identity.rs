@@ -184,20 +184,141 @@ async fn a_name_that_is_blocked_is_blocked_whatever_it_comes_with() {
 }
 
 #[tokio::test]
+async fn a_token_or_a_role_of_an_issuer_is_taken_back_at_once_and_ends_what_is_open() {
+    let login = Login::new("one");
+    let (server, people) = start(&login).await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    ingest.assign("case-7", "ada", "jo", 3_600).await.unwrap();
+    let stored = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap().record_id;
+    let token = |id: &str| login.token(&claims("jo", &[("jti", json!(id))]));
+    let read = async |token: &str| Caller::of(&server, token).await.working_on("case-7").chat(&stored, PURPOSE).await;
+    for id in ["stolen", "other"] {
+        read(&token(id)).await.unwrap();
+    }
+    let auditor = token_for(&server.admin_client().await, "acme", "audrey", v1::Role::Auditor, &[]).await;
+    let auditor = Caller::of(&server, &auditor).await;
+    let mut watch = auditor.audit.clone().watch_entries(v1::WatchEntriesRequest::default()).await.unwrap().into_inner();
+    let asked = v1::ListEntriesRequest { event: "read".to_owned(), ..Default::default() };
+    let entries = auditor.audit.clone().list_entries(asked).await.unwrap().into_inner().entries;
+    let stolen = entries[0].fields["credential"].clone();
+    assert_ne!(stolen, entries[1].fields["credential"]);
+    let mut admin = Caller::of(&server, &server.admin_token()).await.admin;
+    let mut revoke = async |issued_to: &str| {
+        let (tenant, token_id, issued_to) = ("acme".to_owned(), stolen.clone(), issued_to.to_owned());
+        admin.revoke_token(v1::RevokeTokenRequest { tenant, token_id, issued_to }).await
+    };
+    // It is not stored: whose it is has to be said.
+    assert_refused(revoke("").await, Code::NotFound, "NOT_FOUND");
+    assert!(revoke("jo").await.unwrap().into_inner().token.unwrap().revoked);
+    assert!(revoke("jo").await.unwrap().into_inner().token.unwrap().revoked, "a repeat");
+    assert_refused(read(&token("stolen")).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    read(&token("other")).await.unwrap();
+
+    // The tenant gives the name another role: the token's is worth nothing from then on, also on an open stream.
+    let roles = |roles: &[v1::Role]| v1::SetPrincipalRequest {
+        tenant: "acme".to_owned(),
+        principal: Some(v1::Principal {
+            name: "jo".to_owned(),
+            roles: roles.iter().map(|role| (*role).into()).collect(),
+            ..Default::default()
+        }),
+    };
+    let mut admin = Caller::of(&server, &server.admin_token()).await.admin;
+    admin.set_principal(roles(&[v1::Role::Auditor])).await.unwrap();
+    assert_refused(read(&token("other")).await, Code::PermissionDenied, "PERMISSION_DENIED");
+    admin.set_principal(roles(&[v1::Role::Agent, v1::Role::Supervisor])).await.unwrap();
+    read(&token("other")).await.unwrap();
+    watch.message().await.unwrap().unwrap();
+    // Longer than a token may live, by what it says or by what is left.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for (iat, exp) in [(json!(now - 86_400), now + 3_600), (Value::Null, now + 90_000), (json!(now), now + 86_500)] {
+        let mut long = claims("jo", &[("exp", json!(exp))]);
+        match iat {
+            Value::Null => drop(long.as_object_mut().unwrap().remove("iat")),
+            iat => long["iat"] = iat,
+        }
+        assert_refused(read(&login.token(&long)).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    }
+}
+
+#[tokio::test]
+async fn two_issuers_name_nobody_of_the_others_and_no_tenant_but_their_own() {
+    let (staff, contractors) = (Login::new("staff"), Login::new("contractors"));
+    let mut server = Server::make(&[]);
+    staff.publish(&server.dir().join("staff.json"));
+    contractors.publish(&server.dir().join("contractors.json"));
+    let path = server.config();
+    let config = fs::read_to_string(&path).unwrap();
+    let with = |more: &str| {
+        let of = |issuer: &str, keys: &str, more: &str| {
+            format!(
+                "\n[[identity.issuers]]\nissuer = \"{issuer}\"\naudience = \"oubliette\"\nkeys_file = \"{keys}\"\n\
+                 roles_claim = \"realm.roles\"\nrole_names = {{ \"support-agent\" = \"agent\" }}\n{more}\n"
+            )
+        };
+        let staff = of(ISSUER, "staff.json", "tenant_claim = \"realm.tenant\"\nname_claim = \"login\"");
+        fs::write(&path, format!("{config}{staff}{}", of("https://other.example", "contractors.json", more)))
+    };
+    // Both may name a principal of one tenant: which of them is meant could not be told.
+    for unclear in ["tenant = \"acme\"", "tenant_claim = \"realm.tenant\"\ntenants = [\"acme\"]"] {
+        with(unclear).unwrap();
+        let refused = server.try_start().await.unwrap_err();
+        assert!(refused.contains("name_prefix"), "{refused}");
+    }
+    with("tenant = \"system\"\nname_prefix = \"x:\"").unwrap();
+    assert!(server.try_start().await.is_err(), "an issuer of the tenant that runs the service");
+    with("tenant_claim = \"realm.tenant\"\ntenants = [\"acme\"]\nname_prefix = \"ext:\"\nmax_life_s = 600").unwrap();
+    server.restart().await;
+    let people = server.tenant_with_people("acme").await;
+    server.tenant_with_people("globex").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    ingest.assign("case-7", "ada", "jo", 3_600).await.unwrap();
+    let stored = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap().record_id;
+    let read = async |token: &str| Caller::of(&server, token).await.working_on("case-7").chat(&stored, PURPOSE).await;
+    let by_staff =
+        |change: &[(&str, Value)]| staff.token(&claims("7f3a", &[&[("login", json!("jo"))], change].concat()));
+    read(&by_staff(&[])).await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let outside = [("iss", json!("https://other.example")), ("exp", json!(now + 300))];
+    let theirs = |change: &[(&str, Value)]| contractors.token(&claims("jo", &[&outside[..], change].concat()));
+    // The same name is another's, and a case of hers is not his.
+    assert_refused(read(&theirs(&[])).await, Code::NotFound, "NOT_FOUND");
+    ingest.assign("case-7", "ada", "ext:jo", 3_600).await.unwrap();
+    read(&theirs(&[])).await.unwrap();
+    let elsewhere = [("realm", json!({ "tenant": "globex", "roles": ["support-agent"] }))];
+    assert_refused(read(&theirs(&elsewhere)).await, Code::Unauthenticated, "UNAUTHENTICATED");
+    // Who calls for somebody is found by the same claim as who is called for: so a block is not passed over.
+    let behind = |act: Value| by_staff(&[("act", act)]);
+    read(&behind(json!({ "sub": "55aa", "login": "dialer" }))).await.unwrap();
+    let nameless = read(&behind(json!({ "sub": "55aa" }))).await;
+    assert_refused(nameless, Code::Unauthenticated, "UNAUTHENTICATED");
+    let mut admin = Caller::of(&server, &server.admin_token()).await.admin;
+    let roles = vec![v1::Role::Ingest.into()];
+    let dialer = v1::Principal { name: "dialer".to_owned(), roles, blocked: true, ..Default::default() };
+    let set = v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal: Some(dialer) };
+    admin.set_principal(set).await.unwrap();
+    let blocked = read(&behind(json!({ "sub": "55aa", "login": "dialer" }))).await;
+    assert_refused(blocked, Code::Unauthenticated, "UNAUTHENTICATED");
+}
+
+#[tokio::test]
 async fn failed_logins_are_counted_before_they_become_entries_and_a_source_of_too_many_is_refused() {
     let mut server = Server::start_with(&[("limits.failed_logins_per_minute", "40")]).await;
     let people = server.tenant_with_people("acme").await;
     let bad = Caller::of(&server, &format!("obl_{}_{}", "0".repeat(32), "0".repeat(64))).await;
     let list = || v1::ListRecordsRequest { purpose: PURPOSE.to_owned(), ..Default::default() };
+    let known = Caller::of(&server, &people.supervisor).await;
+    known.list(list()).await.unwrap();
     for _ in 0..40 {
         assert_refused(bad.list(list()).await, Code::Unauthenticated, "UNAUTHENTICATED");
     }
     for _ in 0..500 {
         assert_refused(bad.list(list()).await, Code::ResourceExhausted, "OVERLOADED");
     }
-    // Whoever is right but comes from there waits as well, and is told how long.
-    let good = Caller::of(&server, &people.supervisor).await;
-    assert_refused(good.list(list()).await, Code::ResourceExhausted, "OVERLOADED");
+    // Whoever comes from there for the first time waits as well, and is told how long. Who was let in before goes on.
+    let new = Caller::of(&server, &people.privacy_officer).await;
+    assert_refused(new.list(list()).await, Code::ResourceExhausted, "OVERLOADED");
+    known.list(list()).await.unwrap();
     assert_eq!(server.stop().await.code(), Some(0));
     server.restart().await;
     let auditor = token_for(&server.admin_client().await, "system", "audrey", v1::Role::Auditor, &[]).await;
@@ -206,5 +327,5 @@ async fn failed_logins_are_counted_before_they_become_entries_and_a_source_of_to
     let entries = auditor.audit.clone().list_entries(asked).await.unwrap().into_inner().entries;
     let told: Vec<_> =
         entries.iter().map(|entry| ["reason", "count", "sources"].map(|field| entry.fields[field].as_str())).collect();
-    assert_eq!(told, [["unknown", "40", "1"]], "one entry, whatever came");
+    assert_eq!(told, [["rate_limited", "501", "1"], ["unknown", "40", "1"]], "an entry for each reason, whatever came");
 }

@@ -57,7 +57,10 @@ impl Max {
         let mut admin = Caller::of(server, &server.admin_token()).await.admin;
         // `obl_<id>_<secret>`
         let token_id = self.revoked.split('_').nth(1).unwrap().to_owned();
-        admin.revoke_token(v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id }).await.unwrap();
+        admin
+            .revoke_token(v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id, issued_to: String::new() })
+            .await
+            .unwrap();
         let roles = vec![v1::Role::Auditor.into()];
         let principal = Some(v1::Principal { name: "max".to_owned(), roles, teams: Vec::new(), ..Default::default() });
         admin.set_principal(v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal }).await.unwrap();

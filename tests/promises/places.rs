@@ -376,10 +376,10 @@ fn people() -> Vec<Place> {
             v1::CreateTokenRequest { tenant: String::new(), principal, expires_at: None }
         }),
         place!(admin.revoke_token, "tenant", ADMIN, Refused, |tenant, _| {
-            v1::RevokeTokenRequest { tenant, token_id: "0".repeat(32) }
+            v1::RevokeTokenRequest { tenant, token_id: "0".repeat(32), issued_to: String::new() }
         }),
         place!(admin.revoke_token, "token_id", ADMIN, Refused, |token_id, _| {
-            v1::RevokeTokenRequest { tenant: String::new(), token_id }
+            v1::RevokeTokenRequest { tenant: String::new(), token_id, issued_to: String::new() }
         }),
         place!(admin.list_tokens, "tenant", ADMIN, Refused, |tenant, _| v1::ListTokensRequest {
             tenant,

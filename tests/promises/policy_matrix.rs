@@ -142,9 +142,10 @@ async fn of_tenants(caller: &Caller, action: Action, tenant: &str, request: &str
             let asked = v1::BindCertificateRequest { tenant: name, principal, certificate_name, expires_at: None };
             admin.bind_certificate(asked).await.map(drop)
         }
-        Action::RevokeToken => {
-            admin.revoke_token(v1::RevokeTokenRequest { tenant: name, token_id: "0".repeat(32) }).await.map(drop)
-        }
+        Action::RevokeToken => admin
+            .revoke_token(v1::RevokeTokenRequest { tenant: name, token_id: "0".repeat(32), issued_to: String::new() })
+            .await
+            .map(drop),
         Action::VerifyRecords => admin.verify_records(v1::VerifyRecordsRequest::default()).await.map(drop),
         Action::ListEntries => caller.audit.clone().list_entries(v1::ListEntriesRequest::default()).await.map(drop),
         Action::WatchEntries => caller.audit.clone().watch_entries(v1::WatchEntriesRequest::default()).await.map(drop),

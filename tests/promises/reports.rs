@@ -60,7 +60,7 @@ async fn a_report_ends_with_the_right_to_see_it_and_names_nobody_who_was_erased_
     assert_refused(third, Code::ResourceExhausted, "OVERLOADED");
 
     let token_id = revoked.split('_').nth(1).unwrap().to_owned();
-    let revoke = v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id };
+    let revoke = v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id, issued_to: String::new() };
     Caller::of(&server, &server.admin_token()).await.admin.revoke_token(revoke).await.unwrap();
     let erased: Vec<String> = (0..CUSTOMERS).step_by(15).map(name).collect();
     let ids: Vec<&str> = erased.iter().map(String::as_str).collect();

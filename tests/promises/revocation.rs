@@ -80,7 +80,11 @@ async fn a_download_ends_within_a_minute_of_the_end_of_what_it_was_begun_with() 
         ("its case was taken back", begin(&server, &people.agent, "case-7", &call).await, "NOT_FOUND"),
     ];
     let stays = begin(&server, &people.privacy_officer, "", &call).await;
-    let revoke = v1::RevokeTokenRequest { tenant: "acme".to_owned(), token_id: revoked.token.unwrap().token_id };
+    let revoke = v1::RevokeTokenRequest {
+        tenant: "acme".to_owned(),
+        token_id: revoked.token.unwrap().token_id,
+        issued_to: String::new(),
+    };
     admin.revoke_token(revoke).await.unwrap();
     let auditor = v1::Principal {
         name: "sam".to_owned(),

@@ -296,6 +296,7 @@ async fn the_task_ends_with_its_keys() {
 async fn an_issuer_tells_who_calls() {
     let fake = Fake::answering(&[old()]);
     let issuer = Issuer {
+        max_life_ms: 86_400_000,
         name: ISSUER.to_owned(),
         audience: AUDIENCE.to_owned(),
         algorithms: vec![Algorithm::Es256],

@@ -18,6 +18,8 @@ pub const MOST_TEAMS: usize = 64;
 
 /// Who calls, as its issuer says. There is no `Debug`: most of it is personal.
 pub struct Identity {
+    /// Who says so.
+    pub issuer: String,
     /// The tenant it belongs to.
     pub tenant: TenantName,
     /// Its name.
@@ -40,6 +42,10 @@ pub struct Mapping {
     pub tenant: TenantFrom,
     /// The name: a string.
     pub name: ClaimPath,
+    /// What stands in front of each name, so that none is one of another issuer.
+    pub name_prefix: String,
+    /// The name of who calls for the principal, within `act`: a string.
+    pub actor: ClaimPath,
     /// The roles: an array of strings, or a string with spaces between them. A token without the claim has none.
     pub roles: ClaimPath,
     /// Which value stands for which role. Where it is empty, values are our own names of the roles.
@@ -53,7 +59,12 @@ pub enum TenantFrom {
     /// Every token of the issuer is of this tenant.
     Fixed(TenantName),
     /// A claim names it: a string. It cannot name [`TenantName::SYSTEM`]: whoever runs the service says so in its configuration.
-    Claim(ClaimPath),
+    Claim {
+        /// Which.
+        path: ClaimPath,
+        /// The tenants that it may name; all others where empty.
+        among: BTreeSet<TenantName>,
+    },
 }
 
 /// Where a claim stands: names with dots between them (`realm_access.roles`), or a JSON pointer (RFC 6901) for names that
@@ -90,12 +101,17 @@ fn unescaped(name: &str) -> Option<String> {
 impl Mapping {
     /// The identity that these claims give. Refuses with `BadClaims`.
     pub fn identity(&self, claims: &Claims) -> Result<Identity, RejectReason> {
+        let named = |path: &ClaimPath, claims| {
+            let name = path.find(claims).and_then(Value::as_str).filter(|name| !name.is_empty());
+            name.and_then(|name| PrincipalName::parse(&[&self.name_prefix, name].concat()).ok()).ok_or(BAD)
+        };
         Ok(Identity {
+            issuer: claims.issuer().to_owned(),
             tenant: self.tenant(claims)?,
-            name: text(&self.name, claims).and_then(|name| PrincipalName::parse(name).ok()).ok_or(BAD)?,
+            name: named(&self.name, claims.all())?,
             roles: self.roles(claims)?,
             teams: self.teams(claims)?,
-            actor: claims.actor().cloned(),
+            actor: claims.actor().map(|act| named(&self.actor, act)).transpose()?,
             token_id: claims.token_id().map(str::to_owned),
             expires: claims.expires(),
         })
@@ -104,9 +120,10 @@ impl Mapping {
     fn tenant(&self, claims: &Claims) -> Result<TenantName, RejectReason> {
         match &self.tenant {
             TenantFrom::Fixed(tenant) => Ok(tenant.clone()),
-            TenantFrom::Claim(path) => {
+            TenantFrom::Claim { path, among } => {
                 let name = text(path, claims).filter(|name| *name != TenantName::SYSTEM);
-                name.and_then(|name| TenantName::parse(name).ok()).ok_or(BAD)
+                let name = name.and_then(|name| TenantName::parse(name).ok());
+                name.filter(|name| among.is_empty() || among.contains(name)).ok_or(BAD)
             }
         }
     }

@@ -46,8 +46,10 @@ pub fn good_claims() -> Value {
 
 pub fn mapping() -> Mapping {
     Mapping {
-        tenant: TenantFrom::Claim(path("tenant")),
+        tenant: TenantFrom::Claim { path: path("tenant"), among: Default::default() },
         name: path("sub"),
+        name_prefix: String::new(),
+        actor: path("sub"),
         roles: path("realm_access.roles"),
         role_names: BTreeMap::new(),
         teams: Some(path("teams")),
@@ -71,7 +73,7 @@ pub fn open(set: &KeySet, token: &str) -> Result<Verified, RejectReason> {
 
 /// All layers, as [`super::Issuer::identify`] goes through them.
 pub fn identify(set: &KeySet, token: &str, mapping: &Mapping) -> Result<Identity, RejectReason> {
-    mapping.identity(&Claims::check(&open(set, token)?, ISSUER, AUDIENCE, now())?)
+    mapping.identity(&Claims::check(&open(set, token)?, (ISSUER, AUDIENCE), 86_400_000, now())?)
 }
 
 pub fn reason<T>(outcome: Result<T, RejectReason>) -> Option<&'static str> {

@@ -94,14 +94,19 @@ fn token_end(stated: Option<prost_types::Timestamp>, now: Timestamp) -> Result<T
 }
 
 /// The token to be revoked, and its tenant (the caller's own where `None`).
-pub fn revoke_token(message: &v1::RevokeTokenRequest) -> Result<(Option<TenantName>, TokenId), Invalid> {
+pub fn revoke_token(
+    message: &v1::RevokeTokenRequest,
+) -> Result<(Option<TenantName>, TokenId, Option<PrincipalName>), Invalid> {
     let tenant = tenant_or_own("tenant", &message.tenant)?;
     if message.token_id.is_empty() {
         return Err(Invalid::new("token_id", Problem::Missing));
     }
     let expected = "32 digits of lower-case hexadecimal";
     let token = TokenId::parse(&message.token_id);
-    Ok((tenant, token.ok_or_else(|| Invalid::new("token_id", Problem::Malformed { expected }))?))
+    let issued_to = (!message.issued_to.is_empty())
+        .then(|| named("issued_to", PrincipalName::parse(&message.issued_to)))
+        .transpose()?;
+    Ok((tenant, token.ok_or_else(|| Invalid::new("token_id", Problem::Malformed { expected }))?, issued_to))
 }
 
 /// A tenant's name that must be there, in the field `name`.

@@ -253,7 +253,13 @@ fn every_fault_in_administration_is_told_by_its_field() {
     refused(create_token(token(at(NOW_MS)), now()), "expires_at OUT_OF_RANGE");
     refused(create_token(token(at(NOW_MS + 3_654 * 86_400_000)), now()), "expires_at OUT_OF_RANGE");
     assert!(create_token(token(None), now()).is_ok());
-    let revoke = |id: &str| revoke_token(&v1::RevokeTokenRequest { tenant: String::new(), token_id: id.to_owned() });
+    let revoke = |id: &str| {
+        revoke_token(&v1::RevokeTokenRequest {
+            tenant: String::new(),
+            token_id: id.to_owned(),
+            issued_to: String::new(),
+        })
+    };
     refused(revoke(""), "token_id MISSING");
     refused(revoke("ABCD"), "token_id MALFORMED");
 }

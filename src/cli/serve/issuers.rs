@@ -51,7 +51,11 @@ fn issuer(config: &IssuerConfig) -> Result<Issuer, Problem> {
     };
     let tenant = match (&config.tenant, &config.tenant_claim) {
         (Some(name), _) => TenantFrom::Fixed(TenantName::parse(name).map_err(|_| Problem::Tenant(name.clone()))?),
-        (None, path) => TenantFrom::Claim(claim(&path.clone().unwrap_or_default())?),
+        (None, path) => {
+            let named = |name: &String| TenantName::parse(name).map_err(|_| Problem::Tenant(name.clone()));
+            let among = config.tenants.iter().map(named).collect::<Result<_, _>>()?;
+            TenantFrom::Claim { path: claim(&path.clone().unwrap_or_default())?, among }
+        }
     };
     let source = match (&config.keys_file, &config.keys_url) {
         (Some(path), _) => JwksSource::File(path.clone()),
@@ -68,10 +72,13 @@ fn issuer(config: &IssuerConfig) -> Result<Issuer, Problem> {
     Ok(Issuer {
         name: config.issuer.clone(),
         audience: config.audience.clone(),
+        max_life_ms: config.max_life_s * 1_000,
         algorithms: config.algorithms.iter().map(algorithm).collect::<Result<_, _>>()?,
         mapping: Mapping {
             tenant,
             name: claim(&config.name_claim)?,
+            name_prefix: config.name_prefix.clone(),
+            actor: claim(config.actor_claim.as_ref().unwrap_or(&config.name_claim))?,
             roles: claim(&config.roles_claim)?,
             role_names: config.role_names.iter().map(role).collect::<Result<_, _>>()?,
             teams: config.teams_claim.as_ref().map(claim).transpose()?,

@@ -87,7 +87,7 @@ async fn a_row_that_decides_and_that_the_log_does_not_know_is_refused_at_start()
     let before = image(&house);
     let vault = house.open().await;
     house.erase(&vault, "bob").await.unwrap();
-    vault.revoke_token(house.admin(system, 1, Action::RevokeToken, house.tenant), token).await.unwrap();
+    vault.revoke_token(house.admin(system, 1, Action::RevokeToken, house.tenant), token, None).await.unwrap();
     vault.request_tenant_erasure(house.admin(system, 1, Action::RequestTenantErasure, house.tenant)).await.unwrap();
     // The provider does not destroy: what is pending and what is owed stays.
     house.lie.tell(Says::Destroyed);
@@ -174,7 +174,7 @@ async fn who_writes_to_the_disk_cannot_make_the_log_say_again_what_it_said_once(
     drop(vault);
     let before = image(&house);
     let vault = house.open().await;
-    vault.revoke_token(house.admin(system, 1, Action::RevokeToken, house.tenant), token).await.unwrap();
+    vault.revoke_token(house.admin(system, 1, Action::RevokeToken, house.tenant), token, None).await.unwrap();
     // So many entries that the log's stored hashes cover what comes after the revocation.
     for _ in 0..600 {
         house.read(&vault, bob).await;

@@ -89,15 +89,24 @@ fn a_token_is_taken_in_its_time_give_or_take_a_minute() {
     refused("exp", "expired", &[json!(0), json!(1), json!(NOW - 60), json!(NOW - 3600), json!(NOW as f64 - 60.001)]);
     refused("nbf", "not_yet_valid", &[json!(NOW + 61), json!(NOW as f64 + 60.001), json!(253_402_300_799_u64)]);
     refused("iat", "not_yet_valid", &[json!(NOW + 61), json!(NOW + 3600)]);
+    // A day at most, by what it says, or from now on where it does not say.
+    refused("exp", "too_long_lived", &[json!(NOW - 5 + 86_401), json!(253_402_300_799_u64)]);
+    refused("iat", "too_long_lived", &[json!(0), json!(NOW + 300 - 86_401)]);
     for good in [
         json!({"exp": NOW - 59}),
         json!({"exp": NOW as f64 - 59.5}),
         json!({"exp": NOW as f64 + 0.25}),
-        json!({"exp": 253_402_300_799_u64}),
+        json!({"exp": NOW - 5 + 86_400}),
+        json!({"exp": NOW + 60 + 86_400, "iat": NOW + 60}),
         json!({"nbf": NOW + 60, "iat": NOW + 60}),
-        json!({"nbf": 0, "iat": 0}),
+        json!({"nbf": 0}),
     ] {
         assert!(changed(good.clone()).is_ok(), "{good}");
+    }
+    for (exp, is_taken) in [(NOW + 86_400, true), (NOW + 86_401, false)] {
+        let mut undated = with(good_claims(), json!({"exp": exp}));
+        undated.as_object_mut().unwrap().remove("iat");
+        assert_eq!(of(&undated).is_ok(), is_taken, "without iat, until {exp}");
     }
     let identity = changed(json!({"exp": NOW as f64 + 0.25})).ok().unwrap();
     assert_eq!(identity.expires, Timestamp::from_ms(NOW * 1000 + 250).unwrap());
