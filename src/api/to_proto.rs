@@ -13,7 +13,7 @@ use crate::domain::erasure::{Ground, MediumClass, Subject};
 use crate::domain::grant::CaseAssignment;
 use crate::domain::ids::{RecordId, TenantName};
 use crate::domain::principal::{PrincipalEntry, TokenEntry};
-use crate::domain::record::{ByteSpan, Record, RecordFacts};
+use crate::domain::record::{ByteSpan, Record, RecordFacts, RecordKind};
 use crate::domain::sensitive::{ShownSpan, ShownTurn, SpokenSpan};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
 use crate::vault::{Logged, Receipt, Verified};
@@ -41,11 +41,22 @@ pub fn record(record: Record) -> v1::Record {
             tags: details.tags.iter().map(|tag| tag.as_str().to_owned()).collect(),
         }),
         created_at: Some(timestamp(created)),
-        content_bytes,
+        content_bytes: told_length(kind, content_bytes),
         content_sha256: content_sha256.map_or_else(Bytes::new, |hash| Bytes::copy_from_slice(&hash)),
         media_type: media_type.unwrap_or_default(),
     }
 }
+
+/// How long content is, as it is told. Of a chat not exactly: beside a text in which something is hidden, that would tell how long that is.
+fn told_length(kind: RecordKind, bytes: u64) -> u64 {
+    match kind {
+        RecordKind::Transcript => bytes.next_multiple_of(CHAT_BYTES_STEP),
+        RecordKind::Recording => bytes,
+    }
+}
+
+/// Up to a multiple of so many bytes the length of a chat is told.
+const CHAT_BYTES_STEP: u64 = 256;
 
 /// An entry of the ledger.
 pub fn logged(logged: Logged) -> v1::LogEntry {

@@ -175,14 +175,18 @@ pub async fn run(client: &Client, command: AuditCommand, output: &mut Output) ->
             })
             .await
         }
-        AuditCommand::Watch { from_position } => {
-            client
-                .watch_entries(v1::WatchEntriesRequest { from_position }, |entry| {
-                    let line = serde_json::to_string(&EntryView::from(entry)).unwrap_or_default();
-                    output.raw(&format!("{line}\n"))
-                })
-                .await
-        }
+        AuditCommand::Watch { mut from_position } => loop {
+            let watched = client.watch_entries(v1::WatchEntriesRequest { from_position }, |entry| {
+                from_position = Some(entry.position + 1);
+                let line = serde_json::to_string(&EntryView::from(entry)).unwrap_or_default();
+                output.raw(&format!("{line}\n"))
+            });
+            match watched.await {
+                // No stream lasts for ever: the next one goes on behind the last entry.
+                Err(CliError::Answered(refusal)) if refusal.reason.as_deref() == Some("DEADLINE") => {}
+                ended => return ended,
+            }
+        },
         AuditCommand::Checkpoint => {
             let note = client.get_checkpoint(v1::GetCheckpointRequest {}).await?.note;
             output.result(&serde_json::json!({ "note": note }), |_| note.clone())

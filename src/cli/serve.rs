@@ -1,6 +1,7 @@
 //! `oubliette serve`: configuration, log, vault, server, drain, in this order. What cannot be served is refused before anything is
 //! changed, with words that say what to do.
 
+mod again;
 mod chores;
 mod follow;
 mod issuers;
@@ -106,7 +107,16 @@ pub struct Served {
     /// Where it listens; the real port where the configuration says 0.
     pub address: SocketAddr,
     /// Ends when the service has drained and the vault is closed.
-    pub done: JoinHandle<Result<(), CliError>>,
+    pub done: JoinHandle<Result<Ended, CliError>>,
+}
+
+/// Why a service ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Told,
+    /// The store takes no more writes: what stands on the disk must be read anew.
+    StoreClosed,
 }
 
 /// Runs the command.
@@ -115,11 +125,35 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = Config::load(&args.config)?;
     telemetry::init(&config.log)?;
     keep_memory_off_the_disk()?;
-    let told_to_stop = told_to_stop()?;
+    let (told_to_stop, stop) = (told_to_stop()?, CancellationToken::new());
+    let stopping = stop.clone();
+    tokio::spawn(async move {
+        told_to_stop.await;
+        stopping.cancel();
+    });
     let hangups = Hangups::of(args.config)?;
-    let served = start(config, Some(hangups), told_to_stop).await?;
-    // Nobody cancels the task, so without an outcome it has panicked, and so does this.
-    served.done.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+    let is_anew = again::is_anew();
+    if is_anew {
+        // What a failed write left in the system's cache is not what stands on the disk.
+        Vault::read_from_the_disk(&vault_paths(&config))
+            .map_err(|source| RefusedToServe::vault(&vault_paths(&config), source))?;
+    }
+    let ended = match start(config, Some(hangups), stop.clone().cancelled_owned()).await {
+        // Nobody cancels the task, so without an outcome it has panicked, and so does this.
+        Ok(served) => served.done.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))?,
+        Err(error) if is_anew => {
+            tracing::error!(error = chain(&error), "it cannot be served yet; tried again in some seconds");
+            Ended::StoreClosed
+        }
+        Err(error) => return Err(error),
+    };
+    if ended == Ended::Told {
+        return Ok(());
+    }
+    tokio::select! {
+        () = tokio::time::sleep(again::PAUSE) => Err(again::begin()),
+        () = stop.cancelled() => Ok(()),
+    }
 }
 
 /// The signal that says that the configuration has changed.
@@ -196,7 +230,7 @@ async fn serve(
     vault: Arc<Vault>,
     (doors, hangups): (Doors, Option<Hangups>),
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), CliError> {
+) -> Result<Ended, CliError> {
     let metrics = Arc::new(Metrics::default());
     let ended = CancellationToken::new();
     let tls = settings.tls().cloned();
@@ -215,19 +249,27 @@ async fn serve(
         tokio::spawn(follow::follow_tls(following, ended.clone())),
     ];
     let routes = service::routes(vault.clone(), (access, issuers, tls), &limits, metrics.clone(), ended.clone());
+    let closed = again::closed(vault.clone(), ended.clone());
     let shutdown = async {
-        shutdown.await;
-        tracing::info!("told to stop; open calls may end");
+        tokio::select! {
+            () = shutdown => tracing::info!("told to stop; open calls may end"),
+            () = closed => {
+                metrics.alert("store_closed");
+                tracing::error!("the store takes no more writes, so nothing is read: the service begins anew");
+            }
+        }
     };
-    let served = server::run(settings, routes, doors.service, metrics, shutdown).await;
+    let served = server::run(settings, routes, doors.service, metrics.clone(), shutdown).await;
     ended.cancel();
     for task in beside {
         // What it had to say, it logged.
         let _ = task.await;
     }
+    let takes_writes = vault.takes_writes();
     vault.close().await;
     tracing::info!("stopped");
-    Ok(served?)
+    served?;
+    Ok(if takes_writes { Ended::Told } else { Ended::StoreClosed })
 }
 
 async fn show_metrics(listener: Option<tokio::net::TcpListener>, metrics: Arc<Metrics>, ended: CancellationToken) {

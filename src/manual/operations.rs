@@ -139,13 +139,14 @@
 //!   Two are made at once. Of a tenant that is frozen it names handles only.
 //! - After each start the whole log is read in the background and held against its tree; whatever is shown, reported or signed of it is held against it
 //!   before. If it is not as it was logged, the log of the service says so, and the alert `log_damaged`.
-//! - Before anything is read its entry is durable. So while the log cannot be written (`CLOSED_TO_WRITES`), nothing is read.
+//! - Before anything is read its entry is durable. So while the log cannot be written (`CLOSED_TO_WRITES`), nothing is read. The service then begins anew by
+//!   itself, reads from the disk what is there, and tries every few seconds until it can write again; the alert is `store_closed`.
 //!
 //! ## When something is wrong
 //!
 //! | words | what to do |
 //! |---|---|
-//! | closed to writes after a failed write | look at the disk; restart; what was acknowledged is there |
+//! | closed to writes after a failed write | look at the disk; the service begins anew until it can write; what was acknowledged is there |
 //! | full up to its reserve | erasure, audit and reads go on; free space, or lower `limits.disk_reserve_bytes` for a while |
 //! | memory is not locked | set `LimitMEMLOCK=infinity` for the service, or run without swap or with an encrypted one |
 //! | the erasure is not final (`ERASURE_NOT_FINAL`) | the log says why, most often the root key's medium; the customer is refused to everybody meanwhile. Repeat the request: it goes on where it stopped. After a restart it goes on by itself |

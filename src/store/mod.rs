@@ -60,6 +60,11 @@ pub trait Database: Send + Sync + 'static {
     /// Makes all that was applied durable: it survives a power cut. After an error it must not be tried again: the kernel may
     /// have dropped the pages that it could not write, and the next attempt would succeed without them.
     fn sync(&self) -> Result<(), StoreError>;
+
+    /// Whether the engine has met an error of the disk, in a read or a write, and must be opened anew.
+    fn has_failed(&self) -> bool {
+        false
+    }
 }
 
 /// One write to one row.

@@ -15,6 +15,7 @@
 use std::fs::{self, File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub struct SledEngine {
     db: sled::Db,
     data_file: File,
     whole_batches: RwLock<()>,
+    /// Once sled met an error of the disk, it answers most reads with it, too.
+    has_failed: AtomicBool,
     _lock: File,
 }
 
@@ -77,7 +80,8 @@ impl SledEngine {
         let data_file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(DATA_FILE));
         let data_file = data_file.map_err(|e| StoreError::io("opening the database file", e))?;
         let db = open_or_replay(dir, opening)?;
-        let engine = Self { db, data_file, whole_batches: RwLock::new(()), _lock: lock };
+        let engine =
+            Self { db, data_file, whole_batches: RwLock::new(()), has_failed: AtomicBool::new(false), _lock: lock };
         engine.sync()?;
         sync_new_files(dir).map_err(|e| StoreError::io("syncing the database directory", e))?;
         Ok(engine)
@@ -85,7 +89,13 @@ impl SledEngine {
 
     fn read<T>(&self, read: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
         let _whole = self.whole_batches.read().unwrap_or_else(PoisonError::into_inner);
-        guarded("reading", || read(&self.db))
+        guarded("reading", || read(&self.db)).inspect_err(|error| self.remember(error))
+    }
+
+    fn remember(&self, error: &StoreError) {
+        if matches!(error, StoreError::Io { .. } | StoreError::Engine { .. } | StoreError::Full) {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -120,15 +130,22 @@ impl Database for SledEngine {
             }
         }
         let _whole = self.whole_batches.write().unwrap_or_else(PoisonError::into_inner);
-        guarded("writing", || self.db.apply_batch(batch)).inspect_err(|_| {
+        guarded("writing", || self.db.apply_batch(batch)).inspect_err(|error| {
+            self.remember(error);
             // Dropping the last handle would write what is in memory, half a batch included: this one stays until the end.
             std::mem::forget(self.db.clone());
         })
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        guarded("flushing", || self.db.flush())?;
-        self.data_file.sync_data().map_err(|e| StoreError::io("syncing the database file", e))
+        let synced = guarded("flushing", || self.db.flush());
+        let synced =
+            synced.and_then(|_| self.data_file.sync_data().map_err(|e| StoreError::io("syncing the database file", e)));
+        synced.inspect_err(|error| self.remember(error))
+    }
+
+    fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 }
 

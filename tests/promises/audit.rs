@@ -164,6 +164,31 @@ async fn a_watch_loses_nothing_while_many_write() {
 }
 
 #[tokio::test]
+async fn the_command_that_watches_goes_on_where_a_stream_ended() {
+    let server = Server::start_with(&[("limits.stream_deadline_ms", "1000")]).await;
+    let people = server.tenant_with_people("acme").await;
+    let token = token_for(&server.admin_client().await, "acme", "audrey", v1::Role::Auditor, &[]).await;
+    let mut command = server.command(&token, &["audit", "watch", "--from-position", "0"]);
+    let mut watch = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let mut stored = Vec::new();
+    for number in 0..14 {
+        stored.push(ingest.store_chat(chat(&format!("chat-{number:04}"), "ada")).await.unwrap().record_id);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    watch.kill().unwrap();
+    let seen = watch.wait_with_output().unwrap().stdout;
+    let lines = String::from_utf8(seen).unwrap();
+    let entries = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let seen: Vec<_> = entries
+        .filter(|entry| entry["event"] == "stored")
+        .map(|entry| entry["fields"]["record"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(seen, stored);
+}
+
+#[tokio::test]
 async fn what_is_done_through_a_platform_or_to_a_tenant_from_outside_is_seen_and_reported() {
     let (server, people) = start().await;
     let ingest = Caller::of(&server, &people.ingest).await;

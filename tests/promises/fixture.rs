@@ -39,6 +39,8 @@ pub struct Server {
     child: Option<Child>,
     /// The configuration of SoftHSM2, where the root key is in it.
     hsm: Option<PathBuf>,
+    /// Whether a write behind the longest file is an error to it, and not its end.
+    survives_limits: bool,
 }
 
 /// A tenant and one bearer token for each who may do something in it.
@@ -81,7 +83,7 @@ impl Server {
     fn make_with(hsm: Option<&Hsm>, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("key")).unwrap();
-        let server = Self { folder, port: free_port(), child: None, hsm: hsm.map(Hsm::conf) };
+        let server = Self { folder, port: free_port(), child: None, hsm: hsm.map(Hsm::conf), survives_limits: false };
         let mut init = server.command_of(&["init", "--address", &format!("127.0.0.1:{}", server.port)]);
         match hsm {
             Some(hsm) => init.args(hsm.flags()),
@@ -99,6 +101,18 @@ impl Server {
         }
         settings.iter().for_each(|(key, value)| server.set(key, value));
         server
+    }
+
+    /// From the next start on, whatever its files may not become longer than is an error to it, and not its end.
+    pub fn survive_limits(&mut self) {
+        self.survives_limits = true;
+    }
+
+    /// How long a file of the service may become from now on.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let limit = rustix::process::Rlimit { current: bytes, maximum: None };
+        rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit).unwrap();
     }
 
     /// A command of the binary that finds the root key where this service has it.
@@ -297,7 +311,15 @@ impl Server {
     pub async fn try_start(&mut self) -> Result<(), String> {
         let seen_before = fs::metadata(self.log_file()).map_or(0, |about| about.len());
         let stderr = self.folder.path().join("stderr");
-        let mut child = self.serve_command().stderr(File::create(&stderr).unwrap()).spawn().unwrap();
+        let mut command = self.serve_command();
+        if self.survives_limits {
+            // What a shell ignores stays ignored in what takes its place.
+            let plain = std::mem::replace(&mut command, Command::new("sh"));
+            command.args(["-c", "trap '' XFSZ && exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+            command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+        }
+        let mut child = command.stderr(File::create(&stderr).unwrap()).spawn().unwrap();
         let give_up = Instant::now() + PATIENCE;
         while Instant::now() < give_up {
             if child.try_wait().unwrap().is_some() {

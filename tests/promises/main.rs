@@ -11,6 +11,7 @@ mod bad_input;
 mod cases;
 mod certificates;
 mod chance;
+mod closing;
 mod demo;
 mod elsewhere;
 mod erasing;

@@ -101,7 +101,7 @@ impl House {
     pub async fn close(self) -> Result<(), CliError> {
         let Some(running) = self.running else { return Ok(()) };
         running.stop.cancel();
-        running.served.done.await.unwrap_or(Err(DemoError::BrokeDown.into()))
+        running.served.done.await.unwrap_or(Err(DemoError::BrokeDown.into())).map(drop)
     }
 }
 
