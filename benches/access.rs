@@ -2,7 +2,8 @@
 //!
 //! First: how long a record that is absent, another tenant's, erased, being erased or not for the caller takes to be refused, in one run and
 //! in random order, through gRPC over loopback; medians, and their ratio to the absent class of the same caller. Then: what policy and audit
-//! cost of one read, in this process through the vault's own doors. Last: how long a report of exposure takes over a million entries. A shared
+//! cost of one read, in this process through the vault's own doors; and how long a glass takes to be broken for customers that are there and such
+//! that are not. Last: how long a report of exposure takes over a million entries. A shared
 //! machine is noisy: compare within one run only.
 //!
 //! ```text
@@ -28,7 +29,8 @@ use oracle_house::{EACH, House, Read, principal, why};
 use oubliette::access::permit::{Permit, TenantScope};
 use oubliette::domain::action::Action;
 use oubliette::domain::clock::Timestamp;
-use oubliette::domain::ids::RecordId;
+use oubliette::domain::grant::BrokenGlass;
+use oubliette::domain::ids::{CustomerId, RecordId, WrittenReason};
 use oubliette::domain::principal::Role;
 use oubliette::domain::record::RecordFacts;
 use oubliette::domain::sensitive::SensitiveKind;
@@ -97,6 +99,34 @@ async fn refusals(house: &House, samples: usize, chance: &mut Chance) {
             let (p25, p50, p99) = (took.us(0.25), took.us(0.5), took.us(0.99));
             println!("  {name:<44} {count:>7} {p25:>10.1} {p50:>10.1} {p99:>10.1} {ratio:>8.3}{mark}");
         }
+    }
+}
+
+/// Breaking the glass is answered alike for everybody, and must take as long.
+async fn glasses(house: &House, samples: usize, chance: &mut Chance) {
+    let agent = principal(house.tenant, "acme", "ana", Role::Agent);
+    let classes = ["unknown", "near", "gone", "fresh", "pending"];
+    let mut times: Vec<Vec<Duration>> = classes.iter().map(|_| Vec::new()).collect();
+    for sample in 0..WARM + samples {
+        let (at, pick) = (chance.below(classes.len()), chance.below(EACH));
+        let door = house.access.door(&agent, Action::BreakGlass, house.tenant, None).unwrap();
+        let glass = BrokenGlass {
+            customer: CustomerId::parse(&format!("{}-{pick}", classes[at])).unwrap(),
+            reason: WrittenReason::parse("an ambulance asks for the address").unwrap(),
+            expires: Timestamp::now().plus_ms(60_000),
+        };
+        let began = Instant::now();
+        house.vault.break_glass(door, glass).await.unwrap();
+        let took = began.elapsed();
+        if sample >= WARM {
+            times[at].push(took);
+        }
+    }
+    println!("a glass is broken: {samples} samples in random order");
+    let times: Vec<Took> = times.into_iter().map(Took::of).collect();
+    for (class, took) in classes.iter().zip(&times) {
+        let ratio = took.us(0.5) / times[0].us(0.5);
+        println!("  {class:<44} {:>7} {:>10.1} us {:>10.1} us {ratio:>8.3}", took.0.len(), took.us(0.5), took.us(0.99));
     }
 }
 
@@ -240,7 +270,7 @@ async fn report_over(house: &Arc<House>, entries: usize) {
         let door = house.access.door(&officer, Action::ReportExposure, house.tenant, None).unwrap();
         let about = Suspicion { from: Timestamp::from_ms(0), ..Suspicion::default() };
         let began = Instant::now();
-        let (mut report, mut bytes) = (house.vault.report_exposure(door, about).await.unwrap(), 0);
+        let (mut report, mut bytes) = (house.vault.report_exposure(door, about, ()).await.unwrap().0, 0);
         while let Some(piece) = report.next().await.unwrap() {
             bytes += piece.content.len();
         }
@@ -263,6 +293,7 @@ fn main() {
         let house = Arc::new(House::build().await);
         house.assert_open().await;
         refusals(&house, samples, &mut Chance(seed)).await;
+        glasses(&house, samples / 4, &mut Chance(seed)).await;
         cost_of_a_read(Arc::clone(&house)).await;
         report_over(&house, entries).await;
         house.vault.close().await;

@@ -96,7 +96,7 @@ impl Audit {
         })?;
         let leash = self.gate.leash_of_door(Arc::new(Presented::of(&request)), &permit);
         let about = from_proto::report_exposure(request.into_inner())?;
-        let report = self.gate.vault.report_exposure(permit, about).await?;
+        let (report, room) = self.gate.vault.report_exposure(permit, about, room).await?;
         Ok(Pieces::of(report, leash, self.gate.stream_idle, room))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::failures::{Failures, RATE_LIMITED};
+use super::failures::{Failures, RATE_LIMITED, Shown};
 use super::leash::Leash;
 use super::presented::Presented;
 use super::status::ApiError;
@@ -16,7 +16,7 @@ use crate::access::jwt::Issuers;
 use crate::access::permit::{Permit, TenantScope};
 use crate::access::{Access, Explanation, Refused};
 use crate::config::Limits;
-use crate::crypto::hash::sha256;
+use crate::crypto::hash::{Sha256, sha256};
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::grant::Why;
@@ -77,7 +77,7 @@ impl Gate {
 
     /// Who calls. Counts towards the tenant's calls a second; a failure towards those of its source.
     pub async fn caller(&self, presented: &Presented) -> Result<Principal, ApiError> {
-        let shown = presented.shown();
+        let shown = hash_of(presented);
         let limited = |_: &ApiError| self.metrics.authentication_failed(RATE_LIMITED);
         self.failures.check(presented.source, &shown).inspect_err(limited)?;
         let (principal, calls_per_second) = self.authenticate(presented).await.inspect_err(|error| match error {
@@ -282,6 +282,19 @@ impl Gate {
     }
 }
 
+/// A hash of all by which a call shows who makes it. It leads back to none of it.
+fn hash_of(presented: &Presented) -> Shown {
+    let mut hash = Sha256::new();
+    let certificate = presented.certificate.as_ref().map(|certificate| &certificate.fingerprint()[..]);
+    let headers = [&presented.authorization, &presented.on_behalf_of];
+    for part in headers.map(|header| header.as_ref().map(|text| text.as_bytes())).into_iter().chain([certificate]) {
+        // Framed, so that no two different ones look alike.
+        hash.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+        hash.update(part.unwrap_or_default());
+    }
+    hash.finish()
+}
+
 /// The token of an issuer in the value of a header: whatever has dots, as no token of the vault's own has.
 fn issued(header: &str) -> Option<&str> {
     const SCHEME: &str = "Bearer ";
@@ -289,9 +302,11 @@ fn issued(header: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case(SCHEME) && token.contains('.')).then_some(token)
 }
 
-/// What stands for an issuer's token in the ledger: a hash of the issuer's and its own name, or of all of it.
+/// What stands for an issuer's token in the ledger: a hash of the issuer's and its own name, or of all that was signed. Not of the signature: of
+/// ECDSA there are two that are good, and whoever has one can make the other.
 fn credential_of(issuer: &str, jwt: &str, token_id: Option<&str>) -> TokenId {
-    let named = token_id.map_or_else(|| ["jwt", jwt].join("\n"), |id| ["jti", issuer, id].join("\n"));
+    let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
+    let named = token_id.map_or_else(|| ["jwt", signed].join("\n"), |id| ["jti", issuer, id].join("\n"));
     TokenId(*sha256(named.as_bytes()).first_chunk().expect("a hash of SHA-256 has 32 bytes"))
 }
 

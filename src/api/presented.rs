@@ -8,7 +8,6 @@ use tonic::metadata::MetadataMap;
 use zeroize::Zeroizing;
 
 use super::listener::Peer;
-use crate::crypto::hash::{SHA256_BYTES, Sha256};
 use crate::tls::PeerCertificate;
 
 /// The header by which a platform that calls for its agent passes the agent's own token, beside the platform's.
@@ -36,23 +35,6 @@ impl Presented {
             certificate: peer.and_then(|peer| peer.certificate.clone()),
             source: peer.and_then(|peer| peer.address).map(|address| address.ip()),
         }
-    }
-}
-
-impl Presented {
-    /// A hash of all by which it shows who calls. It leads back to none of it.
-    pub fn shown(&self) -> [u8; SHA256_BYTES] {
-        let mut hash = Sha256::new();
-        let certificate = self.certificate.as_ref().map(|certificate| &certificate.fingerprint()[..]);
-        let headers =
-            [&self.authorization, &self.on_behalf_of].map(|header| header.as_ref().map(|text| text.as_bytes()));
-        for part in headers.into_iter().chain([certificate]) {
-            // Framed, so that no two different ones look alike.
-            let length = part.map_or(u64::MAX, |part| part.len() as u64);
-            hash.update(&length.to_be_bytes());
-            hash.update(part.unwrap_or_default());
-        }
-        hash.finish()
     }
 }
 

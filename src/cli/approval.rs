@@ -11,8 +11,7 @@ use super::pages::{self, PageArgs, Shape};
 use super::time;
 use crate::api::v1;
 
-const REQUEST_EXAMPLES: &str =
-    "Your own ceilings of a day are raised by what you ask for, once somebody else gives it. Tell that one the id.
+const REQUEST_EXAMPLES: &str = "You may do so much more than alone, once somebody else gives it. Tell that one the id.
 
 Example:
   oubliette approval request --erasures 400 --ground retention_over
@@ -36,13 +35,13 @@ pub enum ApprovalCommand {
     /// Ask for more than you may do alone
     #[command(after_help = REQUEST_EXAMPLES)]
     Request {
-        /// By how many erasures a day
+        /// So many erasures more, in all
         #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
         erasures: u32,
-        /// By how many reads a day
+        /// So many reads more a day
         #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
         reads: u32,
-        /// By how many different customers a day of whom you read something
+        /// So many different customers more a day of whom you read something
         #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
         customers: u32,
         /// Why
@@ -108,7 +107,7 @@ impl ApprovalView {
         &[("APPROVAL", 48), ("WHO ASKED", 20), ("MORE", 40), ("WHY", 16), ("UNTIL", 24), ("APPROVED BY", 0)];
 
     fn more(&self) -> String {
-        let all = [(self.erasures, "erasures"), (self.reads, "reads"), (self.customers, "customers")];
+        let all = [(self.erasures, "erasures"), (self.reads, "reads a day"), (self.customers, "customers a day")];
         let some = all.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}"));
         some.collect::<Vec<_>>().join(", ")
     }
@@ -132,7 +131,7 @@ impl ApprovalView {
         output::fields(&[
             ("approval", Some(self.approval_id.clone())),
             ("who asked", Some(self.requested_by.clone())),
-            ("more a day", Some(self.more())),
+            ("more", Some(self.more())),
             ("why", Some(self.ground.clone())),
             ("until", Some(self.expires_at.clone())),
             ("approved by", Some(self.approved().to_owned())),

@@ -133,15 +133,10 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
     });
     let hangups = Hangups::of(args.config)?;
     let is_anew = again::is_anew();
-    if is_anew {
-        // What a failed write left in the system's cache is not what stands on the disk.
-        Vault::read_from_the_disk(&vault_paths(&config))
-            .map_err(|source| RefusedToServe::vault(&vault_paths(&config), source))?;
-    }
     let ended = match start(config, Some(hangups), stop.clone().cancelled_owned()).await {
         // Nobody cancels the task, so without an outcome it has panicked, and so does this.
         Ok(served) => served.done.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))?,
-        Err(error) if is_anew => {
+        Err(error) if is_anew && again::is_of_the_disk(&error) => {
             tracing::error!(error = chain(&error), "it cannot be served yet; tried again in some seconds");
             Ended::StoreClosed
         }
@@ -232,6 +227,10 @@ async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Ended, CliError> {
     let metrics = Arc::new(Metrics::default());
+    if again::is_anew() {
+        // Of the process that met it nobody can ask any more.
+        metrics.alert("store_closed");
+    }
     let ended = CancellationToken::new();
     let tls = settings.tls().cloned();
     let following = tls.clone().map(|tls| Arc::new(Following::new(tls, metrics.clone())));
@@ -254,7 +253,6 @@ async fn serve(
         tokio::select! {
             () = shutdown => tracing::info!("told to stop; open calls may end"),
             () = closed => {
-                metrics.alert("store_closed");
                 tracing::error!("the store takes no more writes, so nothing is read: the service begins anew");
             }
         }

@@ -132,11 +132,15 @@ impl Identity {
             if !one.tenants.is_empty() && one.tenant_claim.is_none() {
                 return Err(("issuers", "have tenants only beside tenant_claim"));
             }
-            let is_unclear = |other: &IssuerConfig| other.name_prefix == one.name_prefix && other.may_share_tenant(one);
+            let is_unclear = |other: &IssuerConfig| {
+                let (ours, theirs) = (&one.name_prefix, &other.name_prefix);
+                // A name behind the shorter one could begin with the rest of the longer one.
+                (ours.starts_with(theirs.as_str()) || theirs.starts_with(ours.as_str())) && other.may_share_tenant(one)
+            };
             if self.issuers[..number].iter().any(is_unclear) {
                 return Err((
                     "issuers",
-                    "may name the same tenant: say which tenants each has, or give each a name_prefix of its own",
+                    "may name the same tenant: say which tenants each has, or give each a name_prefix with which none of the others begins",
                 ));
             }
             if !(60..=2_592_000).contains(&one.max_life_s) {

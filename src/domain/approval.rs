@@ -73,14 +73,14 @@ impl ApprovalGround {
     }
 }
 
-/// By how much which ceilings of a day are raised.
+/// What one may do more: so many erasures in all, and so many reads and customers on each day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Raise {
-    /// Erasures.
+    /// Erasures, in all.
     pub erasures: u32,
-    /// Reads.
+    /// Reads, on each day.
     pub reads: u32,
-    /// Different customers of whom something is read.
+    /// Different customers of whom something is read, on each day.
     pub customers: u32,
 }
 
@@ -88,14 +88,13 @@ impl Raise {
     /// The most of each.
     pub const MAX: u32 = 1_000_000;
 
-    /// A ceiling, raised. What has no ceiling gets none.
+    /// A ceiling of reading, raised. What has no ceiling gets none.
     #[must_use]
     pub fn of(self, ceiling: Ceiling) -> Ceiling {
         let raised = |limit: u32, by: u32| if limit == 0 { 0 } else { limit.saturating_add(by) };
         Ceiling {
             reads_per_day: raised(ceiling.reads_per_day, self.reads),
             customers_per_day: raised(ceiling.customers_per_day, self.customers),
-            erasures_per_day: raised(ceiling.erasures_per_day, self.erasures),
             ..ceiling
         }
     }

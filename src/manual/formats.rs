@@ -53,10 +53,10 @@
 //! who gave it (16). The words: version, list of texts: case and principal; or principal and reason.
 //!
 //! **seen**: empty; its key says which principal (16, the alias) read something of which customer on which day (4, since 1970). **reads**: how
-//! many reads that were (8). **erased by**: how many erasures a principal asked for on a day (8).
+//! many reads that were (8). **erased by**: how many erasures a principal asked for alone on a day (8). **approved**: how many an approval was used for (8).
 //!
 //! **approval**, sealed; its key says who asked (16, the alias) and which it is (8): version, who asked (text), option of the alias of who called for that one (16),
-//! asked in ms (8), by how many erasures, reads and customers a day (4 each), ground (1: 1 customers asked, 2 retention over, 3 legal claim, 4 incident,
+//! asked in ms (8), how many erasures more in all, and reads and customers more a day (4 each), ground (1: 1 customers asked, 2 retention over, 3 legal claim, 4 incident,
 //! 5 review, 6 migration), until in ms (8), option of who gave it (text, alias of 16).
 //!
 //! **token**: tenant (16), then, sealed: version (2), SHA-256 of the secret (32), the principal's name (text), created and ends in ms (8 each),
@@ -133,7 +133,7 @@
 //! | 10, 11 | replica of the root key; readmitted | whether new (1), whether the medium was seen destroyed (1); nothing |
 //! | 12 | deciding | see above |
 //! | 16 | granted | operation, handle, alias of who may, option of until in ms (8) |
-//! | 21 | approval | operation, whose (16) and which (8), by how many erasures, reads and customers a day (4 each), ground (1), until in ms (8) |
+//! | 21 | approval | operation, whose (16) and which (8), how many erasures more in all, and reads and customers more a day (4 each), ground (1), until in ms (8) |
 //! | 22 | cases listed | handle |
 //! | 17 | alert | sort (1: 1 glass broken, 2 unusual reading, 3 ceiling met), alias of whom it is about |
 //! | 19 | policy | SHA-256 of its text (32), whether it decides (1) |

@@ -122,7 +122,7 @@
 //! `erasures_per_day` says how many erasures one principal may ask for alone in a day; a list beyond it is refused as a whole with `APPROVAL_NEEDED`. Whoever
 //! needs more, of erasing or of reading, asks (`oubliette approval request --erasures 400 --ground retention_over`), and somebody else gives it
 //! (`approval give ID`): a supervisor, a privacy officer or an admin of the tenant. Not the one who asked, nor who comes through the same platform's account.
-//! The ceilings of a day of the one who asked are then higher by so much, for a working day or as long as was asked, at most 24 hours, on each day (UTC) that it touches; those of
+//! Whoever asked may then ask for so many erasures more in all, or read so much more on each day (UTC), for a working day or as long as was asked, at most 24 hours; the ceilings of
 //! a minute and of a tenant's hour (`limits.erasures_per_hour`) stay. `approval withdraw` ends it with the next call. Each step is in the ledger (`approval`), and the receipt of an
 //! erasure that needed it names who approved. Why it is needed is one word of a list, as a text could name customers, and would outlive them.
 //!

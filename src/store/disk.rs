@@ -28,7 +28,7 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), StoreError> {
 
 /// Has the system forget what it cached of the files in `dir`. After a failed write the cache may hold what never reached the disk, and call it
 /// clean.
-pub fn forget_cached(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn forget_cached(dir: &Path) -> Result<(), StoreError> {
     let failed = |e| StoreError::io("forgetting what is cached of the database", e);
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

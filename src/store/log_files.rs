@@ -41,11 +41,11 @@ impl LogFiles {
         written.map(drop).map_err(|e| failed("writing a file of the log", e))
     }
 
-    /// Whether there is a file at `path`.
-    pub async fn has(&self, path: &str) -> Result<bool, StoreError> {
+    /// How many bytes the file at `path` has; `None` if there is none.
+    pub async fn length(&self, path: &str) -> Result<Option<u64>, StoreError> {
         match self.store.head(&ObjectPath::from(path)).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Ok(found) => Ok(Some(found.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(e) => Err(failed("looking for a file of the log", e)),
         }
     }

@@ -35,6 +35,7 @@
 //! | seen | tenant, day, alias, handle | that a principal read something of a customer on that day |
 //! | reads | tenant, day, alias | how often a principal read something on that day |
 //! | erased by | tenant, day, alias | how many erasures a principal asked for on that day |
+//! | approved | tenant, alias, number | how many erasures an approval was used for |
 //! | approval | tenant, alias, number | what a principal may do beyond its ceilings, sealed; it is worth something once it is given |
 //! | ledger | position | an entry |
 //! | log key | | the position of the entry that names the key that signs the log |
@@ -43,7 +44,8 @@
 mod insiders;
 
 pub use insiders::{
-    approval, approvals, approvals_of, erased_by, parse_approval, parse_day, parse_seen, reads, seen, seen_by,
+    approval, approvals, approvals_of, approved, erased_by, erasures, erasures_of, parse_approval, parse_day,
+    parse_seen, reads, seen, seen_by,
 };
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
@@ -124,6 +126,8 @@ pub enum Kind {
     ErasedBy = 0x67,
     /// What a principal may do beyond its ceilings.
     Approval = 0x68,
+    /// How many erasures an approval was used for.
+    Approved = 0x69,
 }
 
 /// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is
@@ -370,16 +374,6 @@ pub fn parse_reclaim_record(key: &[u8]) -> Option<(RecordId, Option<Revision>)> 
         [] => Some((record, None)),
         revision => Some((record, Some(Revision(u32::from_be_bytes(revision.try_into().ok()?))))),
     }
-}
-
-/// How many erasures a tenant asked for in five minutes, which are counted from 1970 on.
-pub fn erasures(tenant: TenantId, five_minutes: u64) -> Vec<u8> {
-    key(Kind::Erasures, &[&tenant.0, &five_minutes.to_be_bytes()])
-}
-
-/// All such counts of a tenant.
-pub fn erasures_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
-    span_of(key(Kind::Erasures, &[&tenant.0]))
 }
 
 /// Some pages of an erased tenant to remove.

@@ -20,7 +20,7 @@ use std::sync::{PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::disk::{create_dir, sync_dir};
+use super::disk::{create_dir, forget_cached, sync_dir};
 use super::{Database, MAX_RANGE_ROWS, Row, StoreError, Write};
 
 /// sled's cache takes several times of what it is told (its issues 1309 and 1410), so it is told little unless the operator says otherwise.
@@ -79,6 +79,9 @@ impl SledEngine {
         remove_unfinished_snapshots(dir)?;
         let data_file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(DATA_FILE));
         let data_file = data_file.map_err(|e| StoreError::io("opening the database file", e))?;
+        if let Err(error) = forget_cached(dir) {
+            tracing::warn!(%error, "the database may be read from the system's cache instead of the disk");
+        }
         let db = open_or_replay(dir, opening)?;
         let engine =
             Self { db, data_file, whole_batches: RwLock::new(()), has_failed: AtomicBool::new(false), _lock: lock };
@@ -93,7 +96,8 @@ impl SledEngine {
     }
 
     fn remember(&self, error: &StoreError) {
-        if matches!(error, StoreError::Io { .. } | StoreError::Engine { .. } | StoreError::Full) {
+        // One page that does not open is no failing disk: the others do, and will.
+        if matches!(error, StoreError::Io { .. } | StoreError::Full) {
             self.has_failed.store(true, Ordering::Relaxed);
         }
     }

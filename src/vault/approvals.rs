@@ -40,9 +40,7 @@ impl Vault {
                 if row.wanted.expires > now {
                     live += 1;
                 } else {
-                    let key = rows::approval(tenant, id);
-                    batch.require_value(key.clone(), stored);
-                    batch.delete(key);
+                    forget(&mut batch, tenant, id, stored);
                 }
             }
             if live >= MAX_OF_ONE {
@@ -87,10 +85,8 @@ impl Vault {
         let tenant = permit.resource().tenant;
         let withdraw = move |core: &Arc<Core>| {
             let (row, stored) = core.live_approval(tenant, id)?.ok_or(VaultError::NotFound)?;
-            let key = rows::approval(tenant, id);
             let mut batch = Batch::new();
-            batch.require_value(key.clone(), stored);
-            batch.delete(key);
+            forget(&mut batch, tenant, id, stored);
             tell(&mut batch, &permit, Approved { id, wanted: row.wanted });
             core.committer.commit_blocking(batch)?;
             Ok(())
@@ -138,9 +134,8 @@ impl Vault {
                         Err(VaultError::NotFound) => false,
                         Err(error) => return Err(error),
                     };
-                    if is_over {
-                        batch.require_value(key.clone(), sealed);
-                        batch.delete(key);
+                    if let Some((tenant, id)) = rows::parse_approval(&key).filter(|_| is_over) {
+                        forget(&mut batch, tenant, id, sealed);
                     }
                 }
                 if !batch.is_empty() {
@@ -153,15 +148,17 @@ impl Vault {
 }
 
 impl Core {
-    /// By how much the ceilings of a principal are raised now, and by whom, each for itself.
-    pub fn raised(
+    /// What a principal was given and what is not over, and by whom: first what was asked for first.
+    pub fn given(
         &self,
         tenant: TenantId,
         alias: BlindIndex,
         now: Timestamp,
-    ) -> Result<Vec<(Raise, BlindIndex)>, VaultError> {
-        let all = self.approvals_of(tenant, alias)?.into_iter().filter(|(_, row, _)| row.wanted.expires > now);
-        Ok(all.filter_map(|(_, row, _)| row.given.map(|given| (row.wanted.raise, given.alias))).collect())
+    ) -> Result<Vec<(ApprovalId, Raise, BlindIndex)>, VaultError> {
+        let mut all = self.approvals_of(tenant, alias)?;
+        all.retain(|(_, row, _)| row.wanted.expires > now);
+        all.sort_by_key(|(id, row, _)| (row.requested, *id));
+        Ok(all.into_iter().filter_map(|(id, row, _)| Some((id, row.wanted.raise, row.given?.alias))).collect())
     }
 
     /// All that a principal has asked for, with the rows as they are stored.
@@ -207,6 +204,14 @@ impl Core {
         tell(batch, permit, Approved { id, wanted: row.wanted });
         Ok(())
     }
+}
+
+/// Removes it, and how often it was used.
+fn forget(batch: &mut Batch, tenant: TenantId, id: ApprovalId, stored: Vec<u8>) {
+    let key = rows::approval(tenant, id);
+    batch.require_value(key.clone(), stored);
+    batch.delete(key);
+    batch.delete(rows::approved(tenant, id));
 }
 
 fn tell(batch: &mut Batch, permit: &Permit<TenantScope>, approved: Approved) {

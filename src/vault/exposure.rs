@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
-use super::fence::{Fenced, Inside};
+use super::fence::{Fenced, Watch};
 use super::people::alias_of;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
@@ -19,6 +19,7 @@ use crate::crypto::hash::Sha256;
 use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, CustomerId, Handle, PrincipalName, RecordId, TenantId, TokenId};
+use crate::domain::principal::Principal;
 
 /// The most records that one report names: about 150 bytes each in memory.
 pub const MAX_EXPOSED_RECORDS: usize = 2_000_000;
@@ -58,6 +59,8 @@ struct Found {
     reports: u64,
     /// Lists of before their records were entered: nobody can tell which they were.
     nameless_lists: u64,
+    /// Entries that do not say with which token a platform called, where a token is asked about.
+    unsaid: u64,
 }
 
 /// A report that is being made, piece by piece: no more customers are named at once than one piece holds.
@@ -85,20 +88,30 @@ struct Current {
     customer: Option<CustomerId>,
     is_erased: Option<bool>,
     records: btree_map::IntoIter<RecordId, Touched>,
-    inside: Option<Inside>,
 }
 
 impl Vault {
     /// Begins the report about the permit's tenant: the bytes of a file, JSON lines and a signed note. Nobody reports about oneself. Of a tenant
-    /// that is frozen it names handles only: whose they are is not opened.
-    pub async fn report_exposure(&self, permit: Permit<TenantScope>, about: Suspicion) -> Result<Report, VaultError> {
-        let (tenant, principal) = (permit.resource().tenant, permit.principal());
-        if about.principal.as_ref() == Some(&principal.name) || about.token == Some(principal.token) {
+    /// that is frozen it names handles only: whose they are is not opened. `room` is held until nothing of the report is in memory any more,
+    /// whether its caller waits for it or not.
+    pub async fn report_exposure<G: Send + 'static>(
+        &self,
+        permit: Permit<TenantScope>,
+        about: Suspicion,
+        room: G,
+    ) -> Result<(Report, G), VaultError> {
+        let (tenant, principal) = (permit.resource().tenant, permit.principal().clone());
+        let asked = about.clone();
+        let is_own = move |core: &Arc<Core>| core.is_own(&principal, &asked);
+        if self.core.blocking(is_own).await? {
             return self.noting_refusal(&permit, None, Err(VaultError::SecondPerson)).await;
         }
         self.note(&permit).await?;
-        let rest = self.core.blocking(move |core| core.exposure(tenant, &about)).await?;
-        Ok(Report { core: Arc::clone(&self.core), rest: Some(Box::new(rest)) })
+        let gone = CancellationToken::new();
+        let _gone_with_the_caller = gone.clone().drop_guard();
+        let make = move |core: &Arc<Core>| Ok((core.exposure(tenant, &about, &|| gone.is_cancelled())?, room));
+        let (rest, room) = self.core.blocking(make).await?;
+        Ok((Report { core: Arc::clone(&self.core), rest: Some(Box::new(rest)) }, room))
     }
 }
 
@@ -135,7 +148,7 @@ impl Rest {
                 content.extend_from_slice(note.as_bytes());
                 return Ok((Fenced { content, watches }, true));
             };
-            watches.extend(current.inside.as_ref().map(Inside::watch));
+            watches.extend(self.watch(core, &mut current)?);
             let told = |(record, touched): (RecordId, Touched)| {
                 json!({
                     "record_id": record.to_string(),
@@ -159,22 +172,35 @@ impl Rest {
 
     fn next_customer(&mut self, core: &Arc<Core>) -> Result<Option<Current>, VaultError> {
         let Some((handle, records)) = self.customers.next() else { return Ok(None) };
-        let mut current =
-            Current { handle, customer: None, is_erased: None, records: records.into_iter(), inside: None };
+        let mut current = Current { handle, customer: None, is_erased: None, records: records.into_iter() };
         if self.names_until.is_none() {
             return Ok(Some(current));
         }
-        let named = core.fences.enter(self.tenant, handle).and_then(|inside| {
-            let customer = core.customer(self.tenant, handle)?;
-            Ok((core.customer_id(&customer)?, inside))
-        });
-        current.is_erased = Some(named.is_err());
-        match named {
-            Ok((customer, inside)) => (current.customer, current.inside) = (Some(customer), Some(inside)),
+        let inside = core.fences.enter_customer_to_read(self.tenant, handle);
+        let customer = inside.and_then(|_inside| core.customer_id(&core.customer(self.tenant, handle)?));
+        current.is_erased = Some(customer.is_err());
+        match customer {
+            Ok(customer) => current.customer = Some(customer),
             Err(VaultError::NotFound | VaultError::CustomerErased) => {}
             Err(error) => return Err(error),
         }
         Ok(Some(current))
+    }
+
+    /// A watch of whoever is named in the next line; nobody is named who is being erased. Inside her fence nobody stays: a reader who takes
+    /// nothing must not hold an erasure up.
+    fn watch(&self, core: &Arc<Core>, current: &mut Current) -> Result<Option<Watch>, VaultError> {
+        if current.customer.is_none() {
+            return Ok(None);
+        }
+        match core.fences.enter_customer_to_read(self.tenant, current.handle) {
+            Ok(inside) => Ok(Some(inside.watch())),
+            Err(VaultError::NotFound | VaultError::CustomerErased) => {
+                (current.customer, current.is_erased) = (None, Some(true));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn line(&mut self, content: &mut Vec<u8>, value: &serde_json::Value) {
@@ -187,11 +213,21 @@ impl Rest {
 }
 
 impl Core {
-    fn exposure(&self, tenant: TenantId, about: &Suspicion) -> Result<Rest, VaultError> {
+    /// Whether somebody is asked about by himself: by name, by what he comes with now, or by another token of his.
+    fn is_own(&self, principal: &Principal, about: &Suspicion) -> Result<bool, VaultError> {
+        let by_name = about.principal.as_ref() == Some(&principal.name);
+        let by_token = about.token.is_some() && [Some(principal.token), principal.actor_token].contains(&about.token);
+        let of_token = about.token.map(|token| self.token(token)).transpose()?.flatten();
+        let by_other =
+            of_token.is_some_and(|(of, token)| (of, &token.principal) == (principal.tenant, &principal.name));
+        Ok(by_name || by_token || by_other)
+    }
+
+    fn exposure(&self, tenant: TenantId, about: &Suspicion, is_over: &dyn Fn() -> bool) -> Result<Rest, VaultError> {
         let keys = self.tenant_keys(tenant)?;
         let alias = about.principal.as_ref().map(|name| alias_of(&keys, name));
         let log = self.committer.log();
-        let found = self.touched(tenant, about, alias)?;
+        let found = self.touched(tenant, about, alias, is_over)?;
         let names_until = Some(self.fences.frozen(tenant)).filter(|frozen| !frozen.is_cancelled());
         let time = |instant: Option<Timestamp>| instant.map(Timestamp::as_ms);
         let head = json!({
@@ -207,6 +243,7 @@ impl Core {
             "entries": found.entries,
             "reports": found.reports,
             "nameless_lists": found.nameless_lists,
+            "unsaid_credentials": found.unsaid,
             "customers": found.customers.len(),
             "records": found.records,
         });
@@ -214,10 +251,16 @@ impl Core {
         Ok(Rest { tenant, head, customers, current: None, names_until, hash: Sha256::new(), lines: 0 })
     }
 
-    fn touched(&self, tenant: TenantId, about: &Suspicion, alias: Option<BlindIndex>) -> Result<Found, VaultError> {
+    fn touched(
+        &self,
+        tenant: TenantId,
+        about: &Suspicion,
+        alias: Option<BlindIndex>,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Found, VaultError> {
         let mut found = Found::default();
         let by_whom = alias.is_some() || about.token.is_some();
-        self.walk_ledger(&|| false, |bytes| {
+        self.walk_ledger(is_over, |bytes| {
             let Some(head) = Entry::peek(bytes) else { return Err(VaultError::damaged("the ledger")) };
             let is_asked = head.tenant == tenant
                 && about.from.is_none_or(|from| head.at >= from)
@@ -225,6 +268,11 @@ impl Core {
                 && head.caller.is_some_and(|caller: Caller| {
                     alias.is_none_or(|alias| caller.is(alias)) && about.token.is_none_or(|token| caller.has(token))
                 });
+            // Of before an entry said with what a platform came.
+            let is_unsaid = |caller: Caller| caller.actor.is_some() && caller.actor_token.is_none();
+            if head.tenant == tenant && about.token.is_some() && head.caller.is_some_and(is_unsaid) {
+                found.unsaid += 1;
+            }
             if is_asked {
                 found.add(&Entry::decode(bytes)?, by_whom);
             }
@@ -233,7 +281,8 @@ impl Core {
                 false => Ok(()),
             }
         })?;
-        Ok(found)
+        // What was not read to its end is no report.
+        if is_over() { Err(VaultError::Stopping) } else { Ok(found) }
     }
 }
 
@@ -249,6 +298,11 @@ impl Found {
             Event::Stored { handle, record, .. } if by_whom => {
                 self.entries += 1;
                 self.touch(entry.at, *handle, *record);
+            }
+            // Of a glass it is not known whether there was such a customer.
+            Event::Granted { action: Action::AssignCase | Action::UnassignCase, granted } if by_whom => {
+                self.entries += 1;
+                self.customers.entry(granted.handle).or_default();
             }
             Event::CasesListed { handle } => {
                 self.entries += 1;

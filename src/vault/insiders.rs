@@ -100,7 +100,9 @@ impl Vault {
 
     /// Enters that somebody would have erased more than one person may alone.
     pub(super) async fn enter_erasure_refused(&self, permit: &Permit<TenantScope>) -> Result<(), VaultError> {
-        let batch = self.core.erasure_refused(permit)?;
+        let (principal, tenant, action) = (permit.principal().clone(), permit.resource().tenant, permit.action());
+        let refused = move |core: &Arc<Core>| core.erasure_refused(&principal, tenant, action);
+        let batch = self.core.blocking(refused).await?;
         self.core.committer.commit(batch).await?;
         Ok(())
     }
@@ -145,8 +147,8 @@ impl Core {
             customers.iter().copied().filter(|customer| !one.customers.contains(customer)).collect();
         let mut met = one.met(ceiling, reads, new.len() as u64, now);
         if met.is_some() {
-            let raised = self.raised(tenant, principal.alias, now)?;
-            let raised = raised.into_iter().fold(ceiling, |ceiling, (raise, _)| raise.of(ceiling));
+            let given = self.given(tenant, principal.alias, now)?;
+            let raised = given.into_iter().fold(ceiling, |ceiling, (_, raise, _)| raise.of(ceiling));
             met = one.met(raised, reads, new.len() as u64, now);
         }
         if let Some((kind, limit, retry_ms)) = met {
@@ -193,8 +195,7 @@ impl Core {
     }
 
     /// The entries about an erasure that needed a second person.
-    fn erasure_refused(&self, permit: &Permit<TenantScope>) -> Result<Batch, VaultError> {
-        let (principal, tenant, action) = (permit.principal(), permit.resource().tenant, permit.action());
+    fn erasure_refused(&self, principal: &Principal, tenant: TenantId, action: Action) -> Result<Batch, VaultError> {
         let mut batch = Batch::new();
         batch.append(entry(principal, tenant, Event::Refused { action, record: None }).encode().to_vec());
         let ceiling = self.limits.ceilings.of(&principal.roles);

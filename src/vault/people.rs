@@ -135,6 +135,9 @@ impl Vault {
         let (batch, token) = self
             .core
             .blocking(move |core| {
+                let keys = core.tenant_keys(tenant)?;
+                // Whatever another tenant has under this id is its own.
+                let id = if issued_to.is_some() { revoked_id(&keys, id) } else { id };
                 let stored = core.db.get(&rows::token(id))?;
                 let mut batch = Batch::new();
                 let mut token = match (core.token(id)?, issued_to) {
@@ -142,7 +145,7 @@ impl Vault {
                     (None, Some(principal)) => issued(id, principal),
                     _ => return Err(VaultError::NotFound),
                 };
-                let alias = alias_of(&*core.tenant_keys(tenant)?, &token.principal);
+                let alias = alias_of(&keys, &token.principal);
                 administered(&mut batch, &permit, tenant, Some(alias), None);
                 token.revoked = true;
                 // A certificate's name may be bound anew meanwhile.
@@ -208,7 +211,8 @@ impl Vault {
             let stored = core.principal(tenant, &name)?;
             let behind = actor.as_ref().map(|actor| core.principal(tenant, actor)).transpose()?.flatten();
             let blocked = stored.iter().chain(&behind).any(|stored| stored.blocked);
-            let revoked = core.token(credential)?.is_some_and(|(of, token)| of == tenant && token.revoked);
+            let revoked = core.token(revoked_id(&keys, credential))?;
+            let revoked = revoked.is_some_and(|(of, token)| of == tenant && token.revoked);
             Ok(Some(Outsider {
                 tenant,
                 alias: alias_of(&keys, &name),
@@ -380,7 +384,7 @@ impl Core {
         Ok(TokenId(blinded(&keys, "certificate", name.as_str()).0))
     }
 
-    fn token(&self, id: TokenId) -> Result<Option<(TenantId, TokenEntry)>, VaultError> {
+    pub(super) fn token(&self, id: TokenId) -> Result<Option<(TenantId, TokenEntry)>, VaultError> {
         let key = rows::token(id);
         let Some(stored) = self.db.get(&key)? else { return Ok(None) };
         let damaged = || VaultError::damaged("a token");
@@ -415,6 +419,11 @@ impl Core {
         let identity = StoredIdentity { token, principal, tenant, tenant_name, alias, suspended };
         Ok(Some((identity, calls_per_second)))
     }
+}
+
+/// Under which id it stands that a tenant has revoked an issuer's token: another for each tenant.
+fn revoked_id(keys: &TenantKeys, credential: TokenId) -> TokenId {
+    TokenId(blinded(keys, "revoked credential", &credential.to_string()).0)
 }
 
 /// What is stored of an issuer's token when it is revoked. By the end of it no such token is taken any more: none lives longer.

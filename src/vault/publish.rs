@@ -10,6 +10,7 @@ use super::{Vault, VaultError};
 use crate::audit::copy::CHECKPOINT;
 use crate::audit::note::Checkpoint;
 use crate::audit::tile::{self, FULL, Kind, LEVELS, Tile};
+use crate::crypto::hash::SHA256_BYTES;
 use crate::store::{LogFiles, LogTree, StoreError, rows};
 
 /// Where in the data directory they stand.
@@ -41,15 +42,22 @@ impl Vault {
 
     /// Makes again what is lost of the files, once after each start.
     async fn mend(&self, files: &LogFiles, size: u64) -> Result<(), VaultError> {
-        if self.mended.swap(true, Ordering::Relaxed) {
+        if self.mended.load(Ordering::Relaxed) {
             return Ok(());
         }
         for tile in tile::grown(0, size) {
-            if !files.has(&tile.to_string()).await? {
+            let found = files.length(&tile.to_string()).await?;
+            let is_whole = match tile.kind {
+                Kind::Hashes { .. } => found == Some(u64::from(tile.width) * SHA256_BYTES as u64),
+                // How long a bundle must be is known only to who makes it.
+                Kind::Entries => found.is_some_and(|length| length > 0),
+            };
+            if !is_whole {
                 let bytes = self.core.blocking(move |core| core.tile(tile)).await?;
                 files.write(&tile.to_string(), bytes).await?;
             }
         }
+        self.mended.store(true, Ordering::Relaxed);
         Ok(())
     }
 

@@ -163,7 +163,7 @@ impl Core {
 
     /// Removes what stands under an erased tenant, but for its receipts; what says that it is erased stays.
     fn reclaim_rows_of_tenant(&self, tenant: TenantId, erased: &TenantErasureRow) -> Result<(), VaultError> {
-        const KINDS: [rows::Kind; 14] = [
+        const KINDS: [rows::Kind; 15] = [
             rows::Kind::Record,
             rows::Kind::Index,
             rows::Kind::Request,
@@ -178,6 +178,7 @@ impl Core {
             rows::Kind::Reads,
             rows::Kind::ErasedBy,
             rows::Kind::Approval,
+            rows::Kind::Approved,
         ];
         self.remove_all(rows::tokens_of(tenant), |batch, key, _| {
             let token = rows::parse_token_of(key).map(rows::token);

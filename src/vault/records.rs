@@ -231,12 +231,14 @@ impl Vault {
     /// Goes inside the customer's fence and makes the read's entry durable: in this order, before any key is opened.
     pub(super) async fn begin_read(&self, permit: &Permit<RecordFacts>) -> Result<Inside, VaultError> {
         let facts = permit.resource();
-        // Erased since the facts were read: it looks like any record that is not there.
-        let inside = self.core.fences.enter_to_read(facts).map_err(|error| match error {
-            VaultError::TenantFrozen => error,
-            _ => VaultError::NotFound,
-        });
-        let inside = self.noting_refusal(permit, Some(facts.id), inside).await?;
+        let inside = match self.core.fences.enter_to_read(facts) {
+            Ok(inside) => inside,
+            Err(error) => {
+                self.note_refusal(permit.principal(), permit.action(), Some(facts.id)).await?;
+                // Erased since the facts were read: it looks like any record that is not there.
+                return Err(if let VaultError::TenantFrozen = error { error } else { VaultError::NotFound });
+            }
+        };
         let tenant = facts.tenant;
         let why = permit.why().cloned();
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;

@@ -21,7 +21,6 @@ use crate::keys::{Draft, EpochPlan, NodeId, PageSource, PageWrite, SourceError, 
 use crate::root_key::{
     FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
 };
-use crate::store::disk;
 use crate::store::{
     Batch, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, Tie, check_deciding, rows,
 };
@@ -202,11 +201,6 @@ impl Vault {
         };
         vault.sweep_uploads().await?;
         Ok(Arc::new(vault))
-    }
-
-    /// Has what is cached of the database's files forgotten, so that they are read from the disk. For a vault that is not open.
-    pub fn read_from_the_disk(paths: &VaultPaths) -> Result<(), StartError> {
-        Ok(disk::forget_cached(&database_folder(&paths.data))?)
     }
 
     /// Whether writes are taken. After a failed one none are, and so nothing is read, until the vault is opened anew.

@@ -7,6 +7,7 @@ mod deciding;
 mod faulty;
 mod grants;
 mod hoarder;
+mod insiders;
 mod linking;
 mod mirrors;
 mod reading;

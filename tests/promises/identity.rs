@@ -256,11 +256,17 @@ async fn two_issuers_name_nobody_of_the_others_and_no_tenant_but_their_own() {
                  roles_claim = \"realm.roles\"\nrole_names = {{ \"support-agent\" = \"agent\" }}\n{more}\n"
             )
         };
-        let staff = of(ISSUER, "staff.json", "tenant_claim = \"realm.tenant\"\nname_claim = \"login\"");
+        let staff = "tenant_claim = \"realm.tenant\"\nname_claim = \"login\"\nname_prefix = \"in:\"";
+        let staff = of(ISSUER, "staff.json", staff);
         fs::write(&path, format!("{config}{staff}{}", of("https://other.example", "contractors.json", more)))
     };
     // Both may name a principal of one tenant: which of them is meant could not be told.
-    for unclear in ["tenant = \"acme\"", "tenant_claim = \"realm.tenant\"\ntenants = [\"acme\"]"] {
+    for unclear in [
+        "tenant = \"acme\"",
+        "tenant_claim = \"realm.tenant\"\ntenants = [\"acme\"]",
+        // A name of the one could begin with the rest.
+        "tenant = \"acme\"\nname_prefix = \"in:ext:\"",
+    ] {
         with(unclear).unwrap();
         let refused = server.try_start().await.unwrap_err();
         assert!(refused.contains("name_prefix"), "{refused}");
@@ -272,7 +278,7 @@ async fn two_issuers_name_nobody_of_the_others_and_no_tenant_but_their_own() {
     let people = server.tenant_with_people("acme").await;
     server.tenant_with_people("globex").await;
     let ingest = Caller::of(&server, &people.ingest).await;
-    ingest.assign("case-7", "ada", "jo", 3_600).await.unwrap();
+    ingest.assign("case-7", "ada", "in:jo", 3_600).await.unwrap();
     let stored = ingest.store_chat(chat("chat-0001", "ada")).await.unwrap().record_id;
     let read = async |token: &str| Caller::of(&server, token).await.working_on("case-7").chat(&stored, PURPOSE).await;
     let by_staff =
@@ -294,7 +300,7 @@ async fn two_issuers_name_nobody_of_the_others_and_no_tenant_but_their_own() {
     assert_refused(nameless, Code::Unauthenticated, "UNAUTHENTICATED");
     let mut admin = Caller::of(&server, &server.admin_token()).await.admin;
     let roles = vec![v1::Role::Ingest.into()];
-    let dialer = v1::Principal { name: "dialer".to_owned(), roles, blocked: true, ..Default::default() };
+    let dialer = v1::Principal { name: "in:dialer".to_owned(), roles, blocked: true, ..Default::default() };
     let set = v1::SetPrincipalRequest { tenant: "acme".to_owned(), principal: Some(dialer) };
     admin.set_principal(set).await.unwrap();
     let blocked = read(&behind(json!({ "sub": "55aa", "login": "dialer" }))).await;

@@ -29,6 +29,7 @@ mod masking;
 mod masking_table;
 mod mirrors;
 mod model;
+mod model_rights;
 mod old_bytes;
 mod operator;
 mod oracle;

@@ -8,7 +8,8 @@ use oubliette::cli::client::Client;
 use tonic::Code;
 
 use crate::chance::Chance;
-use crate::fixture::{PURPOSES, People, Server};
+use crate::fixture::{PURPOSES, People, Server, token_for};
+use crate::model_rights::{ALONE, Rights, freeze};
 use crate::paper::{Paper, code, erase, list};
 use crate::tell;
 
@@ -24,13 +25,21 @@ const MOST_CHAT: usize = 9_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_order_of_puts_reads_erasures_and_restarts_agrees_with_a_plain_map() {
     let mut chance = Chance::of_test("model");
-    let settings = [("limits.part_bytes", "65536"), ("limits.inline_content_bytes", "4096")];
+    let alone = ALONE.to_string();
+    let settings = [
+        ("limits.part_bytes", "65536"),
+        ("limits.inline_content_bytes", "4096"),
+        ("ceilings.privacy_officer.erasures_per_day", &alone),
+    ];
     let mut server = Server::start_with(&settings).await;
     let mut model = Vec::new();
     for tenant in TENANTS {
         let people = server.tenant_with_people(tenant).await;
-        let clients = Clients::connect(&server, &people).await;
-        model.push(Tenant { people, clients, live: BTreeMap::new(), erased: BTreeMap::new(), serial: 0 });
+        let admin = server.admin_client().await;
+        let second = token_for(&admin, tenant, "otto", v1::Role::PrivacyOfficer, &[]).await;
+        let clients = Clients::connect(&server, &people, &second).await;
+        let (live, erased, rights) = (BTreeMap::new(), BTreeMap::new(), Rights::new());
+        model.push(Tenant { people, second, clients, live, erased, rights, serial: 0 });
     }
     let mut counts = BTreeMap::new();
     for _ in 0..STEPS {
@@ -41,14 +50,18 @@ async fn any_order_of_puts_reads_erasures_and_restarts_agrees_with_a_plain_map()
         model[at].check_all(&model[1 - at]).await;
     }
     tell(&format!("model: {counts:?}"));
-    assert!(["erase", "revise", "restart", "kill"].iter().all(|step| counts.contains_key(step)), "{counts:?}");
+    let needed =
+        ["erase", "revise", "restart", "kill", "freeze", "take a case back", "read on a case", "read without a case"];
+    assert!(needed.iter().all(|step| counts.contains_key(step)), "{counts:?}");
 }
 
 async fn step(server: &mut Server, model: &mut [Tenant], chance: &mut Chance) -> &'static str {
     let at = chance.below(model.len());
     match chance.below(100) {
         0..6 => model[at].revise(chance).await,
-        6..35 => model[at].put(Paper::some_chat(chance, MOST_CHAT), chance).await,
+        6..10 => model[at].turn_a_case(chance).await,
+        10..15 => model[at].read_on_a_case(chance).await,
+        15..35 => model[at].put(Paper::some_chat(chance, MOST_CHAT), chance).await,
         35..50 => model[at].put(Paper::some_recording(chance, MOST_RECORDING), chance).await,
         50..70 => model[at].read(chance).await,
         70..80 => model[at].read_range(chance).await,
@@ -59,7 +72,17 @@ async fn step(server: &mut Server, model: &mut [Tenant], chance: &mut Chance) ->
             other.assert_closed_to(&model[at], chance).await;
             "read another tenant's"
         }
-        93..98 => model[at].erase(chance).await,
+        93..97 => model[at].erase(chance).await,
+        97 => {
+            let tenant = &model[at];
+            let Some((_, (record, ..))) = tenant.some_record(chance) else { return "freeze nothing" };
+            let (officer, name) = (tenant.people.privacy_officer.clone(), tenant.people.tenant.clone());
+            freeze(server, &officer, &name, &record.clone(), chance.percent(50)).await;
+            for tenant in model {
+                tenant.clients = Clients::connect(server, &tenant.people, &tenant.second).await;
+            }
+            "freeze"
+        }
         _ => {
             let killed = chance.percent(50);
             if killed {
@@ -69,7 +92,7 @@ async fn step(server: &mut Server, model: &mut [Tenant], chance: &mut Chance) ->
             }
             server.restart().await;
             for tenant in model {
-                tenant.clients = Clients::connect(server, &tenant.people).await;
+                tenant.clients = Clients::connect(server, &tenant.people, &tenant.second).await;
             }
             if killed { "kill" } else { "restart" }
         }
@@ -80,14 +103,19 @@ struct Clients {
     ingest: Client,
     reader: Client,
     privacy_officer: Client,
+    agent: Client,
+    /// Approves what the privacy officer may not do alone.
+    second: Client,
 }
 
 impl Clients {
-    async fn connect(server: &Server, people: &People) -> Self {
+    async fn connect(server: &Server, people: &People, second: &str) -> Self {
         Self {
             ingest: server.client(&people.ingest).await,
             reader: server.client(&people.privacy_officer).await,
             privacy_officer: server.client(&people.privacy_officer).await,
+            agent: server.client(&people.agent).await,
+            second: server.client(second).await,
         }
     }
 }
@@ -99,9 +127,11 @@ type Records = Vec<Stored>;
 /// A tenant as it must be.
 struct Tenant {
     people: People,
+    second: String,
     clients: Clients,
     live: BTreeMap<String, Records>,
     erased: BTreeMap<String, Records>,
+    rights: Rights,
     serial: u32,
 }
 
@@ -168,6 +198,17 @@ impl Tenant {
         "read a range"
     }
 
+    async fn turn_a_case(&mut self, chance: &mut Chance) -> &'static str {
+        let Some((customer, _)) = self.some_record(chance) else { return "no case" };
+        let customer = customer.clone();
+        self.rights.turn(&self.clients.ingest, &customer).await
+    }
+
+    async fn read_on_a_case(&self, chance: &mut Chance) -> &'static str {
+        let Some((customer, (record_id, ..))) = self.some_record(chance) else { return "no case" };
+        self.rights.check(&self.clients.agent, customer, record_id).await
+    }
+
     async fn list(&self, chance: &mut Chance) -> &'static str {
         let customers: Vec<&String> = self.live.keys().collect();
         if customers.is_empty() {
@@ -194,6 +235,8 @@ impl Tenant {
             return "erase nobody";
         }
         let customer = (*chance.one_of(&customers)).clone();
+        self.rights.make_room(&self.clients.privacy_officer, &self.clients.second, &customer).await;
+        self.rights.forget(&customer);
         let request = self.request();
         let receipt = erase(&self.clients.privacy_officer, &customer, request.clone()).await.unwrap();
         let again = erase(&self.clients.privacy_officer, &customer, request).await.unwrap();

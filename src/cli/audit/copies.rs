@@ -26,6 +26,8 @@ use crate::vault::LOG_FOLDER;
 
 /// The most bytes of a report: two million records in lines.
 const MAX_REPORT_BYTES: u64 = 1 << 30;
+/// How often a copy is begun anew.
+const MAX_TRIES: u32 = 5;
 /// An entry may be dated before another by so much without being told: clocks are set.
 const CLOCK_TOLERANCE_MS: u64 = 60_000;
 
@@ -198,6 +200,25 @@ pub async fn export(to: &Path, place: &PlaceArgs, output: &mut Output) -> Result
     if !checkpoint.is_file() {
         return Err(AuditError::NothingPublished { path: from }.into());
     }
+    // While it is copied the log goes on, and partial tiles give way to full ones: then from the newer checkpoint.
+    let mut tried = 1;
+    let (note, size, copied) = loop {
+        match copy(&from, to).await {
+            Err(CliError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound && tried < MAX_TRIES => {
+                tried += 1
+            }
+            copied => break copied?,
+        }
+    };
+    std::fs::create_dir_all(to).map_err(|source| CliError::File { doing: "make", path: to.to_owned(), source })?;
+    NewFile::create(&to.join(CHECKPOINT))?.finish_with(note.as_bytes()).await?;
+    let document = json!({ "entries": size, "files": copied });
+    output.result(&document, |_| format!("{size} entries; {copied} files were new.\n"))
+}
+
+/// Copies the tiles of the newest checkpoint; returns it, how many entries it has, and how many files were new.
+async fn copy(from: &Path, to: &Path) -> Result<(String, u64, u64), CliError> {
+    let checkpoint = from.join(CHECKPOINT);
     let note = read_note(&checkpoint)?;
     let stated = note.lines().nth(1).and_then(|size| size.parse::<u64>().ok());
     let malformed = || AuditError::Note { path: checkpoint.clone(), source: NoteError::Malformed };
@@ -216,10 +237,7 @@ pub async fn export(to: &Path, place: &PlaceArgs, output: &mut Output) -> Result
         NewFile::create(&target)?.finish_with(&bytes).await?;
         copied += 1;
     }
-    std::fs::create_dir_all(to).map_err(|source| CliError::File { doing: "make", path: to.to_owned(), source })?;
-    NewFile::create(&to.join(CHECKPOINT))?.finish_with(note.as_bytes()).await?;
-    let document = json!({ "entries": size, "files": copied });
-    output.result(&document, |_| format!("{size} entries; {copied} files were new.\n"))
+    Ok((note, size, copied))
 }
 
 /// Writes a report to a file, which gets its name when it is complete.

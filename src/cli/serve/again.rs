@@ -1,6 +1,7 @@
 //! Beginning anew. After a failed write the store takes no more, and so nothing is read; what stands on the disk is then read by a process that
 //! knows nothing of what went before. The program takes its own place: the engine's files and locks are let go with everything in memory.
 
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,6 +24,20 @@ pub const PAUSE: Duration = Duration::from_secs(2);
 /// Whether this process began because the store of the one before had closed.
 pub fn is_anew() -> bool {
     std::env::var_os(ANEW).is_some()
+}
+
+/// Whether it is the system that would not read or write: that may be over in a while, and nothing else is.
+pub fn is_of_the_disk(error: &CliError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        // A port that somebody else has, or a permission that is missing, is for an operator.
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        if kind.is_some_and(|kind| !matches!(kind, ErrorKind::AddrInUse | ErrorKind::PermissionDenied)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Returns when the store takes no more writes; never, where the service ends before.

@@ -185,9 +185,9 @@ fn counters_stay_in_their_bounds_and_a_damaged_one_harms_only_its_batch() {
     let (db, committer) = start();
     committer.commit_blocking(batch(|b| b.add("low", -5))).unwrap();
     assert_eq!(db.get(b"low").unwrap().unwrap(), 0_u64.to_be_bytes());
-    committer.commit_blocking(batch(|b| b.put("high", (u64::MAX - 1).to_be_bytes()))).unwrap();
-    committer.commit_blocking(batch(|b| b.add("high", 9))).unwrap();
-    assert_eq!(db.get(b"high").unwrap().unwrap(), u64::MAX.to_be_bytes());
+    committer.commit_blocking(batch(|b| b.put("top", (u64::MAX - 1).to_be_bytes()))).unwrap();
+    committer.commit_blocking(batch(|b| b.add("top", 9))).unwrap();
+    assert_eq!(db.get(b"top").unwrap().unwrap(), u64::MAX.to_be_bytes());
     committer.commit_blocking(batch(|b| b.put("odd", "123"))).unwrap();
     let damaged = committer.commit_blocking(batch(|b| {
         b.put("beside", "v");

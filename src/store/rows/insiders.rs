@@ -39,6 +39,11 @@ pub fn approval(tenant: TenantId, id: ApprovalId) -> Vec<u8> {
     key(Kind::Approval, &[&tenant.0, &id.of.0, &id.number])
 }
 
+/// How many erasures such an approval was used for.
+pub fn approved(tenant: TenantId, id: ApprovalId) -> Vec<u8> {
+    key(Kind::Approved, &[&tenant.0, &id.of.0, &id.number])
+}
+
 /// All that a principal has asked for.
 pub fn approvals_of(tenant: TenantId, alias: BlindIndex) -> (Vec<u8>, Vec<u8>) {
     span_of(key(Kind::Approval, &[&tenant.0, &alias.0]))
@@ -54,4 +59,14 @@ pub fn parse_approval(key: &[u8]) -> Option<(TenantId, ApprovalId)> {
     let tenant = TenantId(key.get(1..17)?.try_into().ok()?);
     let of = BlindIndex(key.get(17..33)?.try_into().ok()?);
     Some((tenant, ApprovalId { of, number: key.get(33..)?.try_into().ok()? }))
+}
+
+/// How many erasures a tenant asked for in five minutes, which are counted from 1970 on.
+pub fn erasures(tenant: TenantId, five_minutes: u64) -> Vec<u8> {
+    key(Kind::Erasures, &[&tenant.0, &five_minutes.to_be_bytes()])
+}
+
+/// All such counts of a tenant.
+pub fn erasures_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
+    span_of(key(Kind::Erasures, &[&tenant.0]))
 }

@@ -1,9 +1,11 @@
 //! How many erasures one person may ask for alone in a day. Beyond that, each is one that a second person has approved, and its receipt says who.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::access::permit::{Permit, TenantScope};
+use crate::domain::approval::ApprovalId;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, CustomerId, TenantId};
 use crate::domain::principal::Principal;
@@ -15,65 +17,96 @@ use crate::vault::{Vault, VaultError};
 /// What is asked for in one round, by who asks. Only the tree's writer counts, so the rows are read once a round.
 #[derive(Default)]
 pub(super) struct Alone {
-    counted: HashMap<(TenantId, BlindIndex), u64>,
+    counted: HashMap<(TenantId, BlindIndex), Counted>,
+}
+
+/// What somebody has asked for: alone today, and by each approval that was used in this round.
+#[derive(Default)]
+struct Counted {
+    alone: u64,
+    used: HashMap<ApprovalId, u64>,
+}
+
+/// On whose word an erasure is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// On the caller's own. `false`: there is no ceiling, and nothing to count.
+    Own(bool),
+    /// By an approval, and who gave it.
+    Approved(ApprovalId, BlindIndex),
 }
 
 impl Alone {
-    /// Who approved one more erasure of this principal; `None` where nobody has to. `limit`: so many a day need nobody, 0 for all.
-    pub fn approver(
+    /// On whose word this principal asks for one more erasure. `limit`: so many a day need nobody else, 0 for all.
+    pub fn word(
         &mut self,
         core: &Core,
         (tenant, alias): (TenantId, BlindIndex),
         limit: u32,
-    ) -> Result<Option<BlindIndex>, VaultError> {
+    ) -> Result<Word, VaultError> {
         if limit == 0 {
-            return Ok(None);
+            return Ok(Word::Own(false));
         }
         let now = Timestamp::now();
-        let counted = match self.counted.get(&(tenant, alias)) {
-            Some(counted) => *counted,
-            None => core.erased_by(tenant, alias, now)?,
+        let counted = match self.counted.entry((tenant, alias)) {
+            Entry::Occupied(counted) => counted.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Counted { alone: core.erased_alone(tenant, alias, now)?, used: HashMap::new() })
+            }
         };
-        self.counted.insert((tenant, alias), counted);
-        core.approver_of(tenant, alias, limit, counted + 1, now)
+        if counted.alone < u64::from(limit) {
+            return Ok(Word::Own(true));
+        }
+        for (id, raise, by) in core.given(tenant, alias, now)? {
+            let used = core.used(tenant, id)? + counted.used.get(&id).copied().unwrap_or(0);
+            if used < u64::from(raise.erasures) {
+                return Ok(Word::Approved(id, by));
+            }
+        }
+        Err(VaultError::ApprovalNeeded { limit })
     }
 
-    /// One more is asked for.
-    pub fn count(&mut self, batch: &mut Batch, (tenant, alias): (TenantId, BlindIndex)) {
-        if let Some(counted) = self.counted.get_mut(&(tenant, alias)) {
-            *counted += 1;
-            batch.add(rows::erased_by(tenant, day_of(Timestamp::now()), alias), 1);
+    /// One more is asked for, on this word.
+    pub fn count(&mut self, batch: &mut Batch, (tenant, alias): (TenantId, BlindIndex), word: Word) {
+        let Some(counted) = self.counted.get_mut(&(tenant, alias)) else { return };
+        match word {
+            Word::Own(false) => {}
+            Word::Own(true) => {
+                counted.alone += 1;
+                batch.add(rows::erased_by(tenant, day_of(Timestamp::now()), alias), 1);
+            }
+            Word::Approved(id, _) => {
+                *counted.used.entry(id).or_default() += 1;
+                batch.add(rows::approved(tenant, id), 1);
+            }
         }
     }
 }
 
 impl Core {
-    /// How many erasures somebody has asked for today.
-    fn erased_by(&self, tenant: TenantId, alias: BlindIndex, now: Timestamp) -> Result<u64, VaultError> {
-        let counted = self.db.get(&rows::erased_by(tenant, day_of(now), alias))?;
+    /// How many erasures somebody has asked for alone today.
+    fn erased_alone(&self, tenant: TenantId, alias: BlindIndex, now: Timestamp) -> Result<u64, VaultError> {
+        self.counter(&rows::erased_by(tenant, day_of(now), alias))
+    }
+
+    /// How many erasures an approval was used for.
+    fn used(&self, tenant: TenantId, id: ApprovalId) -> Result<u64, VaultError> {
+        self.counter(&rows::approved(tenant, id))
+    }
+
+    fn counter(&self, row: &[u8]) -> Result<u64, VaultError> {
+        let counted = self.db.get(row)?;
         Ok(counted.and_then(|count| count.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
-    /// Who approved that somebody asks for so many erasures in a day; `None` where nobody has to.
-    fn approver_of(
-        &self,
-        tenant: TenantId,
-        alias: BlindIndex,
-        limit: u32,
-        count: u64,
-        now: Timestamp,
-    ) -> Result<Option<BlindIndex>, VaultError> {
-        let mut room = u64::from(limit);
-        if count <= room {
-            return Ok(None);
+    /// How many erasures more somebody may ask for now, alone and by what was approved.
+    fn room_for_erasures(&self, tenant: TenantId, alias: BlindIndex, limit: u32) -> Result<u64, VaultError> {
+        let now = Timestamp::now();
+        let mut room = u64::from(limit).saturating_sub(self.erased_alone(tenant, alias, now)?);
+        for (id, raise, _) in self.given(tenant, alias, now)? {
+            room += u64::from(raise.erasures).saturating_sub(self.used(tenant, id)?);
         }
-        for (raise, by) in self.raised(tenant, alias, now)? {
-            room += u64::from(raise.erasures);
-            if count <= room {
-                return Ok(Some(by));
-            }
-        }
-        Err(VaultError::ApprovalNeeded { limit })
+        Ok(room)
     }
 }
 
@@ -97,13 +130,13 @@ impl Vault {
         }
         let customers = customers.to_vec();
         let look = move |core: &Arc<Core>| {
-            let now = Timestamp::now();
-            let mut count = core.erased_by(tenant, alias, now)?;
+            let mut count = 0;
             for customer in &customers {
                 let is_there = core.known_customer(tenant, customer)?;
                 count += u64::from(is_there.is_some_and(|handle| !core.fences.is_closed(handle)));
             }
-            core.approver_of(tenant, alias, limit, count, now).map(drop)
+            let room = core.room_for_erasures(tenant, alias, limit)?;
+            if count > room { Err(VaultError::ApprovalNeeded { limit }) } else { Ok(()) }
         };
         self.core.blocking(look).await
     }

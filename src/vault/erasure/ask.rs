@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::Erasure;
-use super::alone::Alone;
+use super::alone::{Alone, Word};
 use super::answer::{RequestSlot, answer_of};
 use crate::audit::{self, Caller, Event};
 use crate::crypto::secret::{Key, random_bytes};
@@ -191,10 +191,10 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
     };
     let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
     let who = (job.tenant, job.caller.alias);
-    let mut approved_by = None;
+    let mut word = Word::Own(false);
     if requested_by.is_none() {
         asking.refuse_over_the_ceiling(core, job.tenant)?;
-        approved_by = asking.alone.approver(core, who, job.alone)?;
+        word = asking.alone.word(core, who, job.alone)?;
     }
     let pending = Pending {
         customer,
@@ -204,7 +204,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         opening: Zeroizing::new(random_bytes()),
         caller: job.caller.alias,
         requested_by,
-        approved_by,
+        approved_by: if let Word::Approved(_, by) = word { Some(by) } else { None },
     };
     let (id, slot) = (random_bytes(), job.slot(&tenant));
     let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
@@ -223,7 +223,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         std::mem::take(&mut counted.old).into_iter().for_each(|key| batch.delete(key));
         batch.add(rows::erasures(job.tenant, five_minutes()), 1);
         counted.sum += 1;
-        asking.alone.count(batch, who);
+        asking.alone.count(batch, who, word);
     }
     let what = match what {
         What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),

@@ -145,9 +145,9 @@ async fn restore_drill_an_approval_that_was_taken_back_does_not_come_back_with_a
         house.store(&vault, of, 40).await.unwrap();
     }
     house.erase(&vault, "ada").await.unwrap();
-    let withdrawn = house.approve(&vault, 100).await;
     house.approve(&vault, 1).await;
     house.erase(&vault, "bob").await.unwrap();
+    let withdrawn = house.approve(&vault, 100).await;
     mirrored(&vault).await;
     let backup = house.back_up("backup").await;
     house.withdraw(&vault, withdrawn).await.unwrap();
@@ -239,5 +239,37 @@ async fn an_approval_that_is_over_is_worth_nothing_and_is_removed_and_nobody_kee
     assert!(matches!(more, Err(VaultError::TooManyApprovals { limit: 8 })));
     vault.forget_approvals(Timestamp::now()).await.unwrap();
     assert_eq!(stored(&vault), 8, "what is not over was removed");
+    vault.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_approval_is_used_as_often_as_it_says_and_each_receipt_names_who_gave_the_one_that_was_used() {
+    let house = House::with(erasing_alone(1)).await;
+    let vault = house.open().await;
+    let mut names: Vec<String> = (0..12).map(|number| format!("customer-{number:02}")).collect();
+    for of in &names {
+        house.store(&vault, of, 40).await.unwrap();
+    }
+    let third =
+        Principal { name: PrincipalName::parse("three").unwrap(), alias: BlindIndex([3; 16]), ..house.second() };
+    let mut erase = async || house.erase(&vault, &names.pop().unwrap()).await.map(|receipt| receipt.erased.approved_by);
+    assert_eq!(erase().await.unwrap(), None);
+    let expires = Timestamp::now().plus_ms(600);
+    let wanted = Wanted { raise: erasures_of(9), ground: ApprovalGround::Review, expires };
+    let short = vault.request_approval(house.permit(Action::RequestApproval), wanted).await.unwrap().id;
+    house.give(&vault, short, third.clone()).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(erase().await.unwrap(), Some(third.alias));
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(is_refused(erase().await), "it is used after its time");
+    // What is over took nothing of the next one.
+    house.approve(&vault, 2).await;
+    let by_third = house.ask_for(&vault, erasures_of(1)).await.unwrap();
+    house.give(&vault, by_third, third.clone()).await.unwrap();
+    for giver in [TWO, TWO, third.alias] {
+        assert_eq!(erase().await.unwrap(), Some(giver));
+    }
+    assert!(is_refused(erase().await));
     vault.close().await;
 }

@@ -265,7 +265,7 @@ async fn an_entry_that_was_changed_taken_out_or_slipped_in_long_ago_is_neither_s
             vault.read_ledger(door(Action::ListEntries), LogFilter::default()).await.unwrap().page(0, 500).await;
         assert_eq!(listed.as_ref().is_err_and(damaged), is_damaged, "{what}: listed");
         let about = Suspicion { from: Timestamp::from_ms(0), ..Suspicion::default() };
-        let reported = vault.report_exposure(door(Action::ReportExposure), about).await.map(drop);
+        let reported = vault.report_exposure(door(Action::ReportExposure), about, ()).await.map(drop);
         assert_eq!(reported.as_ref().is_err_and(damaged), is_damaged, "{what}: reported: {reported:?}");
         let signed = vault.get_receipt(door(Action::GetReceipt), receipt.erased.receipt).await.map(drop);
         assert_eq!(signed.as_ref().is_err_and(damaged), is_damaged, "{what}: signed: {signed:?}");
