@@ -48,7 +48,7 @@ const NAMES: [(SensitiveKind, &str); 12] = [
     (BankAccount, "account accounts acc acct acnt accnt ac iban checking savings routing sort sortcode bank"),
     (Phone, "phone phones mobile cell cellphone telephone tel ph contact whatsapp landline fax handphone"),
     (Email, "email emails mail emailid mailid gmail"),
-    (Password, "password passwords passcode passphrase pin pwd otp"),
+    (Password, "password passwords passcode passphrase pin pwd pw passwd pswd otp"),
     (PolicyNumber, "policy policies pol plc"),
     (ClaimNumber, "claim claims clm"),
     (Address, "zip zipcode postcode postal pincode"),

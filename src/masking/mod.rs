@@ -8,6 +8,7 @@
 //! show:  turns, spans, hidden kinds -> turns with "[payment card]" and the like
 //! ```
 
+mod cards;
 mod context;
 mod cues;
 mod emails;
@@ -17,6 +18,7 @@ mod marked;
 mod mask;
 mod meaning;
 mod numbers;
+mod passwords;
 mod phrases;
 mod repeats;
 mod show;
@@ -33,7 +35,7 @@ use crate::domain::sensitive::SensitiveKind::Email;
 use crate::domain::sensitive::TextSpan as Span;
 
 use context::Conversation;
-use found::Found;
+use found::{Found, Surety};
 use tokens::Line;
 
 use mask::{all_hidden, masked_length};
@@ -56,9 +58,10 @@ pub fn find(turns: &[Turn]) -> Vec<Span> {
         find_words(&talk, turn.speaker, line, &mut found);
         for value in values::values_of(line) {
             let judged = numbers::kind_of_number(&talk, line, value, turn.speaker == Speaker::Customer);
-            if let Some(kind) = judged.or_else(|| repeats::repeated(turns, &spans, line, value)) {
+            let repeated = || repeats::repeated(turns, &spans, line, value).map(|kind| (kind, Surety::Asked));
+            if let Some((kind, surety)) = judged.or_else(repeated) {
                 let (start, end) = numbers::place(&talk, line, value, kind);
-                found.add(start, end, kind);
+                found.add(start, end, kind, surety);
             }
         }
         let mut found = found.settled(&turn.text);
