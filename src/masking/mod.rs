@@ -4,10 +4,11 @@
 //! and a number that nothing speaks for stays.
 //!
 //! ```text
-//! find:  turns -> for each: tokens -> numbers -> judged by form, words around, conversation -> spans
+//! find:  turns -> for each: tokens -> cards, numbers -> judged by form, words around, conversation -> spans
 //! show:  turns, spans, hidden kinds -> turns with "[payment card]" and the like
 //! ```
 
+mod across;
 mod cards;
 mod context;
 mod cues;
@@ -34,6 +35,7 @@ use crate::domain::record::{Speaker, Turn};
 use crate::domain::sensitive::SensitiveKind::Email;
 use crate::domain::sensitive::TextSpan as Span;
 
+use across::Pieces;
 use context::Conversation;
 use found::{Found, Surety};
 use tokens::Line;
@@ -49,6 +51,7 @@ pub use show::show;
 pub fn find(turns: &[Turn]) -> Vec<Span> {
     let mut talk = Conversation::among(turns.iter().map(|turn| turn.speaker));
     let (mut spans, mut tokens) = (Vec::new(), Vec::new());
+    let (mut pieces, mut earlier) = (Pieces::default(), Vec::new());
     for (index, turn) in (0..).zip(turns) {
         tokens::tokenize(&turn.text, &mut tokens);
         meaning::settle_meanings(&turn.text, &mut tokens);
@@ -64,11 +67,22 @@ pub fn find(turns: &[Turn]) -> Vec<Span> {
                 found.add(start, end, kind, surety);
             }
         }
+        for part in pieces.hear(turns, index, line) {
+            if part.turn == index {
+                found.add(part.start as usize, part.end as usize, part.kind, Surety::Sure);
+            } else {
+                earlier.push(part);
+            }
+        }
         let mut found = found.settled(&turn.text);
         talk.turn_ends(turn.speaker, line, &found);
         spans.append(&mut found);
     }
-    spans
+    if earlier.is_empty() {
+        return spans;
+    }
+    spans.append(&mut earlier);
+    found::strictest(spans)
 }
 
 /// The spans of one turn among those of a chat.

@@ -1,5 +1,5 @@
-//! The work grows with the length of a turn, whatever somebody writes into it. Times are compared at two lengths, of which one is four times
-//! the other: where the work grew with the square, the longer turn would take sixteen times as long. They say nothing of speed.
+//! The work grows with the length of a turn, whatever somebody writes into it. Times are compared at two lengths, of which one is sixteen
+//! times the other: where the work grew with the square, the longer turn would take 256 times as long. They say nothing of speed.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use super::super::find;
 use super::turn;
 use crate::domain::record::{Speaker, Turn};
 
-const SHORT: usize = 12_000;
-const LONG: usize = 4 * SHORT;
-/// Four, and a generous factor for all else that the machine does.
-const MOST_TIMES: u32 = 9;
+const SHORT: usize = 4_000;
+const LONG: usize = 16 * SHORT;
+/// Sixteen, and a generous factor for all else that the machine does.
+const MOST_TIMES: u32 = 96;
 /// Below this, a time is noise.
-const LEAST: Duration = Duration::from_millis(2);
+const LEAST: Duration = Duration::from_millis(1);
 const ATTEMPTS: usize = 8;
 
 fn time(turns: &[Turn]) -> Duration {
@@ -31,7 +31,7 @@ fn assert_in_proportion(what: &str, chat: impl Fn(usize) -> Vec<Turn>) {
             return;
         }
     }
-    panic!("{what}: {shortest:?}, and four times as much takes {longest:?}");
+    panic!("{what}: {shortest:?}, and sixteen times as much takes {longest:?}");
 }
 
 /// Text of about so many bytes.

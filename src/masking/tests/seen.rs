@@ -1,7 +1,8 @@
 //! What an agent may not see stays hidden, whatever stands beside, around, or within it. All numbers are made up or published for tests.
 
 use super::super::find;
-use super::{assert_all, assert_seen, chat, mask, of_turn};
+use super::{assert_all, assert_seen, chat, hidden_from_agents, mask, of_turn};
+use crate::domain::record::Turn;
 use crate::domain::sensitive::SensitiveKind::Password;
 
 #[test]
@@ -108,6 +109,50 @@ fn a_card_is_found_whatever_parts_its_groups() {
     for ssn in ["219\u{2011}09\u{2011}9999", "219_09_9999", "219\u{202f}09\u{202f}9999"] {
         assert_eq!(super::seen(&["agent: Hi!", &format!("customer: {ssn}")]), "[national id]");
     }
+}
+
+/// What an agent sees of each turn.
+fn all_seen(lines: &[&str]) -> Vec<String> {
+    let turns = chat(lines);
+    let spans = find(&turns);
+    let seen =
+        |(at, turn): (u32, &Turn)| mask(&turn.text, of_turn(&spans, at), hidden_from_agents).unwrap().to_string();
+    (0..).zip(&turns).map(seen).collect()
+}
+
+#[test]
+fn a_card_in_several_turns_is_hidden_in_all_of_them() {
+    let card = "[payment card]";
+    let question = "agent: Which card is it?";
+    let halves = [question, "customer: 4111 1111", "agent: Thanks, and the rest?", "customer: then 1111 1111"];
+    assert_eq!(all_seen(&halves)[1..], [card, "Thanks, and the rest?", "then [payment card]"]);
+    let fours = [
+        question,
+        "customer: 4111",
+        "customer: 1111",
+        "agent: ok",
+        "customer: 1111",
+        "customer: one sec",
+        "customer: 1111",
+    ];
+    assert_eq!(all_seen(&fours)[1..], [card, card, "ok", card, "one sec", card]);
+    let american =
+        ["agent: Hello!", "customer: 3782", "customer: 822463", "customer: 10005", "agent: So it ends in 10005?"];
+    assert_eq!(all_seen(&american)[1..], [card, card, card, "So it ends in [payment card]?"]);
+    let digits: Vec<_> = "4111111111111111".chars().map(|digit| format!("customer: {digit}")).collect();
+    let digits: Vec<_> = std::iter::once("agent: Hello!").chain(digits.iter().map(String::as_str)).collect();
+    assert!(all_seen(&digits)[1..].iter().all(|seen| seen == card));
+    let read_back = ["customer: Hello!", "agent: 5500 0000", "customer: yes", "agent: 0000 0004"];
+    assert_eq!(all_seen(&read_back)[1..], [card, "yes", card]);
+}
+
+#[test]
+fn numbers_of_several_turns_that_are_no_card_stay_apart() {
+    let other_digits = ["agent: Hello!", "customer: 4111 1111", "customer: 1111 1112"];
+    assert_eq!(all_seen(&other_digits)[1..], ["4111 1111", "1111 1112"]);
+    let speech = "agent: Thank you. Before we go on I have to tell you that this line is recorded, is that fine?";
+    let long_ago = ["agent: Hello!", "customer: 4111", speech, "customer: 1111 1111 1111"];
+    assert_eq!(all_seen(&long_ago)[1], "4111");
 }
 
 #[test]

@@ -1,0 +1,102 @@
+//! A card that is given in several turns: four digits, "ok", the next four. Each turn tells nothing by itself; together their groups pass for a
+//! card's number, and then all of them are hidden.
+
+use crate::domain::record::{Speaker, Turn};
+use crate::domain::sensitive::SensitiveKind::PaymentCard;
+
+use super::Span;
+use super::cards::{Group, cards_among, may_be_between};
+use super::cues::Sense;
+use super::tokens::Line;
+
+/// The most groups that are remembered: a card's 19 digits one by one.
+const MOST_GROUPS: usize = 19;
+/// The most words beside the groups: "and then 1111".
+const MOST_WORDS_BESIDE: usize = 3;
+/// The most words of an acknowledgement between: "Thank you, and the next four digits please?"
+const MOST_WORDS_BETWEEN: usize = 12;
+
+/// Groups of digits that somebody gave in turns of little else.
+#[derive(Default)]
+pub(super) struct Pieces {
+    customers: Vec<Piece>,
+    others: Vec<Piece>,
+}
+
+/// A group of digits: its turn, and its place there.
+#[derive(Clone, Copy)]
+struct Piece {
+    turn: u32,
+    start: usize,
+    end: usize,
+    digits: usize,
+}
+
+impl Pieces {
+    /// Hears a turn, and returns the parts of a card that it completes, each in its own turn.
+    pub fn hear(&mut self, turns: &[Turn], turn: u32, line: Line<'_>) -> Vec<Span> {
+        if line.tokens.len() > MOST_GROUPS + MOST_WORDS_BETWEEN {
+            *self = Self::default();
+            return Vec::new();
+        }
+        let is_customer = turns[turn as usize].speaker == Speaker::Customer;
+        let words = line.tokens.iter().filter(|token| !token.is_number).count();
+        let groups = groups_of(line).filter(|_| words <= MOST_WORDS_BESIDE && !names_another(line));
+        if words > MOST_WORDS_BETWEEN {
+            *self = Self::default();
+        }
+        let pieces = if is_customer { &mut self.customers } else { &mut self.others };
+        let Some((first, last)) = groups else {
+            if words < line.tokens.len() {
+                pieces.clear(); // other numbers came between
+            }
+            return Vec::new();
+        };
+        let tokens = &line.tokens[first..=last];
+        pieces.extend(tokens.iter().map(|at| Piece { turn, start: at.start, end: at.end, digits: at.digits }));
+        pieces.drain(..pieces.len().saturating_sub(MOST_GROUPS));
+        completed(turns, pieces, turn)
+    }
+}
+
+/// Whether a turn says that its number is something else: "ssn 6430".
+fn names_another(line: Line<'_>) -> bool {
+    let is_another = |sense| matches!(sense, Some(Sense::Names(kind)) if kind != PaymentCard);
+    line.tokens.iter().any(|token| is_another(token.sense))
+}
+
+/// The first and the last of the groups of digits in a line, where they are all that could be groups of one number.
+fn groups_of(line: Line<'_>) -> Option<(usize, usize)> {
+    let first = line.tokens.iter().position(|token| token.is_number)?;
+    let last = line.tokens.iter().rposition(|token| token.is_number)?;
+    let are_together = (first + 1..=last).all(|at| line.is_number(at) && may_be_between(line.gap(at)));
+    (are_together && last - first < MOST_GROUPS).then_some((first, last))
+}
+
+/// The parts of the cards that go over several turns up to this one.
+fn completed(turns: &[Turn], pieces: &[Piece], turn: u32) -> Vec<Span> {
+    let text = |piece: &Piece| &turns[piece.turn as usize].text[piece.start..piece.end];
+    let groups: Vec<_> = pieces.iter().map(|piece| Group { text: text(piece), digits: piece.digits }).collect();
+    let cards = cards_among(&groups).into_iter().filter_map(|(first, last)| whole_turns(pieces, first, last));
+    cards
+        .filter(|card| card[0].turn < turn && card[card.len() - 1].turn == turn)
+        .flat_map(|card| card.chunk_by(|a, b| a.turn == b.turn))
+        .map(|part| Span {
+            turn: part[0].turn,
+            start: part[0].start as u32,
+            end: part[part.len() - 1].end as u32,
+            kind: PaymentCard,
+        })
+        .collect()
+}
+
+/// The groups of a card, where it has the usual length and begins and ends as turns do: numbers of several turns make a card by chance more
+/// easily than those of one. A security code may stand behind it in its last turn.
+fn whole_turns(pieces: &[Piece], first: usize, last: usize) -> Option<&[Piece]> {
+    const CODE_DIGITS: usize = 3;
+    let count: usize = pieces[first..=last].iter().map(|piece| piece.digits).sum();
+    let begins = first == 0 || pieces[first - 1].turn < pieces[first].turn;
+    let rest = &pieces[last + 1..];
+    let ends = rest.is_empty() || rest.len() == 1 && rest[0].digits == CODE_DIGITS && rest[0].turn == pieces[last].turn;
+    (begins && ends && matches!(count, 15 | 16 | 19)).then_some(&pieces[first..])
+}
