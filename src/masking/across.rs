@@ -1,5 +1,5 @@
-//! A card that is given in several turns: four digits, "ok", the next four. Each turn tells nothing by itself; together their groups pass for a
-//! card's number, and then all of them are hidden.
+//! A card that is given in parts: four digits, "ok", the next four; or with words between, "4111 1111 and then 1111 1111". Each part tells
+//! nothing by itself; together their groups pass for a card's number, and then all of them are hidden.
 
 use crate::domain::record::{Speaker, Turn};
 use crate::domain::sensitive::SensitiveKind::PaymentCard;
@@ -52,8 +52,8 @@ impl Pieces {
             }
             return Vec::new();
         };
-        let tokens = &line.tokens[first..=last];
-        pieces.extend(tokens.iter().map(|at| Piece { turn, start: at.start, end: at.end, digits: at.digits }));
+        let numbers = line.tokens[first..=last].iter().filter(|token| token.is_number);
+        pieces.extend(numbers.map(|at| Piece { turn, start: at.start, end: at.end, digits: at.digits }));
         pieces.drain(..pieces.len().saturating_sub(MOST_GROUPS));
         completed(turns, pieces, turn)
     }
@@ -65,21 +65,26 @@ fn names_another(line: Line<'_>) -> bool {
     line.tokens.iter().any(|token| is_another(token.sense))
 }
 
-/// The first and the last of the groups of digits in a line, where they are all that could be groups of one number.
+/// The first and the last of the groups of digits in a line, where all of them could be groups of one number.
 fn groups_of(line: Line<'_>) -> Option<(usize, usize)> {
     let first = line.tokens.iter().position(|token| token.is_number)?;
     let last = line.tokens.iter().rposition(|token| token.is_number)?;
-    let are_together = (first + 1..=last).all(|at| line.is_number(at) && may_be_between(line.gap(at)));
+    let are_together = (first + 1..=last).all(|at| may_be_between(line.gap(at)));
     (are_together && last - first < MOST_GROUPS).then_some((first, last))
 }
 
-/// The parts of the cards that go over several turns up to this one.
+/// The parts of the cards that end in this turn.
 fn completed(turns: &[Turn], pieces: &[Piece], turn: u32) -> Vec<Span> {
     let text = |piece: &Piece| &turns[piece.turn as usize].text[piece.start..piece.end];
     let groups: Vec<_> = pieces.iter().map(|piece| Group { text: text(piece), digits: piece.digits }).collect();
-    let cards = cards_among(&groups).into_iter().filter_map(|(first, last)| whole_turns(pieces, first, last));
+    // Whether nothing but signs stands between two pieces of one turn.
+    let is_beside = |a: &Piece, b: &Piece| {
+        a.turn == b.turn && !turns[a.turn as usize].text[a.end..b.start].contains(char::is_alphabetic)
+    };
+    let cards =
+        cards_among(&groups).into_iter().filter_map(|(first, last)| whole_turns(pieces, first, last, is_beside));
     cards
-        .filter(|card| card[0].turn < turn && card[card.len() - 1].turn == turn)
+        .filter(|card| card[card.len() - 1].turn == turn && !card.is_sorted_by(is_beside))
         .flat_map(|card| card.chunk_by(|a, b| a.turn == b.turn))
         .map(|part| Span {
             turn: part[0].turn,
@@ -91,12 +96,20 @@ fn completed(turns: &[Turn], pieces: &[Piece], turn: u32) -> Vec<Span> {
 }
 
 /// The groups of a card, where it has the usual length and begins and ends as turns do: numbers of several turns make a card by chance more
-/// easily than those of one. A security code may stand behind it in its last turn.
-fn whole_turns(pieces: &[Piece], first: usize, last: usize) -> Option<&[Piece]> {
+/// easily than those of one. A security code may stand behind it.
+fn whole_turns(
+    pieces: &[Piece],
+    first: usize,
+    last: usize,
+    is_beside: impl Fn(&Piece, &Piece) -> bool,
+) -> Option<&[Piece]> {
     const CODE_DIGITS: usize = 3;
     let count: usize = pieces[first..=last].iter().map(|piece| piece.digits).sum();
     let begins = first == 0 || pieces[first - 1].turn < pieces[first].turn;
-    let rest = &pieces[last + 1..];
-    let ends = rest.is_empty() || rest.len() == 1 && rest[0].digits == CODE_DIGITS && rest[0].turn == pieces[last].turn;
+    let ends = match &pieces[last + 1..] {
+        [] => true,
+        [code] => code.digits == CODE_DIGITS && is_beside(&pieces[last], code),
+        _ => false,
+    };
     (begins && ends && matches!(count, 15 | 16 | 19)).then_some(&pieces[first..])
 }

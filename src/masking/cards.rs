@@ -1,10 +1,11 @@
 //! Payment cards among groups of digits, whatever stands before, between, and behind the groups: a security code, an expiry date, a price.
 //! A card shows by its check digit, by the digits that its scheme begins with, and by groups as cards are written.
 
+use super::cues::spelled_digit;
 use super::formats::{digits, is_card};
 use super::tokens::Line;
 
-/// A group of digits, as it stands in a text.
+/// A group of digits, as it stands in a text, or a spelled digit.
 #[derive(Clone, Copy)]
 pub(super) struct Group<'t> {
     pub text: &'t str,
@@ -49,7 +50,11 @@ fn card_from(groups: &[Group<'_>], first: usize) -> Option<usize> {
 
 fn is_whole_card(groups: &[Group<'_>]) -> bool {
     let count = groups.iter().map(|group| group.digits).sum();
-    is_written_so(groups, count) && is_card(groups.iter().flat_map(|group| digits(group.text)), count)
+    is_written_so(groups, count) && is_card(groups.iter().flat_map(digits_of), count)
+}
+
+fn digits_of<'g>(group: &'g Group<'_>) -> impl Iterator<Item = u8> + Clone + 'g {
+    spelled_digit(group.text).into_iter().chain(digits(group.text))
 }
 
 /// A card and its security code in one piece.
@@ -81,7 +86,7 @@ fn is_written_so(groups: &[Group<'_>], count: usize) -> bool {
 pub(super) fn cards_of(line: Line<'_>) -> Vec<(usize, usize)> {
     let (mut cards, mut groups, mut first) = (Vec::new(), Vec::new(), 0);
     for at in 0..=line.tokens.len() {
-        let is_group = line.is_number(at);
+        let is_group = at < line.tokens.len() && line.tokens[at].digits > 0;
         if !is_group || at > 0 && !may_be_between(line.gap(at)) {
             cards.extend(cards_among(&groups).into_iter().map(|(start, end)| (first + start, first + end)));
             groups.clear();

@@ -164,6 +164,13 @@ pub(super) fn sense(word: &str) -> Option<Sense> {
     known.or_else(|| OFTEN_MISTYPED.iter().find(|(meant, _)| is_slip(word, meant))).map(|(_, sense)| *sense)
 }
 
+/// The digit that a word stands for.
+pub(super) fn spelled_digit(word: &str) -> Option<u8> {
+    const OH: (&str, u8) = ("oh", 0);
+    let digits = DIGITS.split_whitespace().filter(|digit| *digit != OH.0).zip(0..).chain([OH]);
+    digits.into_iter().find(|(digit, _)| digit.eq_ignore_ascii_case(word)).map(|(_, value)| value)
+}
+
 /// Where a word is looked for, in any case.
 fn bucket(word: &str) -> usize {
     word.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte | 0x20))) % BUCKETS

@@ -61,8 +61,7 @@ pub fn find(turns: &[Turn]) -> Vec<Span> {
         find_words(&talk, turn.speaker, line, &mut found);
         for value in values::values_of(line) {
             let judged = numbers::kind_of_number(&talk, line, value, turn.speaker == Speaker::Customer);
-            let repeated = || repeats::repeated(turns, &spans, line, value).map(|kind| (kind, Surety::Asked));
-            if let Some((kind, surety)) = judged.or_else(repeated) {
+            if let Some((kind, surety)) = repeats::with_repeated(judged, turns, &spans, line, value) {
                 let (start, end) = numbers::place(&talk, line, value, kind);
                 found.add(start, end, kind, surety);
             }

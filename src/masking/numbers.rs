@@ -148,7 +148,8 @@ fn likely(talk: &Conversation, value: Value) -> SensitiveKind {
         ..=LAST_DIGITS | 9 => NationalId,
         10..=12 => Phone,
         13..=19 => PaymentCard,
-        _ => Other,
+        // Of unknown use, where something is talked about that not everybody may see: then rather that.
+        _ => [PaymentCard, NationalId, BankAccount].into_iter().find(|kind| topics.has(*kind)).unwrap_or(Other),
     };
     let is_identification = value.digits == LAST_DIGITS && talk.is_one_sided && is_new(&NationalId);
     let from_topics = topics.iter().filter(is_new).chain(topics.iter()).find(is_fitting);

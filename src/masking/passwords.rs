@@ -55,7 +55,8 @@ pub(super) fn find_answer(line: Line<'_>, found: &mut Found) {
     let is_before =
         |at: &usize| line.sense(*at) == Some(Sense::Link) || ["sure", "ok"].into_iter().any(|word| line.is(*at, word));
     let first = (0..line.tokens.len()).take(MOST_WORDS).find(|at| !is_before(at));
-    let is_word = |at| line.sense(at).is_none();
+    // "Blue Monday" may be one; with a word of a sentence in it ("I forgot") it is an answer of another sort.
+    let is_word = |at| !matches!(line.sense(at), Some(Sense::Plain | Sense::Link | Sense::Ask | Sense::Names(_)));
     if let Some(first) =
         first.filter(|first| line.tokens.len() - first <= MOST_WORDS && (*first..line.tokens.len()).all(is_word))
     {

@@ -40,16 +40,17 @@ const MAX_GROUPS: usize = 24;
 /// Fewer spelled digits in a row are just words.
 const MIN_SPELLED: usize = 3;
 
-/// The numbers of a line, in order. Cards are taken out before anything else is joined or judged, so that whatever stands beside one, a
-/// price, a time, a security code, hides none of it.
+/// The numbers of a line, in order. What proves itself is taken out before anything else is joined or judged, so that whatever stands beside
+/// a card, a price, a time, a security code, shows none of it.
 pub(super) fn values_of(line: Line<'_>) -> Vec<Value> {
     let (mut values, mut at) = (Vec::new(), 0);
-    let mut cards = cards_of(line).into_iter().peekable();
+    let mut proven = proven(line).into_iter().peekable();
     while at < line.tokens.len() {
-        let card = cards.next_if(|(first, _)| *first == at);
-        let behind = cards.peek().map_or(line.tokens.len(), |(first, _)| *first);
-        if let Some(card) = card {
-            at = push_card(line, card, behind, &mut values);
+        let here = proven.next_if(|value| value.first == at);
+        let behind = proven.peek().map_or(line.tokens.len(), |value| value.first);
+        if let Some(value) = here {
+            values.push(value);
+            at = push_security_code(line, value, behind, &mut values);
         } else if line.tokens[at].digits == 0 {
             at += 1;
         } else {
@@ -80,13 +81,48 @@ fn digits(line: Line<'_>, first: usize, last: usize) -> usize {
     line.tokens[first..=last].iter().map(|token| token.digits).sum()
 }
 
-/// Adds a card, and its security code where it follows: `4111 1111 1111 1111 04/28 123`. Tells where to go on.
-fn push_card(line: Line<'_>, (first, last): (usize, usize), behind: usize, values: &mut Vec<Value>) -> usize {
-    let card = value(line, first, last, Form::Certain(PaymentCard));
-    values.push(card);
-    let Some((code, end)) = security_code(line, card, behind) else { return last + 1 };
-    if code > last + 1 {
-        push_run(line, last + 1, code - 1, values);
+/// Cards and social security numbers, wherever they stand among other groups; where they overlap, they are one.
+fn proven(line: Line<'_>) -> Vec<Value> {
+    let cards = cards_of(line).into_iter().map(|(first, last)| value(line, first, last, Form::Certain(PaymentCard)));
+    let is_social = |first: &usize| is_social_security_at(line, *first);
+    let social = (0..line.tokens.len()).filter(is_social);
+    let social = social.map(|first| value(line, first, first + 2, Form::Certain(NationalId)));
+    let mut proven: Vec<_> = cards.chain(social).collect();
+    proven.sort_by_key(|value| value.first);
+    proven.dedup_by(|next, before| {
+        let is_one = next.first <= before.last;
+        if is_one {
+            let form = if before.form == next.form { before.form } else { Form::Certain(PaymentCard) };
+            *before = value(line, before.first, before.last.max(next.last), form);
+        }
+        is_one
+    });
+    proven
+}
+
+/// Whether three groups from this one on are a social security number. With spaces they may also be part of an international telephone
+/// number.
+fn is_social_security_at(line: Line<'_>, first: usize) -> bool {
+    const GROUPS: usize = 3;
+    const MOST_GROUPS_BEFORE: usize = 4;
+    if first + GROUPS > line.tokens.len() || !(first..first + GROUPS).all(|at| line.is_number(at)) {
+        return false;
+    }
+    let sizes = [0, 1, 2].map(|next| line.tokens[first + next].digits);
+    let between = line.gap(first + 1);
+    let is_even = sizes == [3, 2, 4] && between == line.gap(first + 2) && is_joined(line, first + 1);
+    let starts = (0..=first).rev().take(MOST_GROUPS_BEFORE);
+    let start = || starts.clone().find(|at| *at == 0 || !is_joined(line, *at));
+    let is_international = || start().is_some_and(|at| line.gap(at).ends_with('+') && (between == " " || at == first));
+    is_even && is_social_security(text_of(line, first, first + 2)) && !is_international()
+}
+
+/// Adds the security code of a card, where it follows: `4111 1111 1111 1111 04/28 123`. Tells where to go on.
+fn push_security_code(line: Line<'_>, card: Value, behind: usize, values: &mut Vec<Value>) -> usize {
+    let code = security_code(line, card, behind).filter(|_| card.form == Form::Certain(PaymentCard));
+    let Some((code, end)) = code else { return card.last + 1 };
+    if code > card.last + 1 {
+        push_run(line, card.last + 1, code - 1, values);
     }
     values.push(value(line, code, code, Form::Certain(PaymentCard)));
     if code < end {
@@ -205,11 +241,14 @@ fn push_run(line: Line<'_>, first: usize, last: usize, values: &mut Vec<Value>) 
     }
 }
 
-/// A national number or a date among more groups: `04/11/1983 219-09-9999`. A date has spaces around it, as in a longer number its digits
-/// may stand by chance. Four groups of four are one number, though a digit of the card may be mistyped and one group looks like a year.
+/// A date among more groups, with spaces around it, as in a longer number its digits may stand by chance: `04/11/1983 20417733`. Or four
+/// groups of four: they are one number, though a digit of the card may be mistyped, and one group looks like a year.
 fn part_of_its_own(line: Line<'_>, first: usize, last: usize) -> Option<Value> {
     const GROUPS: usize = 3;
     let is_international = line.gap(first).ends_with('+');
+    if let Some(part) = measure_at_an_end(line, first, last) {
+        return Some(part);
+    }
     if last - first < GROUPS || is_international {
         return None;
     }
@@ -219,19 +258,28 @@ fn part_of_its_own(line: Line<'_>, first: usize, last: usize) -> Option<Value> {
     }
     let part = |at: usize| {
         let (text, groups) = (text_of(line, at, at + GROUPS - 1), [0, 1, 2].map(|next| line.tokens[at + next].digits));
-        let is_even = line.gap(at + 1) == line.gap(at + 2);
+        let is_even = line.gap(at + 1) == line.gap(at + 2) && !line.gap(at + 1).contains(' ');
         let is_apart = |at: usize| at == first || at > last || line.gap(at).contains(char::is_whitespace);
-        let is_date =
-            || is_apart(at) && is_apart(at + GROUPS) && !line.gap(at + 1).contains(' ') && is_date(text, &groups);
-        match groups {
-            _ if !is_even => None,
-            [3, 2, 4] if is_social_security(text) => Some(Form::Certain(NationalId)),
-            _ if is_date() => Some(Form::Date),
-            _ => None,
-        }
-        .map(|form| value(line, at, at + GROUPS - 1, form))
+        let is_part = is_even && is_apart(at) && is_apart(at + GROUPS) && is_date(text, &groups);
+        is_part.then(|| value(line, at, at + GROUPS - 1, Form::Date))
     };
     (first..=last + 1 - GROUPS).find_map(part)
+}
+
+/// The price or count with which a run begins or ends, where the whole is none: "4471 500 dollars", but not "1 500 dollars".
+fn measure_at_an_end(line: Line<'_>, first: usize, last: usize) -> Option<Value> {
+    let size = |at: usize| line.tokens[at].digits;
+    let are_thousands = size(first) <= 3 && (first + 1..=last).all(|at| size(at) == 3 || line.gap(at) == ".");
+    let is_apart = |at: &usize| line.gap(*at).contains(char::is_whitespace);
+    let from = (first + 1..=last).rev().find(is_apart)?;
+    let to = (first + 1..=last).find(is_apart)? - 1;
+    let is_price = is_priced_before(line, first) && !are_thousands;
+    let is_count = !are_thousands && (is_priced_behind(line, last) || is_counted(line, from, last));
+    if is_price {
+        Some(value(line, first, to, Form::Measure))
+    } else {
+        is_count.then(|| value(line, from, last, Form::Measure))
+    }
 }
 
 /// Whether four groups of four begin here, of which no more than two look like years or amounts.
@@ -289,15 +337,15 @@ fn form_of_single(line: Line<'_>, at: usize) -> Form {
 }
 
 fn is_measure(line: Line<'_>, first: usize, last: usize) -> bool {
-    is_priced(line, first, last) || is_counted(line, first, last)
+    is_priced_before(line, first) || is_priced_behind(line, last) || is_counted(line, first, last)
 }
 
-/// Whether a sign or code of a currency stands beside, and is not that of the next number or of the one before.
-fn is_priced(line: Line<'_>, first: usize, last: usize) -> bool {
-    const SIGNS: [char; 7] = ['$', '€', '£', '₹', '¥', '₽', '₩'];
+/// Signs of currencies.
+const SIGNS: [char; 7] = ['$', '€', '£', '₹', '¥', '₽', '₩'];
+
+/// Whether a sign or code of a currency stands before a number, and is not that of another number before it.
+fn is_priced_before(line: Line<'_>, first: usize) -> bool {
     const CODES: [&str; 5] = ["usd", "eur", "gbp", "inr", "rs"];
-    let after = line.gap(last + 1);
-    let is_of_next = line.is_number(last + 1) && after.starts_with(char::is_whitespace);
     let is_of_one_before = || first > 1 && line.is_number(first - 2) && matches!(line.gap(first - 1), "" | " ");
     let follows_code = || {
         first > 0
@@ -305,8 +353,14 @@ fn is_priced(line: Line<'_>, first: usize, last: usize) -> bool {
             && CODES.into_iter().any(|code| line.is(first - 1, code))
             && !is_of_one_before()
     };
-    let has_sign_behind = !is_of_next && after.trim_start().starts_with(SIGNS);
-    line.gap(first).trim_end().ends_with(SIGNS) || has_sign_behind || after.starts_with('%') || follows_code()
+    line.gap(first).trim_end().ends_with(SIGNS) || follows_code()
+}
+
+/// Whether a sign of a currency stands behind a number, and is not that of the next one.
+fn is_priced_behind(line: Line<'_>, last: usize) -> bool {
+    let after = line.gap(last + 1);
+    let is_of_next = line.is_number(last + 1) && after.starts_with(char::is_whitespace);
+    after.starts_with('%') || !is_of_next && after.trim_start().starts_with(SIGNS)
 }
 
 /// Whether a unit follows. Numbers of more digits are not counted things.

@@ -20,6 +20,8 @@ pub(super) fn find_words(line: Line<'_>, found: &mut Found) {
     for at in 0..line.tokens.len() {
         match line.sense(at) {
             Some(Sense::Names(Password)) => find_password(line, at, found),
+            // Other than before a colon it is a verb, or lets somebody in.
+            None if line.is(at, "pass") && line.gap(at + 1).contains([':', '=']) => find_password(line, at, found),
             Some(Sense::Names(kind)) => {
                 if let Some((start, end)) = after_cue(line, at, kind) {
                     found.add(start, end, kind, Sure);

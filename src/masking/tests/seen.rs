@@ -61,6 +61,19 @@ fn what_is_hidden_stays_hidden_within_what_is_visible_which_stays_visible_beside
 }
 
 #[test]
+fn a_number_of_unknown_use_is_taken_for_what_is_talked_about_and_agents_may_not_see() {
+    assert_seen(&[
+        (&["customer: my credit card was stolen", "customer: 77121 3390441277 12 7"], "[payment card]"),
+        (&["customer: I lost my card", "agent: Oh no!", "customer: it is 88120931"], "it is [payment card]"),
+        (&["customer: I lost my hat", "agent: Oh no!", "customer: it is 88120931"], "it is 88120931"),
+        (
+            &["agent: Hi!", "customer: my account only ending with 1575 please"],
+            "my account only ending with [bank account] please",
+        ),
+    ]);
+}
+
+#[test]
 fn a_price_a_time_or_an_amount_beside_a_number_makes_no_amount_of_it() {
     assert_seen(&[
         (
@@ -73,6 +86,9 @@ fn a_price_a_time_or_an_amount_beside_a_number_makes_no_amount_of_it() {
         (&["agent: Hi!", "customer: 10:30 4111 1111 1111 1111"], "10:30 [payment card]"),
         (&["agent: Hi!", "customer: 10:30 219-09-9999 1,050"], "10:30 [national id] 1,050"),
         (&["agent: Hi!", "customer: $ 4111 1111 1111 1111 1,050.25"], "$ [payment card] 1,050.25"),
+        (&["agent: Hi!", "customer: my ssn is 4471 500 dollars"], "my ssn is [national id] 500 dollars"),
+        (&["agent: Hi!", "customer: ssn $5 4471"], "ssn $5 [national id]"),
+        (&["agent: Hi!", "customer: I have 1 500 000 dollars"], "I have 1 500 000 dollars"),
         (&["agent: Hi!", "customer: my account is $20417733"], "my account is $[bank account]"),
         (&["agent: Hi!", "customer: my card is 4111 1111 1111 1112 $50"], "my card is [payment card] $50"),
     ]);
@@ -93,6 +109,19 @@ fn a_card_is_found_among_more_digits() {
         (&["agent: Hi!", "customer: 4111 1111 1111 1111 415-555-0133"], "[payment card] 415-555-0133"),
         (&["agent: Hi!", "customer: 4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 0 4 2 8"], "[payment card] 0 4 2 8"),
     ]);
+}
+
+#[test]
+fn a_card_in_words_is_a_card_whatever_was_asked() {
+    let spelled = "customer: four one one one one one one one one one one one one one one one";
+    assert_seen(&[(&["agent: Anything about your order?", spelled], "[payment card]")]);
+    assert_seen(&[(&["agent: Hi!", "customer: my order is four two one one"], "my order is four two one one")]);
+}
+
+#[test]
+fn an_account_that_is_read_back_under_another_name_stays_hidden() {
+    let chat = ["agent: What is your account number?", "customer: 20417733", "agent: So you are customer 20417733?"];
+    assert_seen(&[(&chat, "So you are customer [bank account]?")]);
 }
 
 #[test]
@@ -142,6 +171,10 @@ fn a_card_in_several_turns_is_hidden_in_all_of_them() {
     let digits: Vec<_> = "4111111111111111".chars().map(|digit| format!("customer: {digit}")).collect();
     let digits: Vec<_> = std::iter::once("agent: Hello!").chain(digits.iter().map(String::as_str)).collect();
     assert!(all_seen(&digits)[1..].iter().all(|seen| seen == card));
+    let words_between = ["agent: Hello!", "customer: 4111 1111 and then 1111 1111"];
+    assert_eq!(all_seen(&words_between)[1], card);
+    let with_code = ["agent: Hello!", "customer: 4111 1111", "customer: 1111 1111 123", "customer: 900 pm"];
+    assert_eq!(all_seen(&with_code)[1..], [card, card, "900 pm"]);
     let read_back = ["customer: Hello!", "agent: 5500 0000", "customer: yes", "agent: 0000 0004"];
     assert_eq!(all_seen(&read_back)[1..], [card, "yes", card]);
 }
@@ -187,6 +220,8 @@ fn a_password_is_hidden_though_it_begins_as_a_common_word_does() {
         (&["agent: What is your password?", "customer: it's March2024!"], "it's [password]"),
         (&["agent: What is your password?", "customer: Monday12"], "[password]"),
         (&["agent: What is your password?", "customer: it is open sesame"], "it is [password]"),
+        (&["agent: What is your password?", "customer: Blue Monday"], "[password]"),
+        (&["agent: Hi!", "customer: user ada, pass: tulip"], "user ada, pass: [password]"),
     ]);
 }
 
