@@ -4,19 +4,19 @@ use crate::domain::sensitive::SensitiveKind::{self, *};
 
 use super::tokens::digit;
 
-/// How many digits a card has that begins with these four (ISO/IEC 7812-1 allows 8 to 19; the schemes in use have 13 or more). Years of
-/// this century, and the serial numbers of telephones (35, of 15 digits), begin no card.
-fn card_digits(first_four: u32) -> std::ops::RangeInclusive<usize> {
-    const NONE: std::ops::RangeInclusive<usize> = 1..=0;
+/// Whether a card that begins with these four digits has so many (ISO/IEC 7812-1 allows 8 to 19; the schemes in use have 13 or more). Years
+/// of this century, and the serial numbers of telephones (35, of 15 digits), begin no card.
+fn is_of_scheme(first_four: u32, count: usize) -> bool {
     match (first_four / 100, first_four) {
-        (_, 2200..=2204 | 2221..=2720) => 16..=19, // Mir, Mastercard
-        (30 | 36 | 38 | 39, _) => 14..=19,         // Diners Club
-        (34 | 37, _) => 15..=15,                   // American Express
-        (35, _) => 16..=19,                        // JCB
-        (40..=69, _) => 13..=19,                   // Visa, Mastercard, Maestro, Discover, UnionPay, RuPay
-        _ => NONE,
+        (_, 2200..=2204 | 2221..=2720) => (16..=19).contains(&count), // Mir, Mastercard
+        (30 | 36 | 38 | 39, _) => (14..=19).contains(&count),         // Diners Club
+        (34 | 37, _) => count == 15,                                  // American Express
+        (35, _) => (16..=19).contains(&count),                        // JCB
+        (40..=69, _) => (13..=19).contains(&count), // Visa, Mastercard, Maestro, Discover, UnionPay, RuPay
+        _ => false,
     }
 }
+
 /// The shortest and longest international telephone number (ITU-T E.164, with the shortest ones in use).
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
@@ -54,7 +54,7 @@ pub(super) fn kind_of(text: &str, groups: &[usize], after_plus: bool) -> Option<
 /// Whether `count` digits are the number of a payment card: their length, their beginning, and their check digit are right.
 pub(super) fn is_card(digits: impl Iterator<Item = u8> + Clone, count: usize) -> bool {
     let first_four = digits.clone().take(4).fold(0, |number, digit| number * 10 + u32::from(digit));
-    card_digits(first_four).contains(&count) && luhn_sum(digits, count).is_multiple_of(10)
+    is_of_scheme(first_four, count) && luhn_sum(digits, count).is_multiple_of(10)
 }
 
 /// The check digit of ISO/IEC 7812-1, Annex B.
@@ -66,7 +66,7 @@ pub(super) fn passes_luhn(text: &str) -> bool {
 fn luhn_sum(digits: impl Iterator<Item = u8>, count: usize) -> u32 {
     digits
         .zip(0..count)
-        .map(|(digit, at)| (digit, (count - at) % 2 == 0))
+        .map(|(digit, at)| (digit, (count - at).is_multiple_of(2)))
         .map(|(digit, is_doubled)| u32::from(if is_doubled { digit * 2 / 10 + digit * 2 % 10 } else { digit }))
         .sum()
 }

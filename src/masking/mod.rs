@@ -1,7 +1,8 @@
 //! Finds what is sensitive in a chat, so that it can be hidden from roles that may not see it. It goes by formats and their check digits,
 //! by the words around a number, and by what was asked before. It reads the turns in place and keeps nothing of them: what it returns are
 //! positions and kinds. It never decides who may see what, and it is no proof that nothing sensitive is left: names are not looked for,
-//! and a number that nothing speaks for stays.
+//! and a number that nothing speaks for stays. What is of several kinds has the strictest of them, byte by byte, whoever else finds or
+//! marks something around it.
 //!
 //! ```text
 //! find:  turns -> for each: tokens -> cards, numbers -> judged by form, words around, conversation -> spans

@@ -13,31 +13,45 @@ const MOST_WORDS: usize = 5;
 /// The longest password in quotes.
 const LONGEST_QUOTED_BYTES: usize = 128;
 
-/// Adds what follows a word for a password: `password Tulip77x`, "my password for the bank is open sesame", but not "password is wrong".
+/// Adds what follows a word for a password, or stands before it: `password Tulip77x`, "my password for the bank is open sesame", "Tulip77x is
+/// my password", but not "password is wrong".
 pub(super) fn find_password(line: Line<'_>, cue: usize, found: &mut Found) {
-    let (mut is_said, mut has_owner) = (false, false);
+    if let Some((start, end)) = said_before(line, cue) {
+        found.add(start, end, Password, Sure);
+    }
+    let is = |at: usize, words: &[&str]| words.iter().any(|word| line.is(at, word));
+    let (mut is_said, mut has_owner, mut is_talk, mut behind) = (false, false, false, line.tokens[cue].end);
     for at in (cue + 1..line.tokens.len()).take(REACH) {
         let says = line.gap(at).contains([':', '=']);
+        let goes_on = says || is_said && line.gap(at).trim().is_empty();
         is_said |= says || line.gap(at).contains('#');
-        if line.sentence_ends_before(at) && !says {
+        if line.sentence_ends_before(at) && !goes_on {
             return;
         }
-        if let Some((start, end)) = quoted(line, at) {
+        if line.tokens[at].start < behind {
+            continue;
+        }
+        if let Some((start, end)) = quoted(line, at).filter(|_| !is_talk) {
             return found.add(start, end, Password, Sure);
         }
         let (start, end) = trimmed(line, at);
-        if is_secret(&line.text[start..end]) && start >= line.tokens[cue].end {
+        let may_follow = !is_talk || is(at - 1, &["to", "is", "was", "be", "from", "as"]);
+        if may_follow && start >= behind && is_secret(&line.text[start..end]) {
             found.add(start, end, Password, Sure);
-            if is_said {
+            behind = end;
+            if is_said && !is_talk {
                 return;
             }
+            continue;
         }
         match line.sense(at) {
             Some(Sense::Link) if !says => {
-                is_said |= ["is", "was", "are", "number"].into_iter().any(|word| line.is(at, word));
-                has_owner |= ["for", "of", "to", "on", "at", "with"].into_iter().any(|word| line.is(at, word));
+                is_said |= is(at, &["is", "was", "are", "number"]);
+                has_owner |= is(at, &["for", "of", "to", "on", "at", "with"]);
             }
-            Some(Sense::Plain | Sense::Ask | Sense::Harmless(_)) => return,
+            // "password is wrong": talk about it, in which it may still be told ("was changed to Tulip77x").
+            Some(Sense::Plain | Sense::Ask | Sense::Harmless(_)) => is_talk = true,
+            _ if is_talk => {}
             _ if is_said || line.is_number(at) && !has_owner => {
                 let (start, end) = phrase_from(line, at);
                 return found.add(start, end, Password, Sure);
@@ -45,9 +59,20 @@ pub(super) fn find_password(line: Line<'_>, cue: usize, found: &mut Found) {
             // "password for my account", "password of the router": it may still be said.
             Some(Sense::Names(_)) => {}
             None if has_owner => {}
-            _ => return,
+            _ => is_talk = true,
         }
     }
+}
+
+/// "Tulip77x is my password".
+fn said_before(line: Line<'_>, cue: usize) -> Option<(usize, usize)> {
+    const MOST_LINKS: usize = 3;
+    let is_near = |at: &usize| !line.sentence_ends_before(at + 1);
+    let is_link = |at: &usize| ["my", "the", "our", "new", "old"].into_iter().any(|word| line.is(*at, word));
+    let verb = (0..cue).rev().take(MOST_LINKS).take_while(is_near).find(|at| !is_link(at))?;
+    let is_verb = ["is", "was", "as"].into_iter().any(|word| line.is(verb, word));
+    let (start, end) = trimmed(line, verb.checked_sub(1).filter(|_| is_verb && is_near(&(verb - 1)))?);
+    is_secret(&line.text[start..end]).then_some((start, end))
 }
 
 /// Adds an answer to the question for a password that is of words alone: "it's open sesame", but not "I forgot".

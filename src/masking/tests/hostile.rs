@@ -7,7 +7,7 @@ use super::super::find;
 use super::turn;
 use crate::domain::record::{Speaker, Turn};
 
-const SHORT: usize = 4_000;
+const SHORT: usize = 2_000;
 const LONG: usize = 16 * SHORT;
 /// Sixteen, and a generous factor for all else that the machine does.
 const MOST_TIMES: u32 = 96;
@@ -45,6 +45,8 @@ fn a_turn_of_anything_takes_time_in_proportion_to_its_length() {
         "ac ",
         "account card ",
         "password ",
+        "pw a1 ",
+        "pw\"",
         "pw:",
         "@",
         "a@b.c ",

@@ -221,6 +221,13 @@ fn a_password_is_hidden_though_it_begins_as_a_common_word_does() {
         (&["agent: What is your password?", "customer: Monday12"], "[password]"),
         (&["agent: What is your password?", "customer: it is open sesame"], "it is [password]"),
         (&["agent: What is your password?", "customer: Blue Monday"], "[password]"),
+        (&["agent: Hi!", "customer: My password is\nTulip77x"], "My password is\n[password]"),
+        (&["agent: Hi!", "customer: Tulip77x is my new password"], "[password] is my new password"),
+        (
+            &["agent: Hi!", "customer: please change my password from Tulip77x to Rose88y"],
+            "please change my password from [password] to [password]",
+        ),
+        (&["agent: Hi!", "customer: my password will be Tulip77x"], "my password will be [password]"),
         (&["agent: Hi!", "customer: user ada, pass: tulip"], "user ada, pass: [password]"),
     ]);
 }
@@ -234,6 +241,8 @@ fn talk_about_passwords_stays() {
         "the password for my account is expired",
         "Is the password required on the 2nd page?",
         "I forgot the password and my username",
+        "The password does not work on Windows11",
+        "Which password do you mean, and is it mine?",
         "The password reset link to ana@example.com is missing",
     ] {
         assert_seen(&[(&["agent: Hi!", &format!("customer: {sentence}")], sentence)]);
