@@ -7,6 +7,7 @@ use crate::domain::sensitive::SensitiveKind::PaymentCard;
 use super::Span;
 use super::cards::{Group, cards_among, may_be_between};
 use super::cues::Sense;
+use super::formats::digits;
 use super::tokens::Line;
 
 /// The most groups that are remembered: a card's 19 digits one by one.
@@ -32,6 +33,17 @@ struct Piece {
     digits: usize,
 }
 
+impl Piece {
+    /// It as a part of a card.
+    fn span(&self) -> Span {
+        Span { turn: self.turn, start: self.start as u32, end: self.end as u32, kind: PaymentCard }
+    }
+
+    fn text<'t>(&self, turns: &'t [Turn]) -> &'t str {
+        &turns[self.turn as usize].text[self.start..self.end]
+    }
+}
+
 impl Pieces {
     /// Hears a turn, and returns the parts of a card that it completes, each in its own turn.
     pub fn hear(&mut self, turns: &[Turn], turn: u32, line: Line<'_>) -> Vec<Span> {
@@ -45,7 +57,8 @@ impl Pieces {
         if words > MOST_WORDS_BETWEEN {
             *self = Self::default();
         }
-        let pieces = if is_customer { &mut self.customers } else { &mut self.others };
+        let (pieces, echoes) =
+            if is_customer { (&mut self.customers, &self.others) } else { (&mut self.others, &self.customers) };
         let Some((first, last)) = groups else {
             if words < line.tokens.len() {
                 pieces.clear(); // other numbers came between
@@ -55,7 +68,13 @@ impl Pieces {
         let numbers = line.tokens[first..=last].iter().filter(|token| token.is_number);
         pieces.extend(numbers.map(|at| Piece { turn, start: at.start, end: at.end, digits: at.digits }));
         pieces.drain(..pieces.len().saturating_sub(MOST_GROUPS));
-        completed(turns, pieces, turn)
+        let mut parts = completed(turns, pieces, turn);
+        if let Some(first) = parts.first().copied() {
+            let card = &pieces[pieces.partition_point(|piece| piece.turn < first.turn)..];
+            let turns_after = echoes.chunk_by(|a, b| a.turn == b.turn).filter(|echo| echo[0].turn > first.turn);
+            parts.extend(turns_after.filter_map(|echo| repeated(turns, card, echo)));
+        }
+        parts
     }
 }
 
@@ -73,10 +92,22 @@ fn groups_of(line: Line<'_>) -> Option<(usize, usize)> {
     (are_together && last - first < MOST_GROUPS).then_some((first, last))
 }
 
+/// What somebody else repeated in one turn of the groups of a card before it was complete: "4111 1111, go on".
+fn repeated(turns: &[Turn], card: &[Piece], echo: &[Piece]) -> Option<Span> {
+    const FEWEST_DIGITS: usize = 4;
+    let is_same = |echo: &&Piece| {
+        let is_same = |piece: &Piece| digits(piece.text(turns)).eq(digits(echo.text(turns)));
+        echo.digits >= FEWEST_DIGITS && card.iter().any(is_same)
+    };
+    let mut same = echo.iter().filter(is_same);
+    let first = same.next()?.span();
+    Some(same.next_back().map_or(first, |last| Span { end: last.end as u32, ..first }))
+}
+
 /// The parts of the cards that end in this turn.
 fn completed(turns: &[Turn], pieces: &[Piece], turn: u32) -> Vec<Span> {
-    let text = |piece: &Piece| &turns[piece.turn as usize].text[piece.start..piece.end];
-    let groups: Vec<_> = pieces.iter().map(|piece| Group { text: text(piece), digits: piece.digits }).collect();
+    let group = |piece: &Piece| Group { text: piece.text(turns), digits: piece.digits };
+    let groups: Vec<_> = pieces.iter().map(group).collect();
     // Whether nothing but signs stands between two pieces of one turn.
     let is_beside = |a: &Piece, b: &Piece| {
         a.turn == b.turn && !turns[a.turn as usize].text[a.end..b.start].contains(char::is_alphabetic)
@@ -86,12 +117,7 @@ fn completed(turns: &[Turn], pieces: &[Piece], turn: u32) -> Vec<Span> {
     cards
         .filter(|card| card[card.len() - 1].turn == turn && !card.is_sorted_by(is_beside))
         .flat_map(|card| card.chunk_by(|a, b| a.turn == b.turn))
-        .map(|part| Span {
-            turn: part[0].turn,
-            start: part[0].start as u32,
-            end: part[part.len() - 1].end as u32,
-            kind: PaymentCard,
-        })
+        .map(|part| Span { end: part[part.len() - 1].end as u32, ..part[0].span() })
         .collect()
 }
 

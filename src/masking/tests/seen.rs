@@ -175,6 +175,8 @@ fn a_card_in_several_turns_is_hidden_in_all_of_them() {
     assert_eq!(all_seen(&words_between)[1], card);
     let with_code = ["agent: Hello!", "customer: 4111 1111", "customer: 1111 1111 123", "customer: 900 pm"];
     assert_eq!(all_seen(&with_code)[1..], [card, card, "900 pm"]);
+    let echoed = ["agent: Hello!", "customer: 4111 1111", "agent: 4111 1111, go on", "customer: 1111 1111"];
+    assert_eq!(all_seen(&echoed)[1..], [card, "[payment card], go on", card]);
     let read_back = ["customer: Hello!", "agent: 5500 0000", "customer: yes", "agent: 0000 0004"];
     assert_eq!(all_seen(&read_back)[1..], [card, "yes", card]);
 }
