@@ -40,9 +40,9 @@ How well what is sensitive is found, on chats that people really made (the corpu
 
 A span counts as found when all of it is marked, under whatever kind; `same`: under the kind that the annotators gave it; `hidden from an
 agent`: all of it, by the default policy; `least`: how much must be, of kinds that agents may not see. Precision: marked characters that lie
-in an annotated span of any kind, over all marked characters. The rules were made on the chats at even places; the odd ones were held out,
-but for two rules that came later, after a look at what was missed or shown in both halves: `ending with 1575`, and what a number of unknown
-use is taken for where cards or accounts are talked about. In these chats only the customer's side is there, so numbers
+in an annotated span of any kind, over all marked characters. The rules were made on the chats at even places, and the odd ones were held out;
+but three came later, after a look at what both halves missed, showed, or hid too much: `ending with 1575`, cards in several turns, and what a
+number of unknown use is taken for where cards or accounts are talked about. In these chats only the customer's side is there, so numbers
 are guessed where nobody asked; `asked` is the same with made-up questions of an agent before each answer. Names are not looked for.
 
 ";
