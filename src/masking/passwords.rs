@@ -25,7 +25,7 @@ pub(super) fn find_password(line: Line<'_>, cue: usize, found: &mut Found) {
         let says = line.gap(at).contains([':', '=']);
         let goes_on = says || is_said && line.gap(at).trim().is_empty();
         is_said |= says || line.gap(at).contains('#');
-        if line.sentence_ends_before(at) && !goes_on {
+        if line.sentence_ends_before(at) && !goes_on || is_talk && line.gap(at).contains(',') {
             return;
         }
         if line.tokens[at].start < behind {

@@ -244,6 +244,7 @@ fn talk_about_passwords_stays() {
         "Is the password required on the 2nd page?",
         "I forgot the password and my username",
         "The password does not work on Windows11",
+        "My password is not accepted, the error is E1234",
         "Which password do you mean, and is it mine?",
         "The password reset link to ana@example.com is missing",
     ] {
