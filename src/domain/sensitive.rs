@@ -55,6 +55,30 @@ impl SensitiveKind {
         Self::Other,
     ];
 
+    /// All kinds, the one whose loss harms most before the others. Where bytes are of several kinds, the first of these rules: first what
+    /// the default policy hides from agents, then what others are reached by, and last what is known least.
+    const BY_SEVERITY: [Self; 14] = [
+        Self::Password,
+        Self::PaymentCard,
+        Self::NationalId,
+        Self::BankAccount,
+        Self::Email,
+        Self::Phone,
+        Self::Address,
+        Self::Name,
+        Self::Username,
+        Self::AccountId,
+        Self::PolicyNumber,
+        Self::ClaimNumber,
+        Self::BookingNumber,
+        Self::Other,
+    ];
+
+    /// The one of two kinds whose loss harms more.
+    pub fn stricter(self, other: Self) -> Self {
+        Self::BY_SEVERITY.into_iter().find(|kind| *kind == self || *kind == other).unwrap_or(self)
+    }
+
     /// The kind with this stored number.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == code)
@@ -174,6 +198,25 @@ pub struct ShownSpan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_kinds_the_stricter_is_the_same_whichever_comes_first_and_what_agents_may_not_see_is_stricter_than_the_rest()
+     {
+        let hidden = [
+            SensitiveKind::PaymentCard,
+            SensitiveKind::NationalId,
+            SensitiveKind::BankAccount,
+            SensitiveKind::Password,
+        ];
+        for one in SensitiveKind::ALL {
+            assert!(SensitiveKind::BY_SEVERITY.contains(&one));
+            for other in SensitiveKind::ALL {
+                assert_eq!(one.stricter(other), other.stricter(one));
+                assert!(one.stricter(other) == one || one.stricter(other) == other);
+                assert_eq!(hidden.contains(&one.stricter(other)), hidden.contains(&one) || hidden.contains(&other));
+            }
+        }
+    }
 
     #[test]
     fn every_kind_comes_back_from_its_stored_number_and_has_its_own_placeholder() {

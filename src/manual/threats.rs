@@ -26,8 +26,10 @@
 //!
 //! ## What is not promised
 //!
-//! - That masking finds everything: names and addresses are not looked for, and a number that nothing speaks for stays. Recordings are silenced
-//!   where the platform says so, and only WAV files can be.
+//! - That masking finds everything: names are not looked for, addresses only where they are asked for or announced, and a number that nothing
+//!   speaks for stays, as does a password of common words only ("my password is correct horse"), unless it stands in quotes. Of several kinds
+//!   the strictest counts in the order of the default policy: a policy that shows cards and hides e-mail addresses shows a card in one.
+//!   Recordings are silenced where the platform says so, and only WAV files can be.
 //! - That two people are two: whoever sets up principals can name the same person twice, which the ledger tells.
 //! - Copies that were read out, and keys taken from live memory before the epoch.
 //! - Images of the root key's own medium: a flash disk or a copy-on-write file system may keep its blocks, and a snapshot of the whole

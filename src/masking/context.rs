@@ -134,11 +134,12 @@ impl Question {
     /// things about them, too ("which account?").
     fn hear_sentence(&mut self, line: Line<'_>, start: usize, end: usize) {
         const NUMBER: [&str; 9] = ["number", "numbers", "no", "id", "code", "digits", "reference", "four", "details"];
-        let has_number = || (start..end).any(|at| NUMBER.into_iter().any(|word| line.is(at, word)));
+        // Once for the whole sentence: it may hold as many such words as the turn has room for.
+        let has_number = (start..end).any(|at| NUMBER.into_iter().any(|word| line.is(at, word)));
         for at in start..end {
             match line.sense(at) {
                 Some(Sense::Names(Other)) if is_birth(line, at) => self.kinds.add(Other),
-                Some(Sense::Names(PaymentCard | BankAccount | BookingNumber | Other)) if !has_number() => {}
+                Some(Sense::Names(PaymentCard | BankAccount | BookingNumber | Other)) if !has_number => {}
                 Some(Sense::Names(kind)) => self.kinds.add(kind),
                 Some(Sense::Place) if is_somebodys(line, at) => self.kinds.add(Address),
                 Some(Sense::Harmless(_)) => self.also_harmless = true,

@@ -48,7 +48,7 @@ const NAMES: [(SensitiveKind, &str); 12] = [
     (BankAccount, "account accounts acc acct acnt accnt ac iban checking savings routing sort sortcode bank"),
     (Phone, "phone phones mobile cell cellphone telephone tel ph contact whatsapp landline fax handphone"),
     (Email, "email emails mail emailid mailid gmail"),
-    (Password, "password passwords passcode passphrase pin pwd otp"),
+    (Password, "password passwords passcode passphrase pin pwd pw passwd pswd otp"),
     (PolicyNumber, "policy policies pol plc"),
     (ClaimNumber, "claim claims clm"),
     (Address, "zip zipcode postcode postal pincode"),
@@ -162,6 +162,13 @@ pub(super) fn sense(word: &str) -> Option<Sense> {
     }
     let known = VOCABULARY[bucket(word)].iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
     known.or_else(|| OFTEN_MISTYPED.iter().find(|(meant, _)| is_slip(word, meant))).map(|(_, sense)| *sense)
+}
+
+/// The digit that a word stands for.
+pub(super) fn spelled_digit(word: &str) -> Option<u8> {
+    const OH: (&str, u8) = ("oh", 0);
+    let digits = DIGITS.split_whitespace().filter(|digit| *digit != OH.0).zip(0..).chain([OH]);
+    digits.into_iter().find(|(digit, _)| digit.eq_ignore_ascii_case(word)).map(|(_, value)| value)
 }
 
 /// Where a word is looked for, in any case.

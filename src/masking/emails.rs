@@ -3,7 +3,7 @@
 use crate::domain::sensitive::SensitiveKind::Email;
 
 use super::cues::Sense;
-use super::found::Found;
+use super::found::{Found, Surety::Sure};
 use super::tokens::Line;
 
 /// The longest local part and the longest domain (RFC 5321, section 4.5.3.1).
@@ -25,12 +25,12 @@ const SHORTEST_DOMAIN_WORD: usize = 9;
 pub(super) fn find_emails(line: Line<'_>, is_expected: bool, found: &mut Found) {
     for (at, _) in line.text.match_indices('@') {
         if let Some((start, end)) = around_at_sign(line.text, at) {
-            found.add(start, end, Email);
+            found.add(start, end, Email, Sure);
         }
     }
     for at in 0..line.tokens.len() {
         if let Some((first, last)) = around_domain(line, at, is_expected) {
-            found.add(line.tokens[first].start, line.tokens[last].end, Email);
+            found.add(line.tokens[first].start, line.tokens[last].end, Email, Sure);
         }
     }
 }

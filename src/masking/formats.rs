@@ -4,13 +4,24 @@ use crate::domain::sensitive::SensitiveKind::{self, *};
 
 use super::tokens::digit;
 
-/// The shortest and longest card number (ISO/IEC 7812-1 allows 8 to 19 digits; the schemes in use have 13 or more).
-const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+/// Whether a card that begins with these four digits has so many (ISO/IEC 7812-1 allows 8 to 19; the schemes in use have 13 or more). Years
+/// of this century, and the serial numbers of telephones (35, of 15 digits), begin no card.
+fn is_of_scheme(first_four: u32, count: usize) -> bool {
+    match (first_four / 100, first_four) {
+        (_, 2200..=2204 | 2221..=2720) => (16..=19).contains(&count), // Mir, Mastercard
+        (30 | 36 | 38 | 39, _) => (14..=19).contains(&count),         // Diners Club
+        (34 | 37, _) => count == 15,                                  // American Express
+        (35, _) => (16..=19).contains(&count),                        // JCB
+        (40..=69, _) => (13..=19).contains(&count), // Visa, Mastercard, Maestro, Discover, UnionPay, RuPay
+        _ => false,
+    }
+}
+
 /// The shortest and longest international telephone number (ITU-T E.164, with the shortest ones in use).
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 
 /// The digits of a text, from either end.
-pub(super) fn digits(text: &str) -> impl DoubleEndedIterator<Item = u8> + '_ {
+pub(super) fn digits(text: &str) -> impl DoubleEndedIterator<Item = u8> + Clone + '_ {
     text.chars().filter_map(digit)
 }
 
@@ -22,7 +33,7 @@ pub(super) fn number(text: &str) -> u32 {
 /// What a number is by its own digits and their grouping, where that leaves little doubt. `groups` counts the digits of each group.
 pub(super) fn kind_of(text: &str, groups: &[usize], after_plus: bool) -> Option<SensitiveKind> {
     let count = groups.iter().sum::<usize>();
-    if CARD_DIGITS.contains(&count) && !after_plus && passes_luhn(text) && matches!(digits(text).next(), Some(2..=6)) {
+    if !after_plus && is_card(digits(text), count) {
         return Some(PaymentCard);
     }
     if after_plus {
@@ -40,18 +51,28 @@ pub(super) fn kind_of(text: &str, groups: &[usize], after_plus: bool) -> Option<
     }
 }
 
+/// Whether `count` digits are the number of a payment card: their length, their beginning, and their check digit are right.
+pub(super) fn is_card(digits: impl Iterator<Item = u8> + Clone, count: usize) -> bool {
+    let first_four = digits.clone().take(4).fold(0, |number, digit| number * 10 + u32::from(digit));
+    is_of_scheme(first_four, count) && luhn_sum(digits, count).is_multiple_of(10)
+}
+
 /// The check digit of ISO/IEC 7812-1, Annex B.
 pub(super) fn passes_luhn(text: &str) -> bool {
-    let sum: u32 = digits(text)
-        .rev()
-        .zip([false, true].into_iter().cycle())
+    luhn_sum(digits(text), digits(text).count()).is_multiple_of(10)
+}
+
+/// The sum of `count` digits, of which every second one from the last but one on is doubled.
+fn luhn_sum(digits: impl Iterator<Item = u8>, count: usize) -> u32 {
+    digits
+        .zip(0..count)
+        .map(|(digit, at)| (digit, (count - at).is_multiple_of(2)))
         .map(|(digit, is_doubled)| u32::from(if is_doubled { digit * 2 / 10 + digit * 2 % 10 } else { digit }))
-        .sum();
-    sum.is_multiple_of(10)
+        .sum()
 }
 
 /// United States: an area that is given out (not 000, 666), a group and a serial number that are not all zeros. 9xx is a taxpayer's number.
-fn is_social_security(text: &str) -> bool {
+pub(super) fn is_social_security(text: &str) -> bool {
     let number = number(text);
     let (area, group, serial) = (number / 1_000_000, number / 10_000 % 100, number % 10_000);
     area != 0 && area != 666 && group != 0 && serial != 0

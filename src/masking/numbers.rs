@@ -4,6 +4,7 @@ use crate::domain::sensitive::SensitiveKind::{self, *};
 
 use super::context::Conversation;
 use super::cues::Sense;
+use super::found::Surety::{self, Asked, Guessed, Sure};
 use super::phrases::{Said, said_of};
 use super::tokens::Line;
 use super::values::{Form, Value};
@@ -21,37 +22,60 @@ const CODE_LETTERS: usize = 4;
 /// The most letters before a number that is not sure to be a code.
 const FEW_LETTERS: usize = 3;
 
-/// Which kind a number is; `None` where nothing speaks for it being sensitive.
+/// Which kind a number is, and how sure that is; `None` where nothing speaks for it being sensitive. What its form proves, no word beside it
+/// takes away: of the two the stricter counts.
 pub(super) fn kind_of_number(
     talk: &Conversation,
     line: Line<'_>,
     value: Value,
     is_answer: bool,
-) -> Option<SensitiveKind> {
+) -> Option<(SensitiveKind, Surety)> {
+    if value.form == Form::Measure {
+        return named_despite_price(line, value).map(|kind| (kind, Sure));
+    }
+    let told = told_kind(talk, line, value, is_answer);
+    if let Form::Certain(kind) = value.form {
+        return Some((told.map_or(kind, |(told, _)| told.stricter(kind)), Sure));
+    }
     let may_be_guessed = is_answer && talk.is_one_sided;
     let may_be_code = is_answer && (talk.is_one_sided || talk.is_about_codes());
-    if value.form == Form::Measure {
+    let is_short = value.form != Form::Exponent && value.digits < FEWEST_DIGITS;
+    let is_date = value.digits <= MANY_DIGITS || value.form == Form::Date;
+    match told {
+        Some(told) => Some(told),
+        None if is_short => (may_be_code && is_code(talk, line, value)).then_some((ClaimNumber, Guessed)),
+        None if is_date && said_of(line, value) == Said::Harmless => None,
+        None if value.form == Form::Exponent => Some((likely(talk, value), Sure)),
+        None if may_be_code && is_code(talk, line, value) => {
+            Some((if value.digits >= FEWEST_POLICY_DIGITS { PolicyNumber } else { ClaimNumber }, Guessed))
+        }
+        None if value.form == Form::Plain && value.digits >= MANY_DIGITS => Some((likely(talk, value), Guessed)),
+        None if may_be_guessed && is_likely_answer(talk, line, value) => Some((likely(talk, value), Guessed)),
+        None => None,
+    }
+}
+
+/// The kind that words beside a number, or the question before it, give it.
+fn told_kind(talk: &Conversation, line: Line<'_>, value: Value, is_answer: bool) -> Option<(SensitiveKind, Surety)> {
+    if value.form != Form::Exponent && value.digits < FEWEST_DIGITS {
         return None;
     }
-    if value.form != Form::Exponent && value.digits < FEWEST_DIGITS {
-        return (may_be_code && is_code(talk, line, value)).then_some(ClaimNumber);
-    }
     match said_of(line, value) {
-        Said::Names(kind) => return Some(kind),
-        Said::LastDigits => return Some(likely(talk, value)),
-        Said::Harmless | Said::Nothing if is_transfer_target(talk, line, value) => return Some(BankAccount),
+        Said::Names(kind) => return Some((kind, Sure)),
+        Said::LastDigits => return Some((likely(talk, value), Sure)),
+        Said::Harmless | Said::Nothing if is_transfer_target(talk, line, value) => return Some((BankAccount, Sure)),
         Said::Harmless if value.digits <= MANY_DIGITS || value.form == Form::Date => return None,
         Said::Harmless | Said::Nothing => {}
     }
-    match value.form {
-        Form::Certain(kind) => Some(kind),
-        Form::Exponent => Some(likely(talk, value)),
-        _ if is_answer && is_asked(talk, line, value) => Some(likely(talk, value)),
-        _ if may_be_code && is_code(talk, line, value) => {
-            Some(if value.digits >= FEWEST_POLICY_DIGITS { PolicyNumber } else { ClaimNumber })
-        }
-        Form::Plain if value.digits >= MANY_DIGITS => Some(likely(talk, value)),
-        _ if may_be_guessed && is_likely_answer(talk, line, value) => Some(likely(talk, value)),
+    (is_answer && is_asked(talk, line, value)).then(|| (likely(talk, value), Asked))
+}
+
+/// A long number with a price beside it, called by the name of what agents may not see: it is no price.
+fn named_despite_price(line: Line<'_>, value: Value) -> Option<SensitiveKind> {
+    let is_amount = (value.first + 1..=value.last).any(|at| line.gap(at).contains([':', ',', '.']));
+    let said = if is_amount || value.digits < MANY_DIGITS { Said::Nothing } else { said_of(line, value) };
+    match said {
+        Said::Names(kind @ (PaymentCard | NationalId | BankAccount | Password)) => Some(kind),
         _ => None,
     }
 }
@@ -124,7 +148,8 @@ fn likely(talk: &Conversation, value: Value) -> SensitiveKind {
         ..=LAST_DIGITS | 9 => NationalId,
         10..=12 => Phone,
         13..=19 => PaymentCard,
-        _ => Other,
+        // Of unknown use, where something is talked about that not everybody may see: then rather that.
+        _ => [PaymentCard, NationalId, BankAccount].into_iter().find(|kind| topics.has(*kind)).unwrap_or(Other),
     };
     let is_identification = value.digits == LAST_DIGITS && talk.is_one_sided && is_new(&NationalId);
     let from_topics = topics.iter().filter(is_new).chain(topics.iter()).find(is_fitting);
@@ -173,9 +198,10 @@ pub(super) fn place(talk: &Conversation, line: Line<'_>, value: Value, kind: Sen
 /// few, and before the number; only in codes are they also after it.
 fn with_letters(line: Line<'_>, value: Value, most_letters: usize) -> (usize, usize) {
     const MOST_PARTS: usize = 12;
+    const MOST_GLUED_BYTES: usize = 32; // more is a text without spaces, and no part of a code
     let is_code = most_letters == CODE_LETTERS;
     let belongs = |at: usize, beside: usize| match line.gap(at.max(beside)) {
-        "" => line.sense(at) != Some(Sense::Unit),
+        "" => line.sense(at) != Some(Sense::Unit) && length(line, at) <= MOST_GLUED_BYTES,
         "-" | "/" => is_part_of_code(line, at, CODE_LETTERS),
         " " if at > beside && !is_code => false,
         " " if line.is_number(at) => most_letters > 0 && !line.is_number(beside),
@@ -192,6 +218,11 @@ fn with_letters(line: Line<'_>, value: Value, most_letters: usize) -> (usize, us
     (first, last)
 }
 
+/// How many bytes a token has.
+fn length(line: Line<'_>, at: usize) -> usize {
+    line.tokens[at].end - line.tokens[at].start
+}
+
 /// A letter that stands alone, and is written where a digit is meant.
 fn looks_like_digit(line: Line<'_>, at: usize) -> bool {
     matches!(line.gap(at), "" | " ") && ["l", "o", "s"].into_iter().any(|letter| line.is(at, letter))
@@ -199,7 +230,7 @@ fn looks_like_digit(line: Line<'_>, at: usize) -> bool {
 
 /// Whether a word may be one of the groups of a code: a few letters that are no word, or short for what the code is of ("clm 839").
 fn is_part_of_code(line: Line<'_>, at: usize, most_letters: usize) -> bool {
-    let letters = line.tokens[at].end - line.tokens[at].start;
+    let letters = length(line, at);
     letters <= most_letters
         && match line.sense(at) {
             None => true,

@@ -27,6 +27,7 @@ const REACH_AFTER: usize = 6;
 /// What is said of a number, by the words before it, or else by those after it.
 pub(super) fn said_of(line: Line<'_>, value: Value) -> Said {
     match said_before(line, value) {
+        Said::Harmless | Said::Nothing if is_ending(line, value) => Said::LastDigits,
         Said::Nothing => said_after(line, value),
         said => said,
     }
@@ -63,6 +64,14 @@ pub(super) fn is_last_digits(line: Line<'_>, at: usize) -> bool {
         matches!(line.sense(at + 1), Some(Sense::Digit)) || line.is_number(at + 1) && line.tokens[at + 1].digits == 1;
     let counts_others = matches!(line.sense(at + 2), Some(Sense::Unit | Sense::Harmless(_)));
     is_count && !counts_others && (line.is(at, "last") || line.is(at, "final"))
+}
+
+/// "it is only ending with 1575", but not "ends in 2025".
+fn is_ending(line: Line<'_>, value: Value) -> bool {
+    let at = value.first;
+    let says = |at: usize| ["ending", "ends", "ended"].into_iter().any(|word| line.is(at, word));
+    let is_near = at > 1 && ["in", "with"].into_iter().any(|word| line.is(at - 1, word)) && says(at - 2);
+    is_near && matches!(value.form, Form::Plain) && value.digits == 4
 }
 
 /// Some of these words are also what people do ("order 150 roses", "claim 1500"). Then a number is meant by them only where it is called

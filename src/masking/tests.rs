@@ -3,13 +3,16 @@
 use zeroize::Zeroizing;
 
 use crate::domain::record::{Speaker, Turn};
+use crate::domain::sensitive::SensitiveKind::{self, *};
 
 use super::{find, mask, of_turn};
 
 mod alone;
 mod dialogue;
 mod formats;
+mod hostile;
 mod properties;
+mod seen;
 
 fn turn(speaker: Speaker, text: &str) -> Turn {
     Turn { speaker, said: None, text: Zeroizing::new(text.to_owned()) }
@@ -33,8 +36,29 @@ fn shown(lines: &[&str]) -> String {
     mask(&turns[last].text, of_turn(&find(&turns), last as u32), |kind| Some(kind.placeholder())).unwrap().to_string()
 }
 
-/// That the last line of each chat is shown so.
+/// The last line of a chat as an agent sees it by the default policy: what others are reached by, and names and numbers of the business
+/// with them, stay visible.
+fn seen(lines: &[&str]) -> String {
+    let turns = chat(lines);
+    let last = turns.len() - 1;
+    mask(&turns[last].text, of_turn(&find(&turns), last as u32), hidden_from_agents).unwrap().to_string()
+}
+
+fn hidden_from_agents(kind: SensitiveKind) -> Option<&'static str> {
+    matches!(kind, PaymentCard | NationalId | BankAccount | Password).then(|| kind.placeholder())
+}
+
+/// That the last line of each chat is shown so when all kinds are hidden.
 fn assert_shown(examples: &[(&[&str], &str)]) {
+    assert_all(examples, shown);
+}
+
+/// That an agent sees the last line of each chat so.
+fn assert_seen(examples: &[(&[&str], &str)]) {
+    assert_all(examples, seen);
+}
+
+fn assert_all(examples: &[(&[&str], &str)], shown: impl Fn(&[&str]) -> String) {
     let wrong = |(chat, expected): &&(&[&str], &str)| shown(chat) != *expected;
     let wrong: Vec<_> = examples.iter().filter(wrong).map(|(chat, expected)| (chat, shown(chat), expected)).collect();
     assert!(wrong.is_empty(), "chat, shown, expected: {wrong:#?}");

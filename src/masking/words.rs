@@ -5,7 +5,8 @@ use crate::domain::sensitive::SensitiveKind::{self, *};
 use super::context::Kinds;
 use super::cues::Sense;
 use super::formats::{is_iban, is_national_with_letters};
-use super::found::Found;
+use super::found::{Found, Surety::Sure};
+use super::passwords::{self, find_password, is_secret, trimmed};
 use super::phrases::is_somebodys;
 use super::tokens::Line;
 
@@ -18,25 +19,28 @@ const SHORTEST_CODE_BYTES: usize = 5;
 pub(super) fn find_words(line: Line<'_>, found: &mut Found) {
     for at in 0..line.tokens.len() {
         match line.sense(at) {
+            Some(Sense::Names(Password)) => find_password(line, at, found),
+            // Other than before a colon it is a verb, or lets somebody in.
+            None if line.is(at, "pass") && line.gap(at + 1).contains([':', '=']) => find_password(line, at, found),
             Some(Sense::Names(kind)) => {
                 if let Some((start, end)) = after_cue(line, at, kind) {
-                    found.add(start, end, kind);
+                    found.add(start, end, kind, Sure);
                 }
             }
             Some(Sense::Link) if is_number_of_something(line, at) => {
                 if let Some((start, end)) = after_cue(line, at, Other) {
-                    found.add(start, end, Other);
+                    found.add(start, end, Other, Sure);
                 }
             }
             Some(Sense::Place) if is_somebodys(line, at) => {
                 if let Some((first, last)) = address_from(line, at + 1) {
-                    found.add(line.tokens[first].start, line.tokens[last].end, Address);
+                    found.add(line.tokens[first].start, line.tokens[last].end, Address, Sure);
                 }
             }
             _ => {}
         }
         if let Some((last, kind)) = registered(line, at) {
-            found.add(line.tokens[at].start, line.tokens[last].end, kind);
+            found.add(line.tokens[at].start, line.tokens[last].end, kind, Sure);
         }
     }
 }
@@ -52,14 +56,17 @@ pub(super) fn find_street(line: Line<'_>, found: &mut Found) {
     let names_street =
         |(first, last): &(usize, usize)| (*first..*last).any(|at| line.sense(at + 1) == Some(Sense::Street));
     if let Some((first, last)) = address_from(line, 0).filter(names_street) {
-        found.add(line.tokens[first].start, line.tokens[last].end, Address);
+        found.add(line.tokens[first].start, line.tokens[last].end, Address, Sure);
     }
 }
 
 /// Adds what a line answers to a question for `asked`, where that is not found by its digits.
 pub(super) fn find_answers(line: Line<'_>, asked: Kinds, found: &mut Found) {
     if let Some((first, last)) = address_from(line, 0).filter(|_| asked.has(Address)) {
-        found.add(line.tokens[first].start, line.tokens[last].end, Address);
+        found.add(line.tokens[first].start, line.tokens[last].end, Address, Sure);
+    }
+    if asked.has(Password) {
+        passwords::find_answer(line, found);
     }
     if asked.is_empty() {
         return;
@@ -76,7 +83,7 @@ pub(super) fn find_answers(line: Line<'_>, asked: Kinds, found: &mut Found) {
             is_alone: is_single && !line.sense(at).is_some_and(is_of_sentence),
         };
         if let Some(kind) = asked.iter().find(|kind| may_be(*kind, piece)) {
-            found.add(start, end, kind);
+            found.add(start, end, kind, Sure);
         }
         at = next;
     }
@@ -110,7 +117,7 @@ fn may_be(kind: SensitiveKind, piece: Piece<'_>) -> bool {
     const LOCATOR_BYTES: usize = 6;
     let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
     match kind {
-        Password => piece.is_code || piece.is_alone,
+        Password => piece.is_code || piece.is_alone || is_secret(piece.text),
         Username => piece.is_code || piece.is_alone && piece.text.contains(char::is_alphabetic),
         AccountId | PolicyNumber | ClaimNumber | NationalId | Other => piece.is_code,
         // A record locator: six letters or digits, in capitals.
@@ -119,24 +126,26 @@ fn may_be(kind: SensitiveKind, piece: Piece<'_>) -> bool {
     }
 }
 
-/// The piece after "password is" or "username:", unless it is a word about it ("password is wrong"); after other cues, a code of letters
-/// and digits in one piece ("booking reference is K7QP2M").
+/// The piece after "username:", unless it is a word about it ("username is wrong"); after other cues, a code of letters and digits in one
+/// piece ("booking reference is K7QP2M").
 fn after_cue(line: Line<'_>, cue: usize, kind: SensitiveKind) -> Option<(usize, usize)> {
     const MOST_LINKS: usize = 3;
-    let may_be_word = matches!(kind, Password | Username | AccountId);
+    let may_be_word = matches!(kind, Username | AccountId);
     let mut is_said = false;
     for at in (cue + 1..line.tokens.len()).take(MOST_LINKS) {
         is_said |= line.gap(at).contains([':', '=', '#']);
         if let Some(code) = code_in_one_piece(line, at).filter(|_| is_said && !may_be_word) {
             return Some(code);
         }
+        let whole = trimmed(line, at);
         match line.sense(at) {
             Some(Sense::Link) if !line.gap(at).contains([':', '=']) => {
                 is_said |= ["is", "was", "number"].into_iter().any(|word| line.is(at, word));
             }
+            _ if may_be_word && is_said && is_secret(&line.text[whole.0..whole.1]) => return Some(whole),
             Some(Sense::Plain | Sense::Ask | Sense::Harmless(_)) => return None,
             _ if line.sentence_ends_before(at) => return None,
-            _ => return (may_be_word && (is_said || line.is_number(at))).then(|| trimmed(line, at)),
+            _ => return (may_be_word && (is_said || line.is_number(at))).then_some(whole),
         }
     }
     None
@@ -149,19 +158,6 @@ fn code_in_one_piece(line: Line<'_>, first: usize) -> Option<(usize, usize)> {
     let is_whole = !line.gap(first).is_empty() && !line.gap(last + 1).starts_with('@');
     (is_whole && mixes_letters_and_digits(line, first, last + 1))
         .then_some((line.tokens[first].start, line.tokens[last].end))
-}
-
-/// The piece around a token without the punctuation of the sentence.
-fn trimmed(line: Line<'_>, at: usize) -> (usize, usize) {
-    let (start, end) = line.piece(at);
-    let piece = &line.text[start..end];
-    let start = start + (piece.len() - piece.trim_start_matches(['"', '\'', '(', '“', '‘']).len());
-    let end = end - (piece.len() - piece.trim_end_matches(['"', '\'', ')', '”', '’', '.', ',', ';', ':']).len());
-    if start <= line.tokens[at].start && end >= line.tokens[at].end {
-        (start, end)
-    } else {
-        (line.tokens[at].start, line.tokens[at].end)
-    }
 }
 
 /// An address in the sentence that begins or goes on with `from`: from its first number, which must come soon, to where the sentence ends

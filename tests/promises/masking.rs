@@ -83,6 +83,51 @@ async fn each_role_sees_of_a_chat_what_the_policy_shows_it() {
     assert!(officer.turns.iter().flat_map(|turn| &turn.sensitive).all(|span| !span.masked));
 }
 
+#[tokio::test]
+async fn an_agent_sees_no_card_number_whatever_is_said_or_marked_around_it_and_a_mark_is_never_lost() {
+    let (server, people) = start().await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    ingest.assign("case-7", "ada", AGENT, 3_600).await.unwrap();
+    let mark = |start, end, kind: v1::SensitiveKind| v1::SensitiveSpan { start, end, kind: kind.into(), masked: false };
+    let mut new = chat("chat-0001", "ada");
+    new.turns = vec![
+        turn(v1::Speaker::Customer, "I paid for my order with 4111 1111 1111 1111 $50"),
+        turn(v1::Speaker::Agent, "And what is your address?"),
+        turn(v1::Speaker::Customer, "22 Acacia Avenue, Leeds, 4111 1111 1111 1111 120"),
+        v1::Turn {
+            sensitive: vec![mark(5, 6, v1::SensitiveKind::Other)],
+            ..turn(v1::Speaker::Customer, "4111 1111 1111 1111")
+        },
+        turn(v1::Speaker::Agent, "And what is your address in England?"),
+        v1::Turn {
+            sensitive: vec![mark(0, 2, v1::SensitiveKind::Other), mark(18, 23, v1::SensitiveKind::PaymentCard)],
+            ..turn(v1::Speaker::Customer, "22 Acacia Avenue, Leeds, England")
+        },
+        turn(v1::Speaker::Agent, "What is your card?"),
+        turn(v1::Speaker::Customer, "5500 0000"),
+        turn(v1::Speaker::Agent, "ok"),
+        turn(v1::Speaker::Customer, "0000 0004"),
+    ];
+    let stored = ingest.store_chat(new).await.unwrap().record_id;
+    let agent = Caller::of(&server, &people.agent).await.working_on("case-7").chat(&stored, PURPOSE).await.unwrap();
+    let seen: Vec<_> = agent.turns.iter().map(|turn| turn.text.as_str()).collect();
+    assert_eq!(
+        seen,
+        [
+            "I paid for my order with [payment card] $50",
+            "And what is your address?",
+            "22 Acacia Avenue, Leeds, [payment card]",
+            "[payment card]",
+            "And what is your address in England?",
+            "22 Acacia Avenue, [payment card], England",
+            "What is your card?",
+            "[payment card]",
+            "ok",
+            "[payment card]",
+        ]
+    );
+}
+
 /// The calls of the corpus; `None`, said aloud, where it is not there.
 fn calls() -> Option<Vec<(Vec<u8>, Vec<v1::SpokenSpan>)>> {
     let folder = corpus()?.join("calls");

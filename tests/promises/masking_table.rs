@@ -22,12 +22,27 @@ const GOALS: [(&str, f64); 7] = [
 ];
 const PRECISION_GOAL: f64 = 0.90;
 
+/// How much must be hidden from an agent of what agents may not see, whole and by the default policy: what was reached when this was written,
+/// rounded down. Passwords are not annotated.
+const FLOORS: [(&str, &str, f64); 8] = [
+    ("insurance", "national_id", 0.97),
+    ("insurance, asked", "national_id", 0.98),
+    ("finance", "bank_account", 0.95),
+    ("finance", "national_id", 0.98),
+    ("finance", "payment_card", 0.97),
+    ("finance, asked", "bank_account", 0.97),
+    ("finance, asked", "national_id", 0.99),
+    ("finance, asked", "payment_card", 0.98),
+];
+
 const HEAD: &str = "\
 How well what is sensitive is found, on chats that people really made (the corpus's README says whence). Written by a test.
 
 A span counts as found when all of it is marked, under whatever kind; `same`: under the kind that the annotators gave it; `hidden from an
-agent`: all of it, by the default policy. Precision: marked characters that lie in an annotated span of any kind, over all marked characters.
-The rules were made on the chats at even places, the odd ones were held out. In these chats only the customer's side is there, so numbers
+agent`: all of it, by the default policy; `least`: how much must be, of kinds that agents may not see. Precision: marked characters that lie
+in an annotated span of any kind, over all marked characters. The rules were made on the chats at even places, and the odd ones were held out;
+but three came later, after a look at what both halves missed, showed, or hid too much: `ending with 1575`, cards in several turns, and what a
+number of unknown use is taken for where cards or accounts are talked about. In these chats only the customer's side is there, so numbers
 are guessed where nobody asked; `asked` is the same with made-up questions of an agent before each answer. Names are not looked for.
 
 ";
@@ -103,7 +118,8 @@ fn seen_by_agents() -> BTreeSet<&'static str> {
         (cells.get(2) == Some(&"seen")).then(|| cells[0])
     });
     let seen: BTreeSet<_> = seen.collect();
-    assert!(seen.contains("email") && !seen.contains("payment_card"), "{seen:?}");
+    let hidden = ["payment_card", "national_id", "bank_account", "password"];
+    assert!(seen.len() == 10 && hidden.iter().all(|kind| !seen.contains(kind)), "{seen:?}");
     seen
 }
 
@@ -118,7 +134,10 @@ fn table(corpus: &Path) -> (String, Vec<String>) {
         let tallies_asked = [Half::Even, Half::Odd, Half::All].map(|half| tally(&asked, half));
         let title = format!("{domain}, asked");
         render_domain(&mut out, &title, &tallies_asked).expect("a string takes all");
-        let [_, _, all] = &tallies;
+        let [[_, _, all], [_, _, all_asked]] = [&tallies, &tallies_asked];
+        for (name, all) in [(domain, all), (&title, all_asked)] {
+            missed_goals.extend(below_floor(name, all));
+        }
         for (kind, goal) in GOALS {
             let is_missed = all.kinds.get(kind).is_some_and(|[marked, found, ..]| ratio(*found, *marked) < goal);
             missed_goals.extend(is_missed.then(|| format!("{domain} {kind}")));
@@ -132,6 +151,16 @@ fn table(corpus: &Path) -> (String, Vec<String>) {
         render_unmarked(&mut out, name, &tally).expect("a string takes all");
     }
     (out, missed_goals)
+}
+
+/// The kinds of which an agent sees too much.
+fn below_floor(title: &str, all: &Tally) -> Vec<String> {
+    let is_below = |(name, kind, floor): &&(&str, &str, f64)| {
+        let share = |kind: &str| all.kinds.get(kind).map_or(0.0, |[marked, .., hidden]| ratio(*hidden, *marked));
+        *name == title && share(kind) < *floor
+    };
+    let below = FLOORS.iter().filter(is_below);
+    below.map(|(name, kind, _)| format!("{name} {kind} hidden from an agent")).collect()
 }
 
 fn read(path: &Path) -> Vec<Chat> {
@@ -246,15 +275,19 @@ fn ratio(part: usize, whole: usize) -> f64 {
 }
 
 fn render_domain(out: &mut String, domain: &str, [even, odd, all]: &[Tally; 3]) -> std::fmt::Result {
-    writeln!(out, "{domain:<18}  goal    all   even    odd   spans  found   same  hidden from an agent")?;
+    writeln!(out, "{domain:<18}  goal    all   even    odd   spans  found   same  hidden from an agent  least")?;
     for (kind, [marked, found, same, hidden]) in &all.kinds {
         let goal = GOALS.iter().find(|(name, _)| name == kind).map_or("-".to_owned(), |(_, goal)| format!("{goal:.2}"));
         let recall = |tally: &Tally| tally.kinds.get(kind).map_or(1.0, |[marked, found, ..]| ratio(*found, *marked));
         let [all, even, odd] = [all, even, odd].map(recall);
-        writeln!(
+        write!(
             out,
             "  {kind:<16} {goal:>6} {all:>6.3} {even:>6.3} {odd:>6.3} {marked:>7} {found:>6} {same:>6} {hidden:>6}"
         )?;
+        match FLOORS.iter().find(|(title, name, _)| title == &domain && name == kind) {
+            Some((.., floor)) => writeln!(out, "  {:>12.3}  {floor:>5.2}", ratio(*hidden, *marked))?,
+            None => writeln!(out)?,
+        }
     }
     let [a, e, o] = [all, even, odd].map(|tally| ratio(tally.masked_and_marked, tally.masked));
     writeln!(out, "  {:<16} {PRECISION_GOAL:>6.2} {a:>6.3} {e:>6.3} {o:>6.3}", "precision")?;

@@ -1,7 +1,8 @@
 //! Whatever the text: no panic, and spans that are sorted, apart, on boundaries of characters, and gone when they are hidden.
 
+use super::super::tokens::digit;
 use super::super::{Span, find, mask, of_turn};
-use super::{chat, turn};
+use super::{chat, hidden_from_agents, turn};
 use crate::domain::record::{Speaker, Turn};
 use crate::domain::sensitive::SensitiveKind;
 
@@ -95,14 +96,47 @@ fn spans_are_sorted_apart_and_on_boundaries_in_any_text() {
         assert!(is_sorted && spans.iter().all(fits), "seed {seed}: {spans:?}");
         for (index, turn) in (0..).zip(&turns) {
             let within = of_turn(&spans, index);
+            // No placeholder has a digit: what is shown has those that stand outside the spans, and no other.
+            let all_hidden = mask(&turn.text, within, |kind| Some(kind.placeholder())).unwrap();
+            let is_outside =
+                |at: usize| !within.iter().any(|span| (span.start as usize..span.end as usize).contains(&at));
+            let outside = turn.text.char_indices().filter(|(at, _)| is_outside(*at)).map(|(_, c)| c);
+            assert!(outside.filter_map(digit).eq(all_hidden.chars().filter_map(digit)), "seed {seed}");
             assert_eq!(*mask(&turn.text, within, |_| None).unwrap(), *turn.text, "seed {seed}");
             let hidden: usize = within.iter().map(|span| span.kind.placeholder().len()).sum();
             let values: usize = within.iter().map(|span| (span.end - span.start) as usize).sum();
-            assert_eq!(
-                mask(&turn.text, within, |kind| Some(kind.placeholder())).unwrap().len(),
-                turn.text.len() - values + hidden,
-                "seed {seed}"
-            );
+            assert_eq!(all_hidden.len(), turn.text.len() - values + hidden, "seed {seed}");
+        }
+    }
+}
+
+/// Values that show what they are by themselves, and their digits as they would be left if they were shown.
+const PROVEN: [(&str, &str); 6] = [
+    ("4929 1234 5678 9015", "4929123456789015"),
+    ("4929123456789015", "4929123456789015"),
+    ("4929-1234-5678-9015", "4929123456789015"),
+    ("3787 344936 71000", "378734493671000"),
+    ("291-39-9469", "291399469"),
+    ("GB82 WEST 1234 5698 7654 32", "12345698765432"),
+];
+
+#[test]
+fn what_proves_itself_is_hidden_from_agents_whatever_is_said_before_and_behind_it() {
+    for seed in 1..=20_000 {
+        let dice = &mut Dice(seed * 0x9E37_79B9);
+        let mut turns = any_chat(dice);
+        let (value, digits) = PROVEN[dice.roll(PROVEN.len())];
+        let at = dice.roll(turns.len());
+        let behind: String = (0..dice.roll(6)).map(|_| PIECES[dice.roll(PIECES.len())]).collect();
+        turns[at] = turn(turns[at].speaker, &format!("{} {value} {behind}", *turns[at].text));
+        let spans = find(&turns);
+        let seen = mask(&turns[at].text, of_turn(&spans, at as u32), hidden_from_agents).unwrap();
+        // None of its digits is left: not even half of them stand together anywhere.
+        let left: String = seen.chars().filter_map(digit).map(|digit| char::from(b'0' + digit)).collect();
+        let half = digits.len() / 2;
+        let parts = (0..=digits.len() - half).map(|from| &digits[from..from + half]);
+        for part in parts {
+            assert!(!left.contains(part), "seed {seed}: {:?} is seen as {:?}", *turns[at].text, *seen);
         }
     }
 }
