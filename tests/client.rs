@@ -141,7 +141,8 @@ async fn scene(manner: Manner) -> Scene {
         endpoint,
         ca_pem: None,
         server_name: None,
-        token: BearerToken::parse("a-token\n").unwrap(),
+        token: Some(BearerToken::parse("a-token\n").unwrap()),
+        identity: None,
         call_timeout: Duration::from_millis(500),
     };
     Scene { client: Connection::open(&settings).await.unwrap(), endings, downloads }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::{Interceptor, interceptor::InterceptedService};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Response, Status};
 
 use super::errors::{CliError, chain};
@@ -58,19 +58,25 @@ fn prepare(settings: &Settings) -> Result<Endpoint, tonic::transport::Error> {
         .keep_alive_timeout(KEEP_ALIVE.1);
     let Some(pem) = &settings.ca_pem else { return Ok(endpoint) };
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+    let tls = match &settings.identity {
+        Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key.as_slice())),
+        None => tls,
+    };
     endpoint.tls_config(match &settings.server_name {
         Some(name) => tls.domain_name(name),
         None => tls,
     })
 }
 
-/// Adds the caller's token to every call.
+/// Adds the caller's token to every call, where it has one.
 #[derive(Clone)]
-struct Authorize(Arc<MetadataValue<Ascii>>);
+struct Authorize(Option<Arc<MetadataValue<Ascii>>>);
 
 impl Interceptor for Authorize {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", MetadataValue::clone(&self.0));
+        if let Some(header) = &self.0 {
+            request.metadata_mut().insert("authorization", MetadataValue::clone(header));
+        }
         Ok(request)
     }
 }
@@ -97,7 +103,8 @@ macro_rules! limited {
 
 impl Client {
     fn over(channel: Channel, settings: &Settings) -> Self {
-        let service = InterceptedService::new(channel, Authorize(Arc::new(settings.token.header())));
+        let service =
+            InterceptedService::new(channel, Authorize(settings.token.as_ref().map(|token| Arc::new(token.header()))));
         Self {
             records: limited!(RecordServiceClient, service.clone()),
             privacy: limited!(PrivacyServiceClient, service.clone()),

@@ -36,7 +36,14 @@ pub struct ConnectionArgs {
     /// There is no flag for the token itself: everyone on the machine could read it in the list of processes.
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Profile file (TOML: endpoint, ca, server_name, token_file) [env: OUBLIETTE_PROFILE]
+    /// PEM file with the client's own certificate, where the service asks for one [env: OUBLIETTE_CLIENT_CERTIFICATE].
+    /// A principal that it is bound to needs no token.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file with the key of that certificate [env: OUBLIETTE_CLIENT_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub client_key: Option<PathBuf>,
+    /// Profile file (TOML: endpoint, ca, server_name, token_file, client_certificate, client_key) [env: OUBLIETTE_PROFILE]
     /// [default: oubliette/profile.toml in $XDG_CONFIG_HOME or ~/.config]
     #[arg(long, global = true, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -54,8 +61,10 @@ pub struct Settings {
     pub ca_pem: Option<Vec<u8>>,
     /// The name that the service's certificate must carry, where it is not the endpoint's host.
     pub server_name: Option<String>,
-    /// Who calls.
-    pub token: BearerToken,
+    /// Who calls; may be absent where a certificate says so.
+    pub token: Option<BearerToken>,
+    /// The client's certificate and its key, in PEM.
+    pub identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     /// How long to wait for an answer.
     pub call_timeout: Duration,
 }
@@ -85,6 +94,11 @@ pub enum SettingsError {
         "no token: set OUBLIETTE_TOKEN or OUBLIETTE_TOKEN_FILE, or give --token-file or `token_file` in the profile"
     )]
     NoToken,
+    /// A certificate without its key, or a key without a certificate.
+    #[error(
+        "a client's certificate needs its key, and the key the certificate: give --client-certificate and --client-key"
+    )]
+    HalfAnIdentity,
     /// The token cannot be a token.
     #[error("the token is empty or has characters that no token has; put the token alone, on one line")]
     BadToken,
@@ -131,6 +145,8 @@ struct Profile {
     ca: Option<PathBuf>,
     server_name: Option<String>,
     token_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
 }
 
 impl Settings {
@@ -157,11 +173,27 @@ impl Settings {
             None if is_tls => return Err(SettingsError::NoCa),
             _ => None,
         };
+        let place = |flag: &Option<PathBuf>, name, in_profile: Option<PathBuf>| {
+            flag.clone().or_else(|| env(name).map(PathBuf::from)).or(in_profile)
+        };
+        let certificate = place(&args.client_certificate, "OUBLIETTE_CLIENT_CERTIFICATE", profile.client_certificate);
+        let identity = match (certificate, place(&args.client_key, "OUBLIETTE_CLIENT_KEY", profile.client_key)) {
+            (Some(certificate), Some(key)) => {
+                Some((read(&certificate, "client certificate")?.to_vec(), read(&key, "key of the client certificate")?))
+            }
+            (None, None) => None,
+            _ => return Err(SettingsError::HalfAnIdentity),
+        };
+        let token = match find_token(args, &env, profile.token_file) {
+            Err(SettingsError::NoToken) if identity.is_some() => None,
+            token => Some(token?),
+        };
         Ok(Self {
             endpoint,
             ca_pem,
             server_name: args.server_name.clone().or(profile.server_name),
-            token: find_token(args, &env, profile.token_file)?,
+            token,
+            identity,
             call_timeout: Duration::from_secs(args.timeout),
         })
     }
@@ -238,7 +270,13 @@ fn read_profile(path: &Path) -> Result<Profile, SettingsError> {
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let beside = |path: PathBuf| folder.join(path);
-    Ok(Profile { ca: profile.ca.map(beside), token_file: profile.token_file.map(beside), ..profile })
+    Ok(Profile {
+        ca: profile.ca.map(beside),
+        token_file: profile.token_file.map(beside),
+        client_certificate: profile.client_certificate.map(beside),
+        client_key: profile.client_key.map(beside),
+        ..profile
+    })
 }
 
 fn parse_endpoint(text: &str) -> Result<Uri, SettingsError> {

@@ -25,6 +25,7 @@
 //!   the tenant's own admins: they could claim the client of another.) It is listed, ends and is revoked as a token. A token that comes over such
 //!   a connection decides, and the ledger names both; the two must be of one tenant. A certificate that is bound to nobody, or not any more, adds nothing to a token.
 //!   Names are taken whichever of the authorities vouches for them: **each authority in `client_ca` can be every client that is bound**.
+//! - The command line comes with one by `--client-certificate` and `--client-key` (or the profile), and needs no token then.
 //! - A certificate that is not believed any more is refused, whatever comes with it, on the next call and out of open streams.
 //! - The server's own certificate is read again on SIGHUP. Sessions are not resumed: each connection has a whole handshake.
 //!

@@ -143,7 +143,7 @@ impl Rest {
             let Some(mut current) =
                 self.current.take().map_or_else(|| self.next_customer(core), |one| Ok(Some(one)))?
             else {
-                let hash = std::mem::replace(&mut self.hash, Sha256::new()).finish();
+                let hash = std::mem::take(&mut self.hash).finish();
                 let note = core.log.with_key(|key| report::sign(self.lines, &hash, &core.log.origin, key));
                 content.extend_from_slice(note.as_bytes());
                 return Ok((Fenced { content, watches }, true));

@@ -180,3 +180,26 @@ async fn a_revoked_certificate_ends_calls_and_downloads_within_a_minute_also_whe
     let anew = handshake.tls_config(tls).unwrap().connect_lazy();
     assert!(Caller::over(anew, None).record(&call, PURPOSE).await.is_err(), "a revoked certificate shakes hands");
 }
+
+#[tokio::test]
+async fn the_command_line_comes_with_a_certificate_and_needs_no_token_then() {
+    let house = House::start().await;
+    house.server.tenant_with_people("acme").await;
+    let platform = house.authority.issue(Leaf::spiffe(PLATFORM));
+    let at = |name: &str| house.list.with_file_name(name);
+    let (certificate, key, profile) = (at("own.pem"), at("own.key"), at("profile.toml"));
+    let ca = house.server.dir().join("tls/ca.pem").display().to_string();
+    std::fs::write(&profile, format!("endpoint = {:?}\nca = {ca:?}\n", house.server.endpoint())).unwrap();
+    std::fs::write(&certificate, &platform.pem).unwrap();
+    std::fs::write(&key, &platform.key_pem).unwrap();
+    let run = || {
+        let mut command = crate::fixture::oubliette(&["case", "list", "--customer", "ada", "--json"]);
+        command.env("OUBLIETTE_PROFILE", &profile).env_remove("OUBLIETTE_TOKEN").env_remove("OUBLIETTE_TOKEN_FILE");
+        command.env("OUBLIETTE_CLIENT_CERTIFICATE", &certificate).arg("--client-key").arg(&key);
+        command.output().unwrap()
+    };
+    assert_eq!(run().status.code(), Some(3), "it is bound to nobody");
+    house.bind("acme", &house.ingest("acme").await, PLATFORM, 3_600).await.unwrap();
+    let done = run();
+    assert!(done.status.success(), "{}", crate::fixture::words(&done));
+}

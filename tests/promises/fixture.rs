@@ -266,7 +266,8 @@ impl Server {
             endpoint: self.endpoint().parse().unwrap(),
             ca_pem: Some(fs::read(self.dir().join("tls/ca.pem")).unwrap()),
             server_name: None,
-            token: BearerToken::parse(token).unwrap(),
+            token: Some(BearerToken::parse(token).unwrap()),
+            identity: None,
             call_timeout: PATIENCE,
         };
         Connection::open(&settings).await.unwrap()

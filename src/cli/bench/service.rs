@@ -268,7 +268,8 @@ async fn connect(folder: &Folder, endpoint: &str, token: &str) -> Result<Client,
         endpoint: endpoint.parse().expect("made of a socket address"),
         ca_pem: Some(ca.map_err(|source| BenchError::SetUp { doing: "read the CA's certificate", source })?),
         server_name: None,
-        token: BearerToken::parse(token)?,
+        token: Some(BearerToken::parse(token)?),
+        identity: None,
         call_timeout: CALL_TIMEOUT,
     };
     Connection::open(&settings).await

@@ -113,7 +113,7 @@ impl Running {
 
     /// A connection of whoever has this token.
     pub async fn connect(&self, token: &str) -> Result<Client, CliError> {
-        Connection::open(&Settings { token: BearerToken::parse(token)?, ..self.settings()? }).await
+        Connection::open(&Settings { token: Some(BearerToken::parse(token)?), ..self.settings()? }).await
     }
 
     /// How to reach the server, by the profile that `init` wrote.

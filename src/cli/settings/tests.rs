@@ -37,7 +37,7 @@ impl Case {
     }
 
     fn token(&self) -> String {
-        self.load().unwrap().token.header().to_str().unwrap().to_owned()
+        self.load().unwrap().token.unwrap().header().to_str().unwrap().to_owned()
     }
 }
 
@@ -63,7 +63,7 @@ fn the_token_comes_from_the_most_deliberate_source() {
     case.args.token_file = Some(case.file("flag-token", "  from-flag\n"));
     assert_eq!(case.token(), "Bearer from-flag");
     let settings = case.load().unwrap();
-    assert!(settings.token.header().is_sensitive());
+    assert!(settings.token.as_ref().unwrap().header().is_sensitive());
     assert!(!format!("{:?}", settings.token).contains("from-flag"));
 }
 
@@ -102,6 +102,12 @@ fn what_is_missing_or_wrong_is_named() {
     assert!(matches!(case.load(), Err(SettingsError::NoCa)));
     case.args.ca = Some(case.file("ca", "pem"));
     assert!(matches!(case.load(), Err(SettingsError::NoToken)));
+    case.args.client_certificate = Some(case.file("own.pem", "pem"));
+    assert!(matches!(case.load(), Err(SettingsError::HalfAnIdentity)));
+    // Whoever has a certificate may need no token.
+    case.env.insert("OUBLIETTE_CLIENT_KEY", case.file("own.key", "pem").into());
+    let settings = case.load().unwrap();
+    assert!(settings.token.is_none() && settings.identity.is_some());
     case.args.token_file = Some(case.file("bad", "two words"));
     assert!(matches!(case.load(), Err(SettingsError::BadToken)));
 }
