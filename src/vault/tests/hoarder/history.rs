@@ -157,6 +157,10 @@ impl History {
             match step {
                 60 => self.compact().await,
                 50 | 110 | 130 => self.crash().await,
+                40 | 90 => {
+                    self.grant().await;
+                    self.read().await;
+                }
                 80 => self.lose_the_disk(None).await,
                 100 => self.erase_a_tenant().await,
                 70 | 140 => {
