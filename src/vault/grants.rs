@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::core::{Core, entry};
 use super::customer::Customer;
 use super::fence::Fenced;
-use super::format::{GrantRow, Term, Use, decode_words, encode_words, use_key};
+use super::format::{GrantRow, Place, Term, Use, decode_words, encode_words, use_key};
 use super::people::{alias_of, next_of};
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
@@ -154,7 +154,7 @@ impl Vault {
             // Where there is no such customer the same is written, for a handle of nobody: that takes as long, and waits for the same mirrors.
             let (handle, key) = match (known, &inside) {
                 (Some(handle), Some(_)) => (handle, core.grants_key(&core.customer(tenant, handle)?)?),
-                _ => (Handle(random_bytes()), Key::random()),
+                _ => core.key_of_nobody(tenant)?,
             };
             let row = glass_row(&keys, handle, &principal.name);
             let words = [principal.name.as_str(), new.reason.as_str()];
@@ -203,6 +203,18 @@ impl Core {
             case_is_assigned: assigned.map(holds).transpose()?.unwrap_or(false),
             glass_is_broken: holds(glass_row(&keys, handle, name))?,
         })
+    }
+
+    /// A handle of nobody, and a key for it; looked for as those of a customer are, so that it takes about as long.
+    fn key_of_nobody(&self, tenant: TenantId) -> Result<(Handle, Key), VaultError> {
+        let handle = Handle(random_bytes());
+        match self.customer(tenant, handle) {
+            Ok(_) | Err(VaultError::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        self.db.get(&rows::secret(handle, RecordId::PROFILE, Revision::FIRST))?;
+        let place = Place { tenant, handle, record: RecordId::PROFILE, revision: Revision::FIRST };
+        Ok((handle, use_key(&Key::random(), Use::Grant, &place)))
     }
 
     /// The key under which words about a customer's grants are sealed. It comes of the profile's secret, which stays when records are erased.
