@@ -92,6 +92,7 @@ impl Vault {
             let (id, created) = (core.certificate_id(&name)?, Timestamp::now());
             let key = rows::token(id);
             let mut batch = Batch::new();
+            core.require_tenant(&mut batch, tenant)?;
             administered(&mut batch, &permit, tenant, Some(alias_of(&*core.tenant_keys(tenant)?, &principal)), None);
             match (core.db.get(&key)?, core.token(id)?) {
                 (Some(stored), Some((of, before))) => {
@@ -276,6 +277,7 @@ impl Vault {
                 let token =
                     TokenEntry { id, secret_hash, principal, created, expires, revoked: false, certificate: None };
                 batch.require_absent(rows::token(id));
+                core.require_tenant(&mut batch, tenant)?;
                 batch.put(rows::token_of(tenant, id), Vec::new());
                 core.seal_token(&mut batch, tenant, &token);
                 Ok((batch, token))
@@ -376,6 +378,14 @@ impl Core {
         let Some(sealed) = self.db.get(&key)? else { return Ok(None) };
         let plain = open_row(&keys.settings, &key, &sealed, "a principal")?;
         Ok(Some(decode_principal(&plain)?))
+    }
+
+    /// Nothing is added to a tenant whose rows were removed meanwhile: it would stay for ever.
+    fn require_tenant(&self, batch: &mut Batch, tenant: TenantId) -> Result<(), VaultError> {
+        let key = rows::tenant_piece(tenant, 0);
+        let stored = self.db.get(&key)?.ok_or(VaultError::NotFound)?;
+        batch.require_value(key, stored);
+        Ok(())
     }
 
     /// What stands for a certificate's name: a keyed hash.
