@@ -22,7 +22,8 @@ use crate::root_key::{
     FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
 };
 use crate::store::{
-    Batch, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, Tie, check_deciding, rows,
+    Batch, CommitError, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, Tie,
+    check_deciding, rows,
 };
 
 pub(super) const FIRST_EPOCH: u64 = 1;
@@ -144,6 +145,17 @@ impl From<KeyFileError> for StartError {
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
         Self::Vault(error.into())
+    }
+}
+
+impl StartError {
+    /// Whether the store closed, for a write that failed, while it started: that may be over in a while.
+    pub fn is_of_the_disk(&self) -> bool {
+        let store = match self {
+            Self::Vault(VaultError::Store(error) | VaultError::Commit(CommitError::Store(error))) => error,
+            _ => return false,
+        };
+        matches!(store, StoreError::Full | StoreError::Closed)
     }
 }
 

@@ -67,7 +67,10 @@ impl Scene {
     }
 
     async fn readers(&self) -> Vec<Client> {
-        vec![self.server.client(&self.people[0].supervisor).await, self.server.client(&self.people[1].supervisor).await]
+        vec![
+            self.server.client(&self.people[0].privacy_officer).await,
+            self.server.client(&self.people[1].privacy_officer).await,
+        ]
     }
 }
 

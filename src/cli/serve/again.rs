@@ -28,6 +28,11 @@ pub fn is_anew() -> bool {
 
 /// Whether it is the system that would not read or write: that may be over in a while, and nothing else is.
 pub fn is_of_the_disk(error: &CliError) -> bool {
+    if let CliError::Start(RefusedToServe::Vault { source, .. }) = error
+        && source.is_of_the_disk()
+    {
+        return true;
+    }
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         // A port that somebody else has, or a permission that is missing, is for an operator.
