@@ -32,3 +32,7 @@ pub mod api;
 pub mod cli;
 
 pub mod manual;
+
+#[cfg(test)]
+#[path = "../tests/promises/outside.rs"]
+mod outside;

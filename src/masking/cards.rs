@@ -1,7 +1,7 @@
 //! Payment cards among groups of digits, whatever stands before, between, and behind the groups: a security code, an expiry date, a price.
 //! A card shows by its check digit, by the digits that its scheme begins with, and by groups as cards are written.
 
-use super::cues::spelled_digit;
+use super::cues::{CURRENCIES, spelled_digit};
 use super::formats::{digits, is_card};
 use super::tokens::Line;
 
@@ -103,6 +103,5 @@ pub(super) fn cards_of(line: Line<'_>) -> Vec<(usize, usize)> {
 
 /// Whether the groups of a card may be parted by this: by any signs, seen or unseen, but not by that of a currency.
 pub(super) fn may_be_between(gap: &str) -> bool {
-    const CURRENCIES: [char; 7] = ['$', '€', '£', '₹', '¥', '₽', '₩'];
     gap.chars().take(LONGEST_GAP + 1).count() <= LONGEST_GAP && !gap.contains(CURRENCIES)
 }

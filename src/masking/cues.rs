@@ -164,6 +164,9 @@ pub(super) fn sense(word: &str) -> Option<Sense> {
     known.or_else(|| OFTEN_MISTYPED.iter().find(|(meant, _)| is_slip(word, meant))).map(|(_, sense)| *sense)
 }
 
+/// Signs of currencies.
+pub(super) const CURRENCIES: [char; 7] = ['$', '€', '£', '₹', '¥', '₽', '₩'];
+
 /// The digit that a word stands for.
 pub(super) fn spelled_digit(word: &str) -> Option<u8> {
     const OH: (&str, u8) = ("oh", 0);

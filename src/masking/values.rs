@@ -3,7 +3,7 @@
 use crate::domain::sensitive::SensitiveKind::{self, *};
 
 use super::cards::{cards_of, may_be_between};
-use super::cues::Sense;
+use super::cues::{CURRENCIES, Sense};
 use super::formats::{is_compact_date, is_date, is_social_security, is_year, kind_of, number};
 use super::tokens::Line;
 
@@ -340,9 +340,6 @@ fn is_measure(line: Line<'_>, first: usize, last: usize) -> bool {
     is_priced_before(line, first) || is_priced_behind(line, last) || is_counted(line, first, last)
 }
 
-/// Signs of currencies.
-const SIGNS: [char; 7] = ['$', '€', '£', '₹', '¥', '₽', '₩'];
-
 /// Whether a sign or code of a currency stands before a number, and is not that of another number before it.
 fn is_priced_before(line: Line<'_>, first: usize) -> bool {
     const CODES: [&str; 5] = ["usd", "eur", "gbp", "inr", "rs"];
@@ -353,14 +350,14 @@ fn is_priced_before(line: Line<'_>, first: usize) -> bool {
             && CODES.into_iter().any(|code| line.is(first - 1, code))
             && !is_of_one_before()
     };
-    line.gap(first).trim_end().ends_with(SIGNS) || follows_code()
+    line.gap(first).trim_end().ends_with(CURRENCIES) || follows_code()
 }
 
 /// Whether a sign of a currency stands behind a number, and is not that of the next one.
 fn is_priced_behind(line: Line<'_>, last: usize) -> bool {
     let after = line.gap(last + 1);
     let is_of_next = line.is_number(last + 1) && after.starts_with(char::is_whitespace);
-    after.starts_with('%') || !is_of_next && after.trim_start().starts_with(SIGNS)
+    after.starts_with('%') || !is_of_next && after.trim_start().starts_with(CURRENCIES)
 }
 
 /// Whether a unit follows. Numbers of more digits are not counted things.

@@ -77,7 +77,7 @@ impl Vault {
             }
             Ok(shown(id, row))
         };
-        self.noting_refusal(&by, None, self.core.blocking(give).await).await
+        self.noting_refusal(&by, self.core.blocking(give).await).await
     }
 
     /// Takes it back, given or not.

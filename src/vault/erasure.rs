@@ -37,7 +37,7 @@ pub(super) use round::Round;
 
 use self::ask::reopen;
 use self::renewal::{PAGES_AT_ONCE, Renewal, renew_restored};
-use super::core::{Core, caller, entry};
+use super::core::{Core, caller};
 use super::customer::MAX_SEGMENT;
 use super::format::{
     DutyRow, ErasureAnswer, Opening, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow, TenantErasureState,
@@ -50,11 +50,9 @@ use crate::access::permit::{Permit, TenantScope};
 use crate::audit::receipt::commitment;
 use crate::audit::{Entry, Event};
 use crate::crypto::key_wrap;
-use crate::domain::action::Action;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{Erased, Part};
-use crate::domain::ids::{CustomerId, Handle, ReceiptId, RecordId, RequestId, TenantId, TenantName};
-use crate::domain::principal::Principal;
+use crate::domain::ids::{CustomerId, Handle, ReceiptId, RequestId, TenantId, TenantName};
 use crate::keys::{Draft, EpochPlan, SystemKeys};
 use crate::root_key::RootKeyId;
 use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, StoreError, rows};
@@ -93,7 +91,7 @@ impl Vault {
         let tenant = permit.resource().tenant;
         let (caller, alone) = (caller(permit.principal()), self.alone(permit.principal()));
         let job = |answer| ErasureJob { tenant, target, is_of_list: false, request, caller, alone, answer };
-        self.told_of(&permit, self.writer.erase(job).await).await
+        self.noting_refusal(&permit, self.writer.erase(job).await).await
     }
 
     /// Erases the permit's tenant, whose erasure another admin asked for. The receipt is one of the caller's own tenant.
@@ -106,7 +104,7 @@ impl Vault {
         let (tenant, target) = (permit.principal().tenant, Target::Tenant(name));
         let (caller, alone) = (caller(permit.principal()), 0);
         let job = |answer| ErasureJob { tenant, target, is_of_list: false, request, caller, alone, answer };
-        self.noting_refusal(&permit, None, self.writer.erase(job).await).await
+        self.noting_refusal(&permit, self.writer.erase(job).await).await
     }
 
     /// Erases a list of customers, each for itself; they share epochs. A list that needs a second person is refused as a whole.
@@ -117,7 +115,7 @@ impl Vault {
         request: RequestId,
     ) -> Result<Vec<Result<Erasure, VaultError>>, VaultError> {
         let tenant = permit.resource().tenant;
-        self.told_of(&permit, self.refuse_a_list_alone(&permit, &customers).await).await?;
+        self.noting_refusal(&permit, self.refuse_a_list_alone(&permit, &customers).await).await?;
         let (caller, alone) = (caller(permit.principal()), self.alone(permit.principal()));
         let jobs = customers.into_iter().map(|customer| {
             let (target, request) = (Target::Customer(customer), request.clone());
@@ -142,30 +140,6 @@ impl Vault {
     /// key lives longer.
     pub async fn renew_root_key(&self, age: Duration) -> Result<(), VaultError> {
         self.writer.renew(Instant::now().checked_sub(age).unwrap_or_else(Instant::now)).await
-    }
-
-    /// Enters into the ledger what the vault refuses by itself, whatever the policy says: for want of a second person, or because the tenant is
-    /// frozen.
-    pub(super) async fn noting_refusal<T, R>(
-        &self,
-        permit: &Permit<R>,
-        record: Option<RecordId>,
-        outcome: Result<T, VaultError>,
-    ) -> Result<T, VaultError> {
-        if let Err(VaultError::SecondPerson | VaultError::TenantFrozen) = &outcome {
-            self.note_refusal(permit.principal(), permit.action(), record).await?;
-        }
-        outcome
-    }
-
-    /// Enters a refusal into the ledger; durable when it returns.
-    pub async fn note_refusal(
-        &self,
-        principal: &Principal,
-        action: Action,
-        record: Option<RecordId>,
-    ) -> Result<(), VaultError> {
-        self.core.record(entry(principal, principal.tenant, Event::Refused { action, record })).await
     }
 }
 

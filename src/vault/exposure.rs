@@ -104,7 +104,7 @@ impl Vault {
         let asked = about.clone();
         let is_own = move |core: &Arc<Core>| core.is_own(&principal, &asked);
         if self.core.blocking(is_own).await? {
-            return self.noting_refusal(&permit, None, Err(VaultError::SecondPerson)).await;
+            return self.noting_refusal(&permit, Err(VaultError::SecondPerson)).await;
         }
         self.note(&permit).await?;
         let gone = CancellationToken::new();

@@ -114,7 +114,7 @@ impl Vault {
             }
         };
         let found = self.core.blocking(find).await;
-        let Some((customer, handle, inside)) = self.noting_refusal(&permit, None, found).await? else {
+        let Some((customer, handle, inside)) = self.noting_refusal(&permit, found).await? else {
             self.note(&permit).await?;
             return Ok(Fenced { content: (Vec::new(), None), watches: Vec::new() });
         };

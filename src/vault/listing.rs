@@ -89,7 +89,7 @@ impl Vault {
     ) -> Result<Fenced<Vec<Record>>, VaultError> {
         let tenant = door.resource().tenant;
         let frozen = if self.core.fences.is_frozen(tenant) { Err(VaultError::TenantFrozen) } else { Ok(()) };
-        self.noting_refusal(door, None, frozen).await?;
+        self.noting_refusal(door, frozen).await?;
         let why = door.why().cloned();
         let purpose = self.core.blocking(move |core| core.purpose_place(tenant, why.as_ref())).await?;
         let shown: Vec<_> = permits.iter().map(|permit| (permit.resource().handle, permit.resource().id)).collect();

@@ -13,6 +13,12 @@
 //! # Life of an erasure
 //!
 //! See `erasure`.
+//!
+//! # What holds callers to their rights
+//!
+//! Cases and broken glass are in `grants`; what is counted of each day and refused beyond is in `insiders`, how many erasures one may ask for
+//! alone in `erasure::alone`, and what a second person gives in `approvals`. A refusal is entered by `refusals`. The ledger is read by `ledger` and
+//! `exposure`, held against its signed tree by `whole`, and laid out as files by `publish`.
 
 mod approvals;
 mod compact;
@@ -39,6 +45,7 @@ mod receipts;
 mod reclaim;
 mod record_rows;
 mod records;
+mod refusals;
 mod replicas;
 mod restore;
 mod revisions;

@@ -48,6 +48,11 @@ use crate::store::{Row, SledEngine, rows};
 /// Operations that an erasure or a write makes at most; more would mean that the fault is never met.
 const MANY: usize = 60;
 
+/// Every fault that can strike: each operation in turn, by every blow. Whoever meets none any more breaks off.
+fn every_fault() -> impl Iterator<Item = (usize, Blow)> {
+    (0..MANY).flat_map(|after| Blow::EVERY.map(|blow| (after, blow)))
+}
+
 /// A vault with one tenant.
 struct House {
     folder: tempfile::TempDir,

@@ -352,7 +352,7 @@ async fn a_copy_of_the_log_is_checked_by_us_and_by_others_and_a_witness_cosigns_
     assert!(enough.status.success(), "{}", words(&enough));
     let others = audit(&["cosign", &at("copy/checkpoint"), &at("answer"), "--witness", &stranger]);
     assert_eq!(others.status.code(), Some(1), "{}", words(&others));
-    // Two at once: one of them waits, and is then told to go on from what the other cosigned.
+    // Several at once: each waits for the one before, and is then told to go on from what the other cosigned.
     std::fs::remove_file(&kept).unwrap();
     let at_once = || {
         let mut command = oubliette(&["audit", "witness", "--name", name, "--signing-key", &witness_key]);
@@ -360,8 +360,8 @@ async fn a_copy_of_the_log_is_checked_by_us_and_by_others_and_a_witness_cosigns_
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     std::fs::write(at("request"), audit(&["request", &copy, "--key", &key]).stdout).unwrap();
-    let both: Vec<_> = (0..4).map(|_| at_once()).collect();
-    let cosigned = both.into_iter().filter(|_| true).map(|one| one.wait_with_output().unwrap());
+    let witnesses: Vec<_> = (0..4).map(|_| at_once()).collect();
+    let cosigned = witnesses.into_iter().map(|one| one.wait_with_output().unwrap());
     assert_eq!(
         cosigned.filter(|one| one.status.success()).count(),
         1,

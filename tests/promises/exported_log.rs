@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::chance::Chance;
-use crate::{elsewhere, vectors};
+use crate::{elsewhere, outside};
 
 const ORIGIN: &str = "vault.example/log";
 
@@ -378,7 +378,7 @@ print(json.dumps(counts))
 #[test]
 fn the_other_program_agrees_with_all_published_proofs() {
     let (Some(inclusion), Some(consistency)) =
-        (vectors::path("merkle_inclusion.json"), vectors::path("merkle_consistency.json"))
+        (outside::vectors("merkle_inclusion.json"), outside::vectors("merkle_consistency.json"))
     else {
         return;
     };

@@ -34,6 +34,7 @@ mod old_bytes;
 mod operator;
 mod oracle;
 mod oracle_house;
+mod outside;
 mod paper;
 mod places;
 mod policy_matrix;

@@ -7,7 +7,7 @@ use tonic::Code;
 
 use crate::chance::Chance;
 use crate::fixture::{AGENT, PURPOSES, People, Server};
-use crate::masking_table::corpus;
+use crate::outside;
 use crate::wire::{Caller, assert_refused, chat, info, metadata};
 
 const PURPOSE: &str = PURPOSES[0];
@@ -130,7 +130,7 @@ async fn an_agent_sees_no_card_number_whatever_is_said_or_marked_around_it_and_a
 
 /// The calls of the corpus; `None`, said aloud, where it is not there.
 fn calls() -> Option<Vec<(Vec<u8>, Vec<v1::SpokenSpan>)>> {
-    let folder = corpus()?.join("calls");
+    let folder = outside::corpus("calls")?;
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     let about = files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"));

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use oubliette::domain::record::{Speaker, Turn};
 use oubliette::domain::sensitive::TextSpan;
 use oubliette::masking::{find, of_turn};
 use serde_json::Value;
 use zeroize::Zeroizing;
+
+use crate::outside;
 
 /// What the detector must reach, in each domain where the kind occurs.
 const GOALS: [(&str, f64); 7] = [
@@ -83,7 +85,7 @@ struct Tally {
 
 #[test]
 fn masking_reaches_its_goals_on_the_corpus_and_the_committed_table_says_how_far() {
-    let Some(corpus) = corpus() else { return };
+    let Some(corpus) = outside::corpus("") else { return };
     let (table, missed_goals) = table(&corpus);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/masking/table.txt");
     if std::env::var_os("OUBLIETTE_BLESS").is_some() {
@@ -96,17 +98,6 @@ fn masking_reaches_its_goals_on_the_corpus_and_the_committed_table_says_how_far(
         "the table is another than {file}:\n{table}\n\
          If that is meant, write it anew with `OUBLIETTE_BLESS=1 cargo test masking` and have the difference reviewed."
     );
-}
-
-/// The corpus; `None`, said aloud, where it is not there.
-pub fn corpus() -> Option<PathBuf> {
-    let root = std::env::var_os("OUBLIETTE_CORPUS").map_or_else(|| PathBuf::from("../shared/corpus"), PathBuf::from);
-    if root.is_dir() {
-        return Some(root);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus in {}", root.display());
-    crate::tell(&format!("SKIPPED: no corpus in {}", root.display()));
-    None
 }
 
 /// The kinds that an agent sees by the default policy, as its committed table says.

@@ -2,7 +2,6 @@
 //! `OUBLIETTE_VECTORS` points.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use aes_gcm::aead::consts::{U1, U2, U4, U6, U8, U10, U12, U15, U16, U20, U32, U64, U128, U257};
 use aes_gcm::aead::{Aead as _, Payload, array::ArraySize};
@@ -14,7 +13,7 @@ use oubliette::crypto::content::{self, HEADER, Opener, SEALED_CHUNK, Sealer};
 use oubliette::crypto::{CannotOpen, Key, kdf, key_wrap};
 use serde_json::Value;
 
-use crate::tell;
+use crate::{outside, tell};
 
 #[test]
 fn aes_256_gcm_agrees_with_all_wycheproof_vectors() {
@@ -308,27 +307,13 @@ fn hash(value: &Value) -> Option<merkle::Hash> {
     BASE64_STANDARD.decode(value.as_str().unwrap_or_default()).unwrap().try_into().ok()
 }
 
-/// Where a file of vectors is. Where it is missing, says so and gives `None`; in CI, where it always is, fails.
-pub fn path(file: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("OUBLIETTE_VECTORS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
-    let path = folder.join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    let missing = format!("NO VECTORS: {} is missing, nothing was checked; set OUBLIETTE_VECTORS", path.display());
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing}");
-    tell(&missing);
-    None
-}
-
 /// A file of vectors.
 struct Vectors(Value);
 
 impl Vectors {
     /// Reads the file, if it is there.
     fn read(file: &str) -> Option<Self> {
-        path(file).map(|path| Self(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
+        outside::vectors(file).map(|path| Self(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()))
     }
 
     fn cases(&self) -> impl Iterator<Item = (&Value, &Value)> {

@@ -140,16 +140,4 @@ impl Vault {
         };
         self.core.blocking(look).await
     }
-
-    /// Enters that an erasure needed a second person, if it did.
-    pub(super) async fn told_of<T>(
-        &self,
-        permit: &Permit<TenantScope>,
-        outcome: Result<T, VaultError>,
-    ) -> Result<T, VaultError> {
-        if let Err(VaultError::ApprovalNeeded { .. }) = &outcome {
-            self.enter_erasure_refused(permit).await?;
-        }
-        outcome
-    }
 }

@@ -72,66 +72,64 @@ enum Change {
 async fn crash_matrix_whatever_fails_about_an_approval_it_is_whole_and_counts_each_erasure_once() {
     for change in [Change::Request, Change::Give, Change::Withdraw, Change::Erase] {
         let mut met = 0;
-        'operations: for after in 0..MANY {
-            for blow in Blow::EVERY {
-                let house = House::with(erasing_alone(1)).await;
-                let vault = house.open().await;
-                for of in ["ada", "bob", "eve"] {
-                    house.store(&vault, of, 40).await.unwrap();
-                }
-                let alone = house.erase(&vault, "bob").await.unwrap();
-                assert_eq!(alone.erased.approved_by, None);
-                let mut id = ApprovalId { of: ONE, number: [0; 8] };
-                if change != Change::Request {
-                    id = house.ask_for(&vault, erasures_of(1)).await.unwrap();
-                }
-                if matches!(change, Change::Withdraw | Change::Erase) {
-                    house.give(&vault, id, house.second()).await.unwrap();
-                }
-                let act = async |vault: &Arc<Vault>| match change {
-                    Change::Request => house.ask_for(vault, erasures_of(1)).await.map(drop),
-                    Change::Give => house.give(vault, id, house.second()).await,
-                    Change::Erase => house.erase(vault, "ada").await.map(drop),
-                    Change::Withdraw => match house.withdraw(vault, id).await {
-                        // Taken back by the try that failed.
-                        Err(VaultError::NotFound) => Ok(()),
-                        outcome => outcome,
-                    },
-                };
-                house.fault.strike(after, blow);
-                let answer = act(&vault).await;
-                if house.fault.was_missed() {
-                    answer.unwrap();
-                    break 'operations;
-                }
-                met += 1;
-                let place = format!("{change:?}, operation {after}, {blow:?}");
-                let vault = house.open_after(vault, blow).await;
-                house.approvals(&vault).await;
-                act(&vault).await.unwrap();
-                // What stands now is durable: the power is cut at once.
-                let vault = house.open_after(vault, Blow::EVERY[0]).await;
-                let stand = house.approvals(&vault).await;
-                match change {
-                    // One of the try that failed may stand beside it. Neither is given.
-                    Change::Request => {
-                        assert!((1..=2).contains(&stand), "{place}: {stand} approvals");
-                        assert!(is_refused(house.erase(&vault, "eve").await), "{place}: erased on nobody's word");
-                    }
-                    Change::Withdraw => {
-                        assert_eq!(stand, 0, "{place}");
-                        assert!(is_refused(house.erase(&vault, "eve").await), "{place}: what was taken back counts");
-                    }
-                    Change::Give | Change::Erase => {
-                        assert_eq!(stand, 1, "{place}");
-                        let receipt = house.erase(&vault, "ada").await.unwrap();
-                        assert_eq!(receipt.erased.approved_by, Some(TWO), "{place}");
-                        assert_eq!(receipt.erased.requested_by, ONE, "{place}");
-                        assert!(is_refused(house.erase(&vault, "eve").await), "{place}: it was approved once");
-                    }
-                }
-                vault.close().await;
+        for (after, blow) in every_fault() {
+            let house = House::with(erasing_alone(1)).await;
+            let vault = house.open().await;
+            for of in ["ada", "bob", "eve"] {
+                house.store(&vault, of, 40).await.unwrap();
             }
+            let alone = house.erase(&vault, "bob").await.unwrap();
+            assert_eq!(alone.erased.approved_by, None);
+            let mut id = ApprovalId { of: ONE, number: [0; 8] };
+            if change != Change::Request {
+                id = house.ask_for(&vault, erasures_of(1)).await.unwrap();
+            }
+            if matches!(change, Change::Withdraw | Change::Erase) {
+                house.give(&vault, id, house.second()).await.unwrap();
+            }
+            let act = async |vault: &Arc<Vault>| match change {
+                Change::Request => house.ask_for(vault, erasures_of(1)).await.map(drop),
+                Change::Give => house.give(vault, id, house.second()).await,
+                Change::Erase => house.erase(vault, "ada").await.map(drop),
+                Change::Withdraw => match house.withdraw(vault, id).await {
+                    // Taken back by the try that failed.
+                    Err(VaultError::NotFound) => Ok(()),
+                    outcome => outcome,
+                },
+            };
+            house.fault.strike(after, blow);
+            let answer = act(&vault).await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break;
+            }
+            met += 1;
+            let place = format!("{change:?}, operation {after}, {blow:?}");
+            let vault = house.open_after(vault, blow).await;
+            house.approvals(&vault).await;
+            act(&vault).await.unwrap();
+            // What stands now is durable: the power is cut at once.
+            let vault = house.open_after(vault, Blow::EVERY[0]).await;
+            let stand = house.approvals(&vault).await;
+            match change {
+                // One of the try that failed may stand beside it. Neither is given.
+                Change::Request => {
+                    assert!((1..=2).contains(&stand), "{place}: {stand} approvals");
+                    assert!(is_refused(house.erase(&vault, "eve").await), "{place}: erased on nobody's word");
+                }
+                Change::Withdraw => {
+                    assert_eq!(stand, 0, "{place}");
+                    assert!(is_refused(house.erase(&vault, "eve").await), "{place}: what was taken back counts");
+                }
+                Change::Give | Change::Erase => {
+                    assert_eq!(stand, 1, "{place}");
+                    let receipt = house.erase(&vault, "ada").await.unwrap();
+                    assert_eq!(receipt.erased.approved_by, Some(TWO), "{place}");
+                    assert_eq!(receipt.erased.requested_by, ONE, "{place}");
+                    assert!(is_refused(house.erase(&vault, "eve").await), "{place}: it was approved once");
+                }
+            }
+            vault.close().await;
         }
         assert!((2..MANY * Blow::EVERY.len()).contains(&met), "{change:?}: {met} faults were met");
     }

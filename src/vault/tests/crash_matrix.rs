@@ -26,46 +26,44 @@ async fn with_a_root_key_in_two_files_the_same_holds_also_if_the_power_is_cut_be
 /// On houses that `build` makes.
 pub(super) async fn a_fault_at_every_operation(build: impl AsyncFn() -> House) {
     let mut met = 0;
-    'operations: for after in 0..MANY {
-        for blow in Blow::EVERY {
-            let house = build().await;
-            let vault = house.open().await;
-            let ada = house.store(&vault, "ada", 100).await.unwrap();
-            let bob = house.store(&vault, "bob", 100).await.unwrap();
-            house.fault.strike(after, blow);
-            let answer = house.erase(&vault, "ada").await;
-            if house.fault.was_missed() {
-                answer.unwrap();
-                break 'operations;
-            }
-            met += 1;
-            let place = format!("operation {after}, {blow:?}");
-            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
-            let vault = house.open_after(vault, blow).await;
-            let text = house.read(&vault, ada).await;
-            let (receipts, asked) = (house.final_erasures(&vault), text.is_none());
-            assert_eq!(
-                receipts,
-                usize::from(asked),
-                "{place}: asked for and not final after a restart, or final and readable"
-            );
-            assert_eq!(vault.core.provider.held().unwrap().len(), 1, "{place}");
-            for replica in house.root_keys().into_iter().filter(|_| house.hsm.is_none()) {
-                let held = FileRootKey::open(&[replica]).unwrap().held().unwrap();
-                assert_eq!(held.len(), 1, "{place}: one of the replicas has more than the key that counts");
-            }
-            let receipt = house.erase(&vault, "ada").await.unwrap();
-            assert_eq!(house.erase(&vault, "ada").await.unwrap(), receipt, "{place}");
-            assert_eq!(house.final_erasures(&vault), 1, "{place}");
-            assert_eq!(house.read(&vault, ada).await, None, "{place}");
-            let again = vault
-                .create_transcript(house.permit(Action::CreateTranscript), chat("ada", 50), request("other"))
-                .await
-                .map(|stored| stored.content.id);
-            assert!(matches!(again, Err(VaultError::CustomerErased)), "{place}: {again:?}");
-            assert_eq!(house.read(&vault, bob).await.unwrap().len(), 100, "{place}");
-            vault.close().await;
+    for (after, blow) in every_fault() {
+        let house = build().await;
+        let vault = house.open().await;
+        let ada = house.store(&vault, "ada", 100).await.unwrap();
+        let bob = house.store(&vault, "bob", 100).await.unwrap();
+        house.fault.strike(after, blow);
+        let answer = house.erase(&vault, "ada").await;
+        if house.fault.was_missed() {
+            answer.unwrap();
+            break;
         }
+        met += 1;
+        let place = format!("operation {after}, {blow:?}");
+        assert!(answer.is_err(), "{place}: an erasure is final although something failed");
+        let vault = house.open_after(vault, blow).await;
+        let text = house.read(&vault, ada).await;
+        let (receipts, asked) = (house.final_erasures(&vault), text.is_none());
+        assert_eq!(
+            receipts,
+            usize::from(asked),
+            "{place}: asked for and not final after a restart, or final and readable"
+        );
+        assert_eq!(vault.core.provider.held().unwrap().len(), 1, "{place}");
+        for replica in house.root_keys().into_iter().filter(|_| house.hsm.is_none()) {
+            let held = FileRootKey::open(&[replica]).unwrap().held().unwrap();
+            assert_eq!(held.len(), 1, "{place}: one of the replicas has more than the key that counts");
+        }
+        let receipt = house.erase(&vault, "ada").await.unwrap();
+        assert_eq!(house.erase(&vault, "ada").await.unwrap(), receipt, "{place}");
+        assert_eq!(house.final_erasures(&vault), 1, "{place}");
+        assert_eq!(house.read(&vault, ada).await, None, "{place}");
+        let again = vault
+            .create_transcript(house.permit(Action::CreateTranscript), chat("ada", 50), request("other"))
+            .await
+            .map(|stored| stored.content.id);
+        assert!(matches!(again, Err(VaultError::CustomerErased)), "{place}: {again:?}");
+        assert_eq!(house.read(&vault, bob).await.unwrap().len(), 100, "{place}");
+        vault.close().await;
     }
     // At least: the tombstone, the staged key, its wrapping, the epoch, the destruction, the probe, the receipt.
     assert!((14..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
@@ -74,45 +72,43 @@ pub(super) async fn a_fault_at_every_operation(build: impl AsyncFn() -> House) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_when_a_record_is_erased_it_goes_alone_or_not_at_all() {
     let mut met = 0;
-    'operations: for after in 0..MANY {
-        for blow in Blow::EVERY {
-            let house = House::with(VaultLimits { segment_secrets: 3, ..limits() }).await;
-            let vault = house.open().await;
-            let mut records = Vec::new();
-            for number in 0..7 {
-                let new = vault.create_transcript(
-                    house.permit(Action::CreateTranscript),
-                    chat("ada", 100),
-                    request(&format!("{number}")),
-                );
-                records.push(new.await.unwrap().content.id);
-            }
-            let erase = async |vault: &Vault| {
-                let target = Target::Part(Part::Record(records[4]));
-                let erased = vault.erase(house.permit(Action::EraseRecord), target, erasure_of("record")).await;
-                erased.map(|erasure| erasure.receipt)
-            };
-            house.fault.strike(after, blow);
-            let answer = erase(&vault).await;
-            if house.fault.was_missed() {
-                answer.unwrap();
-                break 'operations;
-            }
-            met += 1;
-            let place = format!("operation {after}, {blow:?}");
-            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
-            let vault = house.open_after(vault, blow).await;
-            let asked = house.read(&vault, records[4]).await.is_none();
-            assert_eq!(house.final_erasures(&vault), usize::from(asked), "{place}");
-            let receipt = erase(&vault).await.unwrap();
-            assert_eq!(erase(&vault).await.unwrap(), receipt, "{place}");
-            for (number, record) in records.iter().enumerate() {
-                assert_eq!(house.read(&vault, *record).await.is_some(), number != 4, "{place}: record {number}");
-            }
-            vault.reclaim().await.unwrap();
-            assert_eq!(house.list(&vault, "ada").await, 6, "{place}");
-            vault.close().await;
+    for (after, blow) in every_fault() {
+        let house = House::with(VaultLimits { segment_secrets: 3, ..limits() }).await;
+        let vault = house.open().await;
+        let mut records = Vec::new();
+        for number in 0..7 {
+            let new = vault.create_transcript(
+                house.permit(Action::CreateTranscript),
+                chat("ada", 100),
+                request(&format!("{number}")),
+            );
+            records.push(new.await.unwrap().content.id);
         }
+        let erase = async |vault: &Vault| {
+            let target = Target::Part(Part::Record(records[4]));
+            let erased = vault.erase(house.permit(Action::EraseRecord), target, erasure_of("record")).await;
+            erased.map(|erasure| erasure.receipt)
+        };
+        house.fault.strike(after, blow);
+        let answer = erase(&vault).await;
+        if house.fault.was_missed() {
+            answer.unwrap();
+            break;
+        }
+        met += 1;
+        let place = format!("operation {after}, {blow:?}");
+        assert!(answer.is_err(), "{place}: an erasure is final although something failed");
+        let vault = house.open_after(vault, blow).await;
+        let asked = house.read(&vault, records[4]).await.is_none();
+        assert_eq!(house.final_erasures(&vault), usize::from(asked), "{place}");
+        let receipt = erase(&vault).await.unwrap();
+        assert_eq!(erase(&vault).await.unwrap(), receipt, "{place}");
+        for (number, record) in records.iter().enumerate() {
+            assert_eq!(house.read(&vault, *record).await.is_some(), number != 4, "{place}: record {number}");
+        }
+        vault.reclaim().await.unwrap();
+        assert_eq!(house.list(&vault, "ada").await, 6, "{place}");
+        vault.close().await;
     }
     assert!((14..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
 }
@@ -121,40 +117,38 @@ async fn whatever_fails_when_a_record_is_erased_it_goes_alone_or_not_at_all() {
 async fn whatever_fails_when_a_chat_is_revised_or_a_revision_erased_its_repeat_does_it_once() {
     for erases in [false, true] {
         let mut met = 0;
-        'operations: for after in 0..MANY {
-            for blow in Blow::EVERY {
-                let house = House::build().await;
-                let vault = house.open().await;
-                let ada = house.store(&vault, "ada", 100).await.unwrap();
-                if erases {
-                    house.revise(&vault, (ada, Revision::FIRST), "ada", 80).await.unwrap();
-                }
-                let act = async |vault: &Arc<Vault>| match erases {
-                    false => house.revise(vault, (ada, Revision::FIRST), "ada", 80).await.map(drop),
-                    true => house.erase_part(vault, Part::Revision(ada, Revision::FIRST)).await.map(drop),
-                };
-                house.fault.strike(after, blow);
-                let answer = act(&vault).await;
-                if house.fault.was_missed() {
-                    answer.unwrap();
-                    break 'operations;
-                }
-                met += 1;
-                let place = format!("erases: {erases}, operation {after}, {blow:?}");
-                assert!(answer.is_err(), "{place}: acknowledged although something failed");
-                let vault = house.open_after(vault, blow).await;
-                let first = house.read_revision(&vault, ada, Some(1)).await.is_some();
-                assert_eq!(house.final_erasures(&vault), usize::from(!first), "{place}");
-                act(&vault).await.unwrap();
-                act(&vault).await.unwrap();
-                let lengths = [1, 2, 3]
-                    .map(async |number| house.read_revision(&vault, ada, Some(number)).await.map(|text| text.len()));
-                let [one, two, three] = lengths;
-                let found = (one.await, two.await, three.await);
-                assert_eq!(found, ((!erases).then_some(100), Some(80), None), "{place}");
-                assert_eq!(house.final_erasures(&vault), usize::from(erases), "{place}");
-                vault.close().await;
+        for (after, blow) in every_fault() {
+            let house = House::build().await;
+            let vault = house.open().await;
+            let ada = house.store(&vault, "ada", 100).await.unwrap();
+            if erases {
+                house.revise(&vault, (ada, Revision::FIRST), "ada", 80).await.unwrap();
             }
+            let act = async |vault: &Arc<Vault>| match erases {
+                false => house.revise(vault, (ada, Revision::FIRST), "ada", 80).await.map(drop),
+                true => house.erase_part(vault, Part::Revision(ada, Revision::FIRST)).await.map(drop),
+            };
+            house.fault.strike(after, blow);
+            let answer = act(&vault).await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break;
+            }
+            met += 1;
+            let place = format!("erases: {erases}, operation {after}, {blow:?}");
+            assert!(answer.is_err(), "{place}: acknowledged although something failed");
+            let vault = house.open_after(vault, blow).await;
+            let first = house.read_revision(&vault, ada, Some(1)).await.is_some();
+            assert_eq!(house.final_erasures(&vault), usize::from(!first), "{place}");
+            act(&vault).await.unwrap();
+            act(&vault).await.unwrap();
+            let lengths = [1, 2, 3]
+                .map(async |number| house.read_revision(&vault, ada, Some(number)).await.map(|text| text.len()));
+            let [one, two, three] = lengths;
+            let found = (one.await, two.await, three.await);
+            assert_eq!(found, ((!erases).then_some(100), Some(80), None), "{place}");
+            assert_eq!(house.final_erasures(&vault), usize::from(erases), "{place}");
+            vault.close().await;
         }
         assert!((4..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
     }
@@ -164,25 +158,23 @@ async fn whatever_fails_when_a_chat_is_revised_or_a_revision_erased_its_repeat_d
 async fn whatever_fails_in_a_write_its_repeat_after_a_restart_stores_it_once() {
     for (length, parts) in [(100, 0), (150_000, 2)] {
         let mut met = 0;
-        'operations: for after in 0..MANY {
-            for blow in Blow::EVERY {
-                let house = House::build().await;
-                let vault = house.open().await;
-                house.fault.strike(after, blow);
-                let answer = house.store(&vault, "ada", length).await;
-                if house.fault.was_missed() {
-                    answer.unwrap();
-                    break 'operations;
-                }
-                met += 1;
-                let place = format!("{length} bytes, operation {after}, {blow:?}");
-                assert!(answer.is_err(), "{place}: acknowledged although something failed");
-                let vault = house.open_after(vault, blow).await;
-                let id = house.store(&vault, "ada", length).await.unwrap();
-                assert_eq!(house.read(&vault, id).await, Some(text(length)), "{place}");
-                assert_eq!((house.list(&vault, "ada").await, house.objects()), (1, parts), "{place}");
-                vault.close().await;
+        for (after, blow) in every_fault() {
+            let house = House::build().await;
+            let vault = house.open().await;
+            house.fault.strike(after, blow);
+            let answer = house.store(&vault, "ada", length).await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break;
             }
+            met += 1;
+            let place = format!("{length} bytes, operation {after}, {blow:?}");
+            assert!(answer.is_err(), "{place}: acknowledged although something failed");
+            let vault = house.open_after(vault, blow).await;
+            let id = house.store(&vault, "ada", length).await.unwrap();
+            assert_eq!(house.read(&vault, id).await, Some(text(length)), "{place}");
+            assert_eq!((house.list(&vault, "ada").await, house.objects()), (1, parts), "{place}");
+            vault.close().await;
         }
         assert!((4..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
     }

@@ -69,46 +69,44 @@ enum Change {
 async fn crash_matrix_whatever_fails_when_a_right_to_read_is_given_or_taken_a_repeat_does_it_and_it_is_whole() {
     for change in [Change::Assign, Change::Unassign, Change::BreakGlass] {
         let mut met = 0;
-        'operations: for after in 0..MANY {
-            for blow in Blow::EVERY {
-                let house = House::build().await;
-                let vault = house.open().await;
-                let ada = house.store(&vault, "ada", 100).await.unwrap();
-                if change == Change::Unassign {
-                    house.assign(&vault, "ada").await.unwrap();
-                }
-                let act = async |vault: &Arc<Vault>| match change {
-                    Change::Assign => house.assign(vault, "ada").await,
-                    Change::BreakGlass => house.break_glass(vault, "ada").await,
-                    Change::Unassign => match house.unassign(vault, "ada").await {
-                        // Taken back by the try that failed.
-                        Err(VaultError::NotFound) => Ok(()),
-                        outcome => outcome,
-                    },
-                };
-                house.fault.strike(after, blow);
-                let answer = act(&vault).await;
-                if house.fault.was_missed() {
-                    answer.unwrap();
-                    break 'operations;
-                }
-                met += 1;
-                let place = format!("{change:?}, operation {after}, {blow:?}");
-                let vault = house.open_after(vault, blow).await;
-                let case = (change != Change::BreakGlass).then_some(CASE);
-                let sees = house.agent_sees(&vault, ada, case).await;
-                assert_eq!(sees, grants(&vault) == 1, "{place}: half a right");
-                act(&vault).await.unwrap();
-                let sees = house.agent_sees(&vault, ada, case).await;
-                assert_eq!(sees, change != Change::Unassign, "{place}");
-                // What stands now is durable: the power is cut at once.
-                let vault = house.open_after(vault, Blow::EVERY[0]).await;
-                assert_eq!(house.agent_sees(&vault, ada, case).await, change != Change::Unassign, "{place}");
-                house.erase(&vault, "ada").await.unwrap();
-                vault.reclaim().await.unwrap();
-                assert_eq!(grants(&vault), 0, "{place}: a right outlives its customer");
-                vault.close().await;
+        for (after, blow) in every_fault() {
+            let house = House::build().await;
+            let vault = house.open().await;
+            let ada = house.store(&vault, "ada", 100).await.unwrap();
+            if change == Change::Unassign {
+                house.assign(&vault, "ada").await.unwrap();
             }
+            let act = async |vault: &Arc<Vault>| match change {
+                Change::Assign => house.assign(vault, "ada").await,
+                Change::BreakGlass => house.break_glass(vault, "ada").await,
+                Change::Unassign => match house.unassign(vault, "ada").await {
+                    // Taken back by the try that failed.
+                    Err(VaultError::NotFound) => Ok(()),
+                    outcome => outcome,
+                },
+            };
+            house.fault.strike(after, blow);
+            let answer = act(&vault).await;
+            if house.fault.was_missed() {
+                answer.unwrap();
+                break;
+            }
+            met += 1;
+            let place = format!("{change:?}, operation {after}, {blow:?}");
+            let vault = house.open_after(vault, blow).await;
+            let case = (change != Change::BreakGlass).then_some(CASE);
+            let sees = house.agent_sees(&vault, ada, case).await;
+            assert_eq!(sees, grants(&vault) == 1, "{place}: half a right");
+            act(&vault).await.unwrap();
+            let sees = house.agent_sees(&vault, ada, case).await;
+            assert_eq!(sees, change != Change::Unassign, "{place}");
+            // What stands now is durable: the power is cut at once.
+            let vault = house.open_after(vault, Blow::EVERY[0]).await;
+            assert_eq!(house.agent_sees(&vault, ada, case).await, change != Change::Unassign, "{place}");
+            house.erase(&vault, "ada").await.unwrap();
+            vault.reclaim().await.unwrap();
+            assert_eq!(grants(&vault), 0, "{place}: a right outlives its customer");
+            vault.close().await;
         }
         assert!((2..MANY * Blow::EVERY.len()).contains(&met), "{change:?}: {met} faults were met");
     }

@@ -23,37 +23,35 @@ impl House {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_in_a_read_nothing_is_given_out_that_the_ledger_does_not_tell_of() {
     let (mut met, mut closed) = (0, 0);
-    'operations: for after in 0..MANY {
-        for blow in Blow::EVERY {
-            let house = House::build().await;
-            let vault = house.open().await;
-            let ada = house.store(&vault, "ada", 100).await.unwrap();
-            house.try_read(&vault, ada).await.unwrap();
-            house.fault.strike(after, blow);
-            let read = house.try_read(&vault, ada).await;
-            if house.fault.was_missed() {
-                read.unwrap();
-                break 'operations;
-            }
-            met += 1;
-            let place = format!("operation {after}, {blow:?}");
-            // Where the ledger could not be written, nothing is read any more, however often it is asked for.
-            if matches!(read, Err(VaultError::Commit(_))) {
-                closed += 1;
-                for _ in 0..3 {
-                    let again = house.try_read(&vault, ada).await;
-                    assert!(again.is_err(), "{place}: read although the ledger is closed");
-                }
-            }
-            let given_out = 1 + usize::from(read.is_ok());
-            let vault = house.open_after(vault, blow).await;
-            assert!(house.reads_entered(&vault) >= given_out, "{place}: a read is not in the ledger");
-            // And it goes on, with its entry.
-            let before = house.reads_entered(&vault);
-            house.try_read(&vault, ada).await.unwrap();
-            assert_eq!(house.reads_entered(&vault), before + 1, "{place}");
-            vault.close().await;
+    for (after, blow) in every_fault() {
+        let house = House::build().await;
+        let vault = house.open().await;
+        let ada = house.store(&vault, "ada", 100).await.unwrap();
+        house.try_read(&vault, ada).await.unwrap();
+        house.fault.strike(after, blow);
+        let read = house.try_read(&vault, ada).await;
+        if house.fault.was_missed() {
+            read.unwrap();
+            break;
         }
+        met += 1;
+        let place = format!("operation {after}, {blow:?}");
+        // Where the ledger could not be written, nothing is read any more, however often it is asked for.
+        if matches!(read, Err(VaultError::Commit(_))) {
+            closed += 1;
+            for _ in 0..3 {
+                let again = house.try_read(&vault, ada).await;
+                assert!(again.is_err(), "{place}: read although the ledger is closed");
+            }
+        }
+        let given_out = 1 + usize::from(read.is_ok());
+        let vault = house.open_after(vault, blow).await;
+        assert!(house.reads_entered(&vault) >= given_out, "{place}: a read is not in the ledger");
+        // And it goes on, with its entry.
+        let before = house.reads_entered(&vault);
+        house.try_read(&vault, ada).await.unwrap();
+        assert_eq!(house.reads_entered(&vault), before + 1, "{place}");
+        vault.close().await;
     }
     // At least: the write, and its sync.
     assert!(met >= 2 * Blow::EVERY.len(), "{met} faults were met");

@@ -109,48 +109,40 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_matrix_whatever_fails_when_a_tenant_is_erased_it_is_all_there_or_all_gone_and_the_others_stay() {
     let mut met = 0;
-    'operations: for after in 0..MANY {
-        for blow in Blow::EVERY {
-            let house = House::with(VaultLimits { tenant_erasure_delay: Duration::ZERO, ..limits() }).await;
-            let vault = house.open().await;
-            let system = vault.tenant_id(TenantName::system()).await.unwrap();
-            let (other, of_other) = neighbour(&house, &vault, system).await;
-            let ada = house.store(&vault, "ada", 60).await.unwrap();
-            vault
-                .request_tenant_erasure(house.admin(system, 1, Action::RequestTenantErasure, house.tenant))
-                .await
-                .unwrap();
-            let approve = async |vault: &Vault| {
-                let permit = house.admin(system, 2, Action::ApproveTenantErasure, house.tenant);
-                let request = RequestId::parse("erase-acme").unwrap();
-                vault
-                    .erase_tenant(permit, TenantName::parse("acme").unwrap(), request)
-                    .await
-                    .map(|erasure| erasure.receipt)
-            };
-            house.fault.strike(after, blow);
-            let answer = approve(&vault).await;
-            if house.fault.was_missed() {
-                answer.unwrap();
-                break 'operations;
-            }
-            met += 1;
-            let place = format!("operation {after}, {blow:?}");
-            assert!(answer.is_err(), "{place}: an erasure is final although something failed");
-            let vault = house.open_after(vault, blow).await;
-            let is_gone = vault.core.tree.tenant(house.tenant).unwrap().is_none();
-            assert_eq!(house.final_erasures(&vault), usize::from(is_gone), "{place}");
-            if !is_gone {
-                assert!(house.read(&vault, ada).await.is_some(), "{place}");
-            }
-            let receipt = approve(&vault).await.unwrap();
-            assert_eq!(approve(&vault).await.unwrap(), receipt, "{place}");
-            assert!(vault.core.tree.tenant(house.tenant).unwrap().is_none(), "{place}");
-            let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
-            assert!(facts.is_some(), "{place}: the other tenant's record is gone");
-            vault.reclaim().await.unwrap();
-            vault.close().await;
+    for (after, blow) in every_fault() {
+        let house = House::with(VaultLimits { tenant_erasure_delay: Duration::ZERO, ..limits() }).await;
+        let vault = house.open().await;
+        let system = vault.tenant_id(TenantName::system()).await.unwrap();
+        let (other, of_other) = neighbour(&house, &vault, system).await;
+        let ada = house.store(&vault, "ada", 60).await.unwrap();
+        vault.request_tenant_erasure(house.admin(system, 1, Action::RequestTenantErasure, house.tenant)).await.unwrap();
+        let approve = async |vault: &Vault| {
+            let permit = house.admin(system, 2, Action::ApproveTenantErasure, house.tenant);
+            let request = RequestId::parse("erase-acme").unwrap();
+            vault.erase_tenant(permit, TenantName::parse("acme").unwrap(), request).await.map(|erasure| erasure.receipt)
+        };
+        house.fault.strike(after, blow);
+        let answer = approve(&vault).await;
+        if house.fault.was_missed() {
+            answer.unwrap();
+            break;
         }
+        met += 1;
+        let place = format!("operation {after}, {blow:?}");
+        assert!(answer.is_err(), "{place}: an erasure is final although something failed");
+        let vault = house.open_after(vault, blow).await;
+        let is_gone = vault.core.tree.tenant(house.tenant).unwrap().is_none();
+        assert_eq!(house.final_erasures(&vault), usize::from(is_gone), "{place}");
+        if !is_gone {
+            assert!(house.read(&vault, ada).await.is_some(), "{place}");
+        }
+        let receipt = approve(&vault).await.unwrap();
+        assert_eq!(approve(&vault).await.unwrap(), receipt, "{place}");
+        assert!(vault.core.tree.tenant(house.tenant).unwrap().is_none(), "{place}");
+        let facts = vault.facts(&house.admin(system, 1, Action::GetTenant, other), of_other, None).await.unwrap();
+        assert!(facts.is_some(), "{place}: the other tenant's record is gone");
+        vault.reclaim().await.unwrap();
+        vault.close().await;
     }
     assert!((14..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
 }

@@ -2,8 +2,6 @@
 //! `OUBLIETTE_VECTORS` points.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -11,6 +9,7 @@ use super::{open, reason};
 use crate::access::jwt::jws::Jws;
 use crate::access::jwt::keys::KeySet;
 use crate::crypto::jws::Algorithm;
+use crate::outside;
 
 const FILE: &str = "wycheproof_json_web_signature_test.json";
 
@@ -22,17 +21,8 @@ const VALID_AND_REFUSED: [(&[u64], &str, &str); 3] = [
 ];
 
 fn vectors() -> Option<Value> {
-    let folder = std::env::var_os("OUBLIETTE_VECTORS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"), PathBuf::from);
-    let path = folder.join(FILE);
-    if path.exists() {
-        return Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
-    }
-    let missing = format!("NO VECTORS: {} is missing, nothing was checked; set OUBLIETTE_VECTORS", path.display());
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{missing}");
-    // Past the test's capture, which would swallow it.
-    writeln!(std::io::stderr(), "{missing}").unwrap();
-    None
+    let path = outside::vectors(FILE)?;
+    Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
 }
 
 /// Why a vector is refused; `None` if it is taken.

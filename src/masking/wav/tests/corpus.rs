@@ -1,22 +1,12 @@
 //! Real calls with the times at which card numbers are spoken. Where there is no corpus the tests say so; under `CI` they fail.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
-
-const DEFAULT_CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus");
+use crate::outside;
 
 fn calls() -> Option<Vec<PathBuf>> {
-    let corpus = std::env::var_os("OUBLIETTE_CORPUS").unwrap_or(DEFAULT_CORPUS.into());
-    let folder = Path::new(&corpus).join("calls");
-    if !folder.is_dir() {
-        let missing = format!("SKIPPED: no corpus in {}; set OUBLIETTE_CORPUS", folder.display());
-        assert!(std::env::var_os("CI").is_none(), "{missing}");
-        // Past the test's capture, which would swallow it.
-        writeln!(std::io::stderr(), "{missing}").unwrap();
-        return None;
-    }
+    let folder = outside::corpus("calls")?;
     let paths = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let calls: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "wav")).collect();
     assert!(!calls.is_empty(), "no calls in {}", folder.display());

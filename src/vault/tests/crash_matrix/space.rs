@@ -34,40 +34,38 @@ fn left_over(vault: &Vault) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn crash_matrix_whatever_fails_while_space_is_given_back_a_repeat_finishes_it_and_the_counters_are_right() {
     let mut met = 0;
-    'operations: for after in 0..MANY {
-        for blow in Blow::EVERY {
-            let house = House::build().await;
-            let vault = house.open().await;
-            let kept = fill(&house, &vault, "bob").await;
-            let (before, objects) = (used(&vault, &house), house.objects());
-            let ada = fill(&house, &vault, "ada").await;
-            let alone = house.store(&vault, "cleo", 100).await.unwrap();
-            house.erase(&vault, "ada").await.unwrap();
-            house.erase_part(&vault, Part::Record(alone)).await.unwrap();
-            house.fault.strike(after, blow);
-            let answer = vault.reclaim().await;
-            if house.fault.was_missed() {
-                answer.unwrap();
-                break 'operations;
-            }
-            met += 1;
-            let place = format!("operation {after}, {blow:?}");
-            assert!(answer.is_err(), "{place}: done although something failed");
-            let vault = house.open_after(vault, blow).await;
-            vault.reclaim().await.unwrap();
-            vault.reclaim().await.unwrap();
-            assert_eq!((left_over(&vault), house.objects()), (0, objects), "{place}");
-            let now = used(&vault, &house);
-            assert_eq!((now.records, now.content_bytes), (before.records, before.content_bytes), "{place}");
-            for (record, length) in &kept {
-                assert_eq!(house.read(&vault, *record).await, Some(text(*length)), "{place}");
-            }
-            for (record, _) in &ada {
-                assert_eq!(house.read(&vault, *record).await, None, "{place}");
-            }
-            assert_eq!((house.list(&vault, "bob").await, house.final_erasures(&vault)), (kept.len(), 2), "{place}");
-            vault.close().await;
+    for (after, blow) in every_fault() {
+        let house = House::build().await;
+        let vault = house.open().await;
+        let kept = fill(&house, &vault, "bob").await;
+        let (before, objects) = (used(&vault, &house), house.objects());
+        let ada = fill(&house, &vault, "ada").await;
+        let alone = house.store(&vault, "cleo", 100).await.unwrap();
+        house.erase(&vault, "ada").await.unwrap();
+        house.erase_part(&vault, Part::Record(alone)).await.unwrap();
+        house.fault.strike(after, blow);
+        let answer = vault.reclaim().await;
+        if house.fault.was_missed() {
+            answer.unwrap();
+            break;
         }
+        met += 1;
+        let place = format!("operation {after}, {blow:?}");
+        assert!(answer.is_err(), "{place}: done although something failed");
+        let vault = house.open_after(vault, blow).await;
+        vault.reclaim().await.unwrap();
+        vault.reclaim().await.unwrap();
+        assert_eq!((left_over(&vault), house.objects()), (0, objects), "{place}");
+        let now = used(&vault, &house);
+        assert_eq!((now.records, now.content_bytes), (before.records, before.content_bytes), "{place}");
+        for (record, length) in &kept {
+            assert_eq!(house.read(&vault, *record).await, Some(text(*length)), "{place}");
+        }
+        for (record, _) in &ada {
+            assert_eq!(house.read(&vault, *record).await, None, "{place}");
+        }
+        assert_eq!((house.list(&vault, "bob").await, house.final_erasures(&vault)), (kept.len(), 2), "{place}");
+        vault.close().await;
     }
     assert!((10..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");
 }
