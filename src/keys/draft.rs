@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::answers::answer_key;
 use super::page::{Child, Entry, Kind, Label, NO_PAGE, Page, nibble};
 use super::view::{MAX_DEPTH, handle_of, tenant_slot, top_slot};
 use super::{NodeId, PageSource, TreeError};
@@ -40,38 +41,24 @@ pub struct EpochPlan {
 pub struct Draft<'a> {
     source: &'a dyn PageSource,
     leaf_limit: usize,
-    nodes: HashMap<NodeId, Node>,
+    pub(super) nodes: HashMap<NodeId, Node>,
     erases: bool,
 }
 
-struct Node {
-    kind: Kind,
-    key: Key,
-    page: Page,
+pub(super) struct Node {
+    pub kind: Kind,
+    pub key: Key,
+    pub page: Page,
     as_read: Option<Vec<u8>>,
-    change: Change,
+    pub change: Change,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
+pub(super) enum Change {
     None,
     Rewritten,
     Rekeyed,
     Removed,
-}
-
-/// Where giving all pages of a tenant fresh keys goes on: in which trie, and behind which leaf page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RenewMark {
-    trie: u8,
-    behind: Option<Vec<u8>>,
-}
-
-impl RenewMark {
-    /// The beginning.
-    pub fn begin() -> Self {
-        Self { trie: tenant_slot::DIRECTORY, behind: None }
-    }
 }
 
 impl<'a> Draft<'a> {
@@ -104,6 +91,8 @@ impl<'a> Draft<'a> {
             lone_key(tenant_slot::SETTINGS),
             self.child_of(tenant_slot::DIRECTORY, directory),
             self.child_of(tenant_slot::CUSTOMERS, customers),
+            answer_key(tenant_slot::ANSWERS, 0),
+            answer_key(tenant_slot::EARLIER_ANSWERS, 0),
         ]);
         let node = self.add_node(Kind::Tenant, NodeId(id.0), page);
         let key = self.nodes[&node].key.duplicate();
@@ -166,68 +155,6 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Marks pages of a tenant for fresh keys, in the order of their labels from `mark` on, some `most` leaf pages with all that stand above
-    /// them; returns where to go on, `None` once all were marked.
-    pub fn renew_some(
-        &mut self,
-        tenant: TenantId,
-        mut mark: RenewMark,
-        most: usize,
-    ) -> Result<Option<RenewMark>, TreeError> {
-        let tenant_path = self.tenant_path(tenant)?;
-        let node = *tenant_path.last().ok_or(TreeError::NoSuchLeaf)?;
-        self.rekey(&tenant_path);
-        let mut left = most;
-        for (slot, kind) in [(tenant_slot::DIRECTORY, Kind::Directory), (tenant_slot::CUSTOMERS, Kind::Customers)] {
-            if slot < mark.trie {
-                continue;
-            }
-            let root = self.slot(node, slot)?;
-            let behind = if slot == mark.trie { std::mem::take(&mut mark.behind) } else { None };
-            if let Some(last) =
-                self.renew_under(kind, &mut vec![root], &mut Vec::new(), behind.as_deref(), &mut left)?
-            {
-                return Ok(Some(RenewMark { trie: slot, behind: Some(last) }));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The same below the last of `nodes`, which stands at `place`; returns the place of the last leaf page, if there was no room for all.
-    fn renew_under(
-        &mut self,
-        kind: Kind,
-        nodes: &mut Vec<NodeId>,
-        place: &mut Vec<u8>,
-        behind: Option<&[u8]>,
-        left: &mut usize,
-    ) -> Result<Option<Vec<u8>>, TreeError> {
-        let at = nodes[nodes.len() - 1];
-        let Page::Inner(children) = &self.nodes[&at].page else {
-            if behind.is_some_and(|behind| place.as_slice() <= behind) {
-                return Ok(None);
-            }
-            self.rekey(nodes);
-            *left = left.saturating_sub(1);
-            return Ok((*left == 0).then(|| place.clone()));
-        };
-        let children: Vec<_> = children.iter().map(|child| (child.slot, child.id, child.key.duplicate())).collect();
-        for (slot, id, key) in children {
-            place.push(slot);
-            // Leaf pages stand at places of which none begins another.
-            if behind.is_none_or(|behind| place.as_slice() >= &behind[..place.len().min(behind.len())]) {
-                nodes.push(self.load(kind, id, &key)?);
-                let full = self.renew_under(kind, nodes, place, behind, left)?;
-                nodes.pop();
-                if full.is_some() {
-                    return Ok(full);
-                }
-            }
-            place.pop();
-        }
-        Ok(None)
-    }
-
     /// Gives a customer a fresh key; every page on the path to it will get one too. Returns the key that goes and the one that comes.
     pub fn rekey_customer(&mut self, tenant: TenantId, handle: Handle) -> Result<(Key, Key), TreeError> {
         let tenant_path = self.tenant_path(tenant)?;
@@ -259,7 +186,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The nodes from the top to the page of a tenant, all loaded; the last is the tenant's page.
-    fn tenant_path(&mut self, tenant: TenantId) -> Result<Vec<NodeId>, TreeError> {
+    pub(super) fn tenant_path(&mut self, tenant: TenantId) -> Result<Vec<NodeId>, TreeError> {
         let root = self.slot(NodeId::TOP, top_slot::TENANTS)?;
         let mut path = self.descend(Kind::Tenants, root, &tenant.0)?;
         path.insert(0, NodeId::TOP);
@@ -270,7 +197,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The page named in `slot` of the inner page `node`, loaded.
-    fn slot(&mut self, node: NodeId, slot: u8) -> Result<NodeId, TreeError> {
+    pub(super) fn slot(&mut self, node: NodeId, slot: u8) -> Result<NodeId, TreeError> {
         let kind = match (self.nodes[&node].kind, slot) {
             (Kind::Top, _) => Kind::Tenants,
             (_, tenant_slot::DIRECTORY) => Kind::Directory,
@@ -372,7 +299,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn rekey(&mut self, path: &[NodeId]) {
+    pub(super) fn rekey(&mut self, path: &[NodeId]) {
         self.erases = true;
         for id in path {
             let node = self.node(*id);
@@ -415,7 +342,7 @@ impl<'a> Draft<'a> {
             .collect()
     }
 
-    fn load(&mut self, kind: Kind, id: NodeId, key: &Key) -> Result<NodeId, TreeError> {
+    pub(super) fn load(&mut self, kind: Kind, id: NodeId, key: &Key) -> Result<NodeId, TreeError> {
         if !self.nodes.contains_key(&id) {
             let stored = self.source.page(id)?.ok_or(TreeError::MissingPage(id))?;
             let page = Page::open(kind, id, key, &stored)?;
@@ -435,7 +362,7 @@ impl<'a> Draft<'a> {
         Child { slot, id, key: self.nodes[&id].key.duplicate() }
     }
 
-    fn node(&mut self, id: NodeId) -> &mut Node {
+    pub(super) fn node(&mut self, id: NodeId) -> &mut Node {
         self.nodes.get_mut(&id).expect("a node is loaded before it is changed")
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root key ─ top page ─┬─ system keys (index, settings)
-//!                      └─ tenants trie ─ tenant page ─┬─ index key, settings key
+//!                      └─ tenants trie ─ tenant page ─┬─ index key, settings key, answer keys
 //!                                                     ├─ directory trie: pseudonym -> handle
 //!                                                     └─ customers trie: handle -> customer key
 //! ```
@@ -17,19 +17,23 @@
 //!
 //! Reardon, Ritzdorf, Basin, Capkun: *Secure Data Deletion from Persistent Media*, CCS 2013.
 
+mod answers;
 mod draft;
 mod page;
 mod reach;
+mod renewal;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::fmt;
 
-pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite, RenewMark};
+pub use answers::AnswerKeys;
+pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite};
 #[cfg(test)]
 pub(crate) use reach::reach_by_force;
 pub use reach::{Reached, reach};
+pub use renewal::RenewMark;
 pub use view::{SystemKeys, TenantKeys, View};
 
 use crate::domain::codec::{self, Decode};

@@ -1,5 +1,6 @@
 //! Looking keys up.
 
+use super::answers::AnswerKeys;
 use super::page::{Kind, Label, Page, nibble};
 use super::{NodeId, PageSource, TreeError};
 use crate::crypto::secret::Key;
@@ -18,6 +19,8 @@ pub(super) mod tenant_slot {
     pub const SETTINGS: u8 = 1;
     pub const DIRECTORY: u8 = 2;
     pub const CUSTOMERS: u8 = 3;
+    pub const ANSWERS: u8 = 4;
+    pub const EARLIER_ANSWERS: u8 = 5;
 }
 
 /// The most levels of a trie: a label has 32 times four bits.
@@ -37,6 +40,8 @@ pub struct TenantKeys {
     pub index: Key,
     /// Seals the tenant's settings, principals and tombstones.
     pub settings: Key,
+    /// Seal the answers to erasures; replaced every day.
+    pub answers: AnswerKeys,
     directory: (NodeId, Key),
     customers: (NodeId, Key),
 }
@@ -130,6 +135,7 @@ impl<'a> View<'a> {
         Ok(TenantKeys {
             index: key_in(&page, tenant_slot::INDEX, node)?,
             settings: key_in(&page, tenant_slot::SETTINGS, node)?,
+            answers: AnswerKeys::of(&page, node)?,
             directory: root_in(&page, tenant_slot::DIRECTORY, node)?,
             customers: root_in(&page, tenant_slot::CUSTOMERS, node)?,
         })
@@ -180,7 +186,7 @@ pub(super) fn handle_of(payload: &Key) -> Handle {
     Handle(handle)
 }
 
-fn key_in(page: &Page, slot: u8, of: NodeId) -> Result<Key, TreeError> {
+pub(super) fn key_in(page: &Page, slot: u8, of: NodeId) -> Result<Key, TreeError> {
     root_in(page, slot, of).map(|(_, key)| key)
 }
 

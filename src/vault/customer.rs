@@ -31,6 +31,21 @@ const WHAT: &str = "a record's secret";
 /// Rows read in one go.
 const AT_ONCE: usize = 1024;
 
+/// The keys with which one revision of a record is written.
+pub(super) struct WriteKeys {
+    /// The revision's own secret, from which the keys of its content derive.
+    pub secret: Key,
+    /// The customer's key for requests, see [`Core::request_key`].
+    pub request: Key,
+}
+
+impl WriteKeys {
+    /// The same keys, for a task of their own.
+    pub fn duplicate(&self) -> Self {
+        Self { secret: self.secret.duplicate(), request: self.request.duplicate() }
+    }
+}
+
 /// A customer, opened. Not kept longer than one piece of work.
 pub(super) struct Customer {
     pub tenant: TenantId,
@@ -95,9 +110,9 @@ impl Core {
         Ok(Customer::new(tenant, handle, key))
     }
 
-    /// Makes a fresh secret for a place, and adds its wrapped form to `batch`. Until that stands in the database, no epoch replaces the
+    /// Makes a fresh secret for a place, and adds its wrapped form to `batch`; returns it with the key for requests. Until that stands in the database, no epoch replaces the
     /// key that it is wrapped under. Who was known a moment ago and is not there any more was erased. For a blocking thread of the runtime.
-    pub fn add_secret(&self, batch: &mut Batch, place: &Place) -> Result<Key, VaultError> {
+    pub fn add_secret(&self, batch: &mut Batch, place: &Place) -> Result<WriteKeys, VaultError> {
         let wrapping = self.wrapping_or_new_segment(place)?;
         if place.revision > Revision::FIRST {
             self.refuse_too_many_revisions(place)?;
@@ -109,8 +124,9 @@ impl Core {
         let secret = Key::random();
         let under = self.segment(&customer, place.record)?;
         batch.put(secret_row(place), wrap_secret(under.as_ref().unwrap_or(&customer.key), place, &secret));
+        let request = self.request_key(&customer)?;
         batch.hold(wrapping);
-        Ok(secret)
+        Ok(WriteKeys { secret, request })
     }
 
     /// The right to wrap a secret, after the segment of its place was found to have room, or a new one was made.
@@ -282,10 +298,15 @@ impl Core {
         }
     }
 
+    /// The secret of a customer's profile, and its place. It ends with the customer and with nothing else.
+    pub fn profile_secret(&self, customer: &Customer) -> Result<(Key, Place), VaultError> {
+        let place = customer.place(RecordId::PROFILE, Revision::FIRST);
+        Ok((self.secret(customer, &place)?, place))
+    }
+
     /// The platform's id of a customer.
     pub fn customer_id(&self, customer: &Customer) -> Result<CustomerId, VaultError> {
-        let place = customer.place(RecordId::PROFILE, Revision::FIRST);
-        let secret = self.secret(customer, &place)?;
+        let (secret, place) = self.profile_secret(customer)?;
         let row = self.db.get(&rows::profile(customer.handle))?.ok_or(VaultError::NotFound)?;
         let damaged = || VaultError::damaged("a customer's profile");
         // In front stands the tenant, by which what an erased one leaves is found.

@@ -16,12 +16,13 @@
 //! what this process remembers. So it is the same for the live path and at start.
 //!
 //! Nothing that is stored leads from a person to a handle or to a time: the tombstone says only that it is one, the reclaim job has no
-//! pseudonym, what is pending is sealed under a key that ends with the customer key, and what answers a repeat of the request opens only
-//! to who knows the request's id. So after the request is forgotten, the receipt is with who asked for it, and a repeat under
-//! another id is told that the customer is erased, not when.
+//! pseudonym, and what is pending is sealed under a key that ends with the customer key. What answers a repeat of the request opens only
+//! to who knows the request's id, and for two days at most: then its key is replaced. The answer to the erasure of a record ends with its
+//! customer. After that the receipt is with who asked for it, and a repeat is told that the customer is erased, not when.
 
 mod alone;
 mod answer;
+mod answer_keys;
 mod ask;
 mod renewal;
 mod round;
@@ -53,7 +54,7 @@ use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{Erased, Part};
 use crate::domain::ids::{CustomerId, Handle, ReceiptId, RequestId, TenantId, TenantName};
-use crate::keys::{Draft, EpochPlan, SystemKeys};
+use crate::keys::{Draft, EpochPlan, RenewMark, SystemKeys};
 use crate::root_key::RootKeyId;
 use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, StoreError, rows};
 
@@ -136,10 +137,11 @@ impl Vault {
         self.writer.readmit(tenant, customer, caller).await
     }
 
-    /// Carries out what an earlier failure left, and begins an epoch without erasures unless there was one within `age`: so that no root
-    /// key lives longer.
+    /// Carries out what an earlier failure left, replaces the keys for answers once a day, and begins an epoch without erasures unless there
+    /// was one within `age`: so that no root key lives longer.
     pub async fn renew_root_key(&self, age: Duration) -> Result<(), VaultError> {
-        self.writer.renew(Instant::now().checked_sub(age).unwrap_or_else(Instant::now)).await
+        let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+        self.writer.renew(since, Timestamp::now()).await
     }
 }
 
@@ -215,7 +217,7 @@ fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
     });
     loop {
         let later = split_off(core, &mut asked)?;
-        run_epoch(core, asked, None)?;
+        run_epoch(core, asked, Extra::Nothing)?;
         if later.is_empty() {
             return Ok(());
         }
@@ -239,8 +241,17 @@ fn split_off(core: &Core, asked: &mut Vec<Asked>) -> Result<Vec<Asked>, VaultErr
     Ok(asked.split_off(fit))
 }
 
-/// One epoch, with all that was asked for, or with pages that get fresh keys.
-fn run_epoch(core: &Core, asked: Vec<Asked>, renewal: Option<&mut Renewal>) -> Result<(), VaultError> {
+/// What an epoch does besides erasing.
+enum Extra<'a> {
+    Nothing,
+    /// Pages of a tenant get fresh keys.
+    Renewal(&'a mut Renewal),
+    /// The answer keys of these tenants are replaced, as of a day.
+    AnswerKeys(&'a [TenantId], u32),
+}
+
+/// One epoch, with all that was asked for, and with what it does besides.
+fn run_epoch(core: &Core, asked: Vec<Asked>, extra: Extra<'_>) -> Result<(), VaultError> {
     let end = Instant::now() + PATIENCE;
     for one in &asked {
         if !core.fences.wait_until_empty(one.ground(), end.saturating_duration_since(Instant::now())) {
@@ -260,7 +271,7 @@ fn run_epoch(core: &Core, asked: Vec<Asked>, renewal: Option<&mut Renewal>) -> R
         // An epoch under it could never be told from the one before: nothing would be destroyed, and no later epoch could begin.
         return Err(VaultError::ErasureNotFinal { why: "the provider staged the root key that it had" });
     }
-    match write_epoch(core, (epoch, staged), &asked, renewal) {
+    match write_epoch(core, (epoch, staged), &asked, extra) {
         Ok(()) => {}
         // The batch may be on the disk or not: both keys stay until a restart reads which one it names.
         Err(error @ VaultError::Commit(CommitError::Store(_))) => return Err(error),
@@ -278,7 +289,7 @@ fn write_epoch(
     core: &Core,
     (epoch, staged): (u64, RootKeyId),
     asked: &[Asked],
-    renewal: Option<&mut Renewal>,
+    mut extra: Extra<'_>,
 ) -> Result<(), VaultError> {
     let lost = lost_parts(asked);
     let _alone = (!lost.is_empty()).then(|| core.wrapping.blocking_write());
@@ -301,10 +312,7 @@ fn write_epoch(
             draft.erase_tenant(subject)?;
         }
     }
-    let mut renewed = None;
-    if let Some(Renewal { tenant, mark: Some(mark) }) = &renewal {
-        renewed = draft.renew_some(*tenant, mark.clone(), PAGES_AT_ONCE)?;
-    }
+    let renewed = extra.plan(&mut draft)?;
     let EpochPlan { writes, top: key } = draft.into_epoch();
     let wrapped = WrappedTop::wrap(core.provider.as_ref(), staged, epoch, &key)?;
     let row = RootRow { top: wrapped, previous: Some(top.row.top.clone()) };
@@ -313,10 +321,28 @@ fn write_epoch(
     add_pages(&mut batch, writes);
     core.committer.commit_here(batch)?;
     *top = Top::open(row, key, core.tree.pages())?;
-    if let Some(renewal) = renewal {
+    if let Extra::Renewal(renewal) = &mut extra {
         renewal.mark = renewed;
     }
     Ok(())
+}
+
+impl Extra<'_> {
+    /// Adds it to the epoch's plan; returns where a renewal goes on.
+    fn plan(&self, draft: &mut Draft<'_>) -> Result<Option<RenewMark>, VaultError> {
+        match self {
+            Self::Renewal(Renewal { tenant, mark: Some(mark) }) => {
+                Ok(draft.renew_some(*tenant, mark.clone(), PAGES_AT_ONCE)?)
+            }
+            Self::Nothing | Self::Renewal(_) => Ok(None),
+            Self::AnswerKeys(tenants, day) => {
+                for tenant in *tenants {
+                    draft.replace_answer_keys(*tenant, *day)?;
+                }
+                Ok(None)
+            }
+        }
+    }
 }
 
 /// The single records and revisions to erase, by customer; not those whose customer goes as a whole.
@@ -343,8 +369,7 @@ fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
         approved_by: pending.approved_by.or(pending.requested_by.map(|_| pending.caller)),
         epoch,
     };
-    let customer = one.what.part().map(|_| pending.customer.as_str().to_owned()).unwrap_or_default().into();
-    let answer = ErasureAnswer { receipt: pending.receipt, opening: pending.opening.clone(), customer };
+    let answer = ErasureAnswer { receipt: pending.receipt, opening: pending.opening.clone() };
     batch.delete(rows::erasing(one.id));
     batch.put(rows::duty(pending.receipt), duty.encode());
     batch.put(one.slot.row.clone(), one.slot.seal(&answer));

@@ -219,8 +219,8 @@ impl Core {
 
     /// The key under which words about a customer's grants are sealed. It comes of the profile's secret, which stays when records are erased.
     fn grants_key(&self, customer: &Customer) -> Result<Key, VaultError> {
-        let place = customer.place(RecordId::PROFILE, Revision::FIRST);
-        Ok(use_key(&self.secret(customer, &place)?, Use::Grant, &place))
+        let (secret, place) = self.profile_secret(customer)?;
+        Ok(use_key(&secret, Use::Grant, &place))
     }
 
     /// The batch that removes what is expired among some rows of a span, and the last of them; `None` at the end.

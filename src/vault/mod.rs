@@ -47,6 +47,7 @@ mod record_rows;
 mod records;
 mod refusals;
 mod replicas;
+mod requests;
 mod restore;
 mod revisions;
 mod start;

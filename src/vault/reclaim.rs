@@ -2,11 +2,8 @@
 //! then; nothing here is needed for the erasure to hold.
 
 use super::core::Core;
-use super::format::{
-    ErasureRequestRow, Head, ReclaimRecordRow, ReclaimRow, RequestRow, TenantErasureRow, TenantErasureState,
-};
+use super::format::{Head, ReclaimRecordRow, ReclaimRow, TenantErasureRow, TenantErasureState};
 use super::{Vault, VaultError};
-use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, Handle, RecordId, Revision, TenantId};
 use crate::store::{Batch, rows};
 
@@ -14,8 +11,6 @@ use crate::store::{Batch, rows};
 const AT_ONCE: usize = 64;
 /// Rows of a customer removed in one go, about: with those of one more record they fit one batch.
 const WRITES_AT_ONCE: usize = 256;
-/// Requests looked at in one go.
-const REQUESTS_AT_ONCE: usize = 1024;
 /// Pieces of one record removed in one go.
 const PIECES_AT_ONCE: usize = 2048;
 
@@ -94,36 +89,6 @@ impl Vault {
                     self.core.objects.delete_prefix(handle, Some(record)).await?;
                 }
                 self.core.blocking(move |core| core.reclaim_revisions(tenant, record, revision, key)).await?;
-            }
-        }
-    }
-
-    /// Forgets requests that stored or erased something before `before`: from then on a repeat of one is a new request.
-    pub async fn forget_requests(&self, before: Timestamp) -> Result<(), VaultError> {
-        self.forget(rows::Kind::Request, before, |row| Ok(RequestRow::decode(row)?.created)).await?;
-        self.forget(rows::Kind::ErasureRequest, before, |row| Ok(ErasureRequestRow::decode(row)?.created)).await
-    }
-
-    async fn forget(
-        &self,
-        kind: rows::Kind,
-        before: Timestamp,
-        created: impl Fn(&[u8]) -> Result<Timestamp, VaultError>,
-    ) -> Result<(), VaultError> {
-        let (mut from, to) = rows::all(kind);
-        loop {
-            let span = (from.clone(), to.clone());
-            let page = self.core.blocking(move |core| Ok(core.db.range(&span.0, &span.1, REQUESTS_AT_ONCE)?)).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            from = rows::behind(last.clone());
-            let mut batch = Batch::new();
-            for (key, row) in page {
-                if created(&row)? < before {
-                    batch.delete(key);
-                }
-            }
-            if !batch.is_empty() {
-                self.core.committer.commit(batch).await?;
             }
         }
     }

@@ -3,9 +3,11 @@
 use super::Looked;
 use super::VaultError;
 use super::core::{Core, blinded};
-use super::format::{ContentForm, Head, IndexEntry, Manifest, Metadata, Place, RequestRow, Use, use_key};
+use super::customer::WriteKeys;
+use super::format::{ContentForm, Head, IndexEntry, Manifest, Metadata, Place, Use, use_key};
 use super::grants::Asker;
 use super::records::Admitted;
+use super::requests::seal_request;
 use crate::crypto::secret::Key;
 use crate::crypto::{content, key_wrap};
 use crate::domain::clock::Timestamp;
@@ -46,7 +48,7 @@ pub(super) struct Storing {
     pub admitted: Admitted,
     pub draft: Draft,
     pub customer: CustomerId,
-    pub secret: Key,
+    pub keys: WriteKeys,
     pub sealed: Sealed,
     /// What goes with it: the secret's row, or the end of an upload.
     pub batch: Batch,
@@ -237,7 +239,8 @@ impl Core {
     /// Adds a record's rows, its request and its counters to a batch, behind the fence against erased customers. Brings the
     /// purposes into the order in which they are read back, so that the answer to a write is that to its repeat.
     pub fn add_record(&self, batch: &mut Batch, storing: &mut Storing) -> Result<(), VaultError> {
-        let Storing { admitted, draft, customer, secret, sealed, .. } = storing;
+        let Storing { admitted, draft, customer, keys: write_keys, sealed, .. } = storing;
+        let secret = &write_keys.secret;
         let settings = self.tenant_entry(admitted.tenant)?.settings;
         let place = draft.place;
         let keys = &admitted.keys;
@@ -286,12 +289,10 @@ impl Core {
         let pseudonym = super::tree::pseudonym(keys, customer);
         batch.require_absent(rows::tombstone(place.tenant, pseudonym));
         batch.require_absent(admitted.row.clone());
-        let Place { record, revision, .. } = place;
-        let request = RequestRow { record, revision, created: draft.created, fingerprint: admitted.fingerprint };
-        batch.put(admitted.row.clone(), request.encode());
+        batch.put(admitted.row.clone(), seal_request(admitted, write_keys, &place, draft.created));
         let counted = i64::try_from(stored_bytes).unwrap_or(i64::MAX);
         batch.add(rows::usage(place.tenant, rows::Counter::ContentBytes), counted);
-        if revision == Revision::FIRST {
+        if place.revision == Revision::FIRST {
             batch.add(rows::usage(place.tenant, rows::Counter::Records), 1);
         }
         Ok(())

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::core::{Core, entry};
 use super::fence::{Fenced, Inside};
-use super::format::{Place, RequestRow, Use, decode_transcript, encode_transcript, text_bytes, use_key};
+use super::format::{Place, Use, decode_transcript, encode_transcript, text_bytes, use_key};
 use super::grants::Asker;
 use super::insiders::Reading;
 use super::quota::Reservation;
@@ -129,9 +129,9 @@ impl Vault {
         let build = move |core: &Arc<Core>| {
             let mut batch = Batch::new();
             batch.hold(reservation);
-            let secret = core.add_secret(&mut batch, &place)?;
-            let sealed = Sealed::Inline(content::seal(&use_key(&secret, Use::Content, &place), b"", &packed));
-            core.build(entry, Storing { admitted, draft, customer, secret, sealed, batch })
+            let keys = core.add_secret(&mut batch, &place)?;
+            let sealed = Sealed::Inline(content::seal(&use_key(&keys.secret, Use::Content, &place), b"", &packed));
+            core.build(entry, Storing { admitted, draft, customer, keys, sealed, batch })
         };
         let (batch, storing) = self.core.blocking(build).await?;
         let record = self.commit(batch, storing).await?;
@@ -147,7 +147,7 @@ impl Vault {
         request: RequestKey,
     ) -> Result<Result<BegunTranscript, Fenced<Record>>, VaultError> {
         let tenant = permit.resource().tenant;
-        let admit = self.admission(permit, request);
+        let admit = self.admission(permit, new.customer.clone(), request);
         let begin = move |core: &Arc<Core>| {
             let admitted = match admit(core).map_err(|error| core.with_its_customer(tenant, &new.customer, error))? {
                 Ok(admitted) => admitted,
@@ -258,7 +258,8 @@ impl Vault {
         customer: &CustomerId,
         request: RequestKey,
     ) -> Result<Result<Admitted, Fenced<Record>>, VaultError> {
-        let (tenant, customer, admit) = (permit.resource().tenant, customer.clone(), self.admission(permit, request));
+        let (tenant, customer) = (permit.resource().tenant, customer.clone());
+        let admit = self.admission(permit, customer.clone(), request);
         let admit =
             move |core: &Arc<Core>| admit(core).map_err(|error| core.with_its_customer(tenant, &customer, error));
         self.core.blocking(admit).await
@@ -268,6 +269,7 @@ impl Vault {
     fn admission(
         &self,
         permit: &Permit<TenantScope>,
+        customer: CustomerId,
         request: RequestKey,
     ) -> impl FnOnce(&Arc<Core>) -> Result<Result<Admitted, Fenced<Record>>, VaultError> + Send + 'static + use<> {
         let tenant = permit.resource().tenant;
@@ -285,10 +287,7 @@ impl Vault {
             let Some(stored) = core.db.get(&row)? else {
                 return Ok(Ok(Admitted { tenant, keys, row, fingerprint, _guard: guard }));
             };
-            let stored = RequestRow::decode(&stored)?;
-            if stored.fingerprint != fingerprint {
-                return Err(VaultError::RequestIdReused);
-            }
+            let stored = core.stored_by_request(tenant, &customer, (&row, &stored), &fingerprint)?;
             let facts = core.facts(&asker, tenant, stored.record, Some(stored.revision))?;
             let facts = facts.ok_or(VaultError::RecordErased)?;
             let inside = core.fences.enter_to_read(&facts)?;
@@ -373,7 +372,7 @@ impl Core {
         })
     }
 
-    fn is_erased(&self, tenant: TenantId, customer: &CustomerId) -> Result<bool, VaultError> {
+    pub(super) fn is_erased(&self, tenant: TenantId, customer: &CustomerId) -> Result<bool, VaultError> {
         let pseudonym = super::tree::pseudonym(&*self.tenant_keys(tenant)?, customer);
         Ok(self.db.get(&rows::tombstone(tenant, pseudonym))?.is_some())
     }

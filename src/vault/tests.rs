@@ -11,6 +11,7 @@ mod insiders;
 mod linking;
 mod mirrors;
 mod reading;
+mod requests;
 mod restore_drill;
 mod revisions;
 mod softhsm;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::core::Core;
+use super::customer::WriteKeys;
 use super::fence::{Fenced, Inside};
 use super::format::{Manifest, Part, Place, UploadRow, Use, use_key};
 use super::quota::Reservation;
@@ -22,7 +23,7 @@ use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::crypto::content::{self, Sealer};
 use crate::crypto::hash::{Sha256, same};
-use crate::crypto::secret::{Key, random_bytes};
+use crate::crypto::secret::random_bytes;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{CustomerId, Revision};
 use crate::domain::record::{NewRecording, Record, RecordKind};
@@ -75,7 +76,7 @@ struct Arrival {
     expected_sha256: Option<[u8; 32]>,
     draft: Option<Draft>,
     place: Place,
-    secret: Key,
+    keys: WriteKeys,
     hash: Sha256,
     taken: u64,
     part: Option<OpenPart>,
@@ -140,7 +141,7 @@ impl Vault {
         tokio::spawn(async move {
             let place = begun.draft.place;
             let arrival = match vault.begin_record(place).await {
-                Ok(secret) => Ok(Arrival::new(Arc::clone(&vault), permit, begun, secret)),
+                Ok(keys) => Ok(Arrival::new(Arc::clone(&vault), permit, begun, keys)),
                 Err(error) => {
                     remove_or_warn(&vault.core, &place).await;
                     Err(error)
@@ -158,19 +159,19 @@ impl Vault {
     }
 
     /// Makes the secret and the upload's row durable.
-    async fn begin_record(&self, place: Place) -> Result<Key, VaultError> {
-        let (secret, batch) = self
+    async fn begin_record(&self, place: Place) -> Result<WriteKeys, VaultError> {
+        let (keys, batch) = self
             .core
             .blocking(move |core| {
                 let mut batch = Batch::new();
-                let secret = core.add_secret(&mut batch, &place)?;
+                let keys = core.add_secret(&mut batch, &place)?;
                 let row = UploadRow { handle: place.handle, created: Timestamp::now() };
                 batch.put(rows::upload(place.tenant, place.record), row.encode());
-                Ok((secret, batch))
+                Ok((keys, batch))
             })
             .await?;
         self.core.committer.commit(batch).await?;
-        Ok(secret)
+        Ok(keys)
     }
 
     /// Removes what uploads left behind that no process carries on.
@@ -246,7 +247,7 @@ impl Upload {
 }
 
 impl Arrival {
-    fn new(vault: Arc<Vault>, permit: Permit<TenantScope>, begun: BegunUpload, secret: Key) -> Self {
+    fn new(vault: Arc<Vault>, permit: Permit<TenantScope>, begun: BegunUpload, keys: WriteKeys) -> Self {
         let BegunUpload { admitted, draft, customer, expected_sha256, reservation, inside } = begun;
         Self {
             vault,
@@ -256,7 +257,7 @@ impl Arrival {
             expected_sha256,
             place: draft.place,
             draft: Some(draft),
-            secret,
+            keys,
             hash: Sha256::new(),
             taken: 0,
             part: None,
@@ -371,8 +372,8 @@ impl Arrival {
         let mut batch = Batch::new();
         batch.hold(self.reservation.take());
         batch.delete(rows::upload(self.place.tenant, self.place.record));
-        let (customer, secret) = (self.customer.clone(), self.secret.duplicate());
-        let storing = Storing { admitted, draft, customer, secret, sealed, batch };
+        let (customer, keys) = (self.customer.clone(), self.keys.duplicate());
+        let storing = Storing { admitted, draft, customer, keys, sealed, batch };
         self.vault.store(&self.permit, storing).await
     }
 
@@ -383,7 +384,7 @@ impl Arrival {
         }
         let object = random_bytes();
         let number = u32::try_from(self.parts.len()).expect("parts are bounded");
-        let key = use_key(&self.secret, Use::Part, &self.place);
+        let key = use_key(&self.keys.secret, Use::Part, &self.place);
         let (sealer, header) = Sealer::new(&key, &number.to_be_bytes());
         let name = ObjectName::new(self.place.handle, self.place.record, object);
         self.take_room(content::HEADER)?;

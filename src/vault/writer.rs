@@ -46,9 +46,10 @@ enum Job {
         caller: Caller,
         answer: oneshot::Sender<Result<(), VaultError>>,
     },
-    /// An epoch without erasures, if there was none since.
+    /// Fresh keys for answers once a day, and an epoch without erasures, if there was none since.
     Renewal {
         since: Instant,
+        now: Timestamp,
         answer: oneshot::Sender<Result<(), VaultError>>,
     },
 }
@@ -115,9 +116,10 @@ impl TreeWriter {
         self.ask(|answer| Job::Readmission { tenant, customer, caller, answer }).await
     }
 
-    /// Carries out what an earlier failure left, and begins an epoch if there was none since then.
-    pub async fn renew(&self, since: Instant) -> Result<(), VaultError> {
-        self.ask(|answer| Job::Renewal { since, answer }).await
+    /// Carries out what an earlier failure left, replaces the keys for answers if `now` is of another day, and begins an epoch if there was
+    /// none since then.
+    pub async fn renew(&self, since: Instant, now: Timestamp) -> Result<(), VaultError> {
+        self.ask(|answer| Job::Renewal { since, now, answer }).await
     }
 
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<Result<T, VaultError>>) -> Job) -> Result<T, VaultError> {
@@ -160,7 +162,7 @@ fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
                 Job::Readmission { tenant, customer, caller, answer } => {
                     drop(answer.send(readmit(core, tenant, &customer, caller)));
                 }
-                Job::Renewal { since, answer } => drop(answer.send(round.renew(core, since))),
+                Job::Renewal { since, now, answer } => drop(answer.send(round.renew(core, since, now))),
             }
         }
         if !customers.is_empty() {

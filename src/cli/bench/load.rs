@@ -89,7 +89,7 @@ impl Load {
                 Err(BenchError::Differs { number, seed }.into())
             }
         };
-        Ok(measured(service, &self.clients.supervisor, readers, u64::from(reads), read).await?.1)
+        Ok(measured(service, &self.clients.privacy_officer, readers, u64::from(reads), read).await?.1)
     }
 
     /// Stores a recording and reads it back. The client compares the hash both times.
@@ -102,7 +102,7 @@ impl Load {
             ..Default::default()
         };
         let content = traffic::Recording::new(self.seed, bytes);
-        let (uploader, reader) = (&self.clients.ingest[0], &self.clients.supervisor[0]);
+        let (uploader, reader) = (&self.clients.ingest[0], &self.clients.privacy_officer[0]);
         let before = service.processor_time();
         let (took, uploaded) = timed(uploader.upload_recording(metadata, content, CHUNK_BYTES, |_| {})).await?;
         let mut up = Transfer::new(bytes, took);
@@ -129,7 +129,7 @@ impl Load {
             };
             async move { Ok((timed(client.erase_customer(request)).await?.0, ())) }
         };
-        let clients = std::slice::from_ref(&self.clients.privacy_officer);
+        let clients = &self.clients.privacy_officer[..1];
         Ok(measured(service, clients, 1, total, erase).await?.1)
     }
 }

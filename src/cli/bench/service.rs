@@ -43,7 +43,6 @@ pub struct Service {
 /// Bearer tokens, one for each kind of work.
 struct Callers {
     ingest: Zeroizing<String>,
-    supervisor: Zeroizing<String>,
     privacy_officer: Zeroizing<String>,
 }
 
@@ -51,10 +50,9 @@ struct Callers {
 pub struct Clients {
     /// Store records; one for each connection.
     pub ingest: Vec<Client>,
-    /// Read records; one for each connection.
-    pub supervisor: Vec<Client>,
-    /// Erases customers.
-    pub privacy_officer: Client,
+    /// Read records and erase customers; one for each connection. Privacy officers see all that is stored, so what comes
+    /// back can be compared with what was stored: a role that sees less gets text in which masking replaced something.
+    pub privacy_officer: Vec<Client>,
 }
 
 impl Service {
@@ -92,8 +90,7 @@ impl Service {
         };
         Ok(Clients {
             ingest: several(&self.callers.ingest).await?,
-            supervisor: several(&self.callers.supervisor).await?,
-            privacy_officer: connect(&self.folder, &self.endpoint, &self.callers.privacy_officer).await?,
+            privacy_officer: several(&self.callers.privacy_officer).await?,
         })
     }
 
@@ -152,7 +149,6 @@ impl Callers {
         };
         Ok(Self {
             ingest: caller("loader", v1::Role::Ingest).await?,
-            supervisor: caller("supervisor", v1::Role::Supervisor).await?,
             privacy_officer: caller("privacy-officer", v1::Role::PrivacyOfficer).await?,
         })
     }

@@ -1,4 +1,11 @@
-//! What answers a repeat of an erasure's request. It is sealed under the request's id, so that nothing else leads from a person to a receipt.
+//! What answers a repeat of an erasure's request.
+//!
+//! The answer to the erasure of a customer or of a tenant is sealed under a key that only the request leads to, and that derives
+//! from the tenant's answer keys, which last two days at most ([`AnswerKeys`](crate::keys::AnswerKeys)). The answer to the
+//! erasure of a record is sealed under a key of the customer as well: the customer lives on, and what tells whose record it was
+//! must end with that customer.
+
+use std::sync::Arc;
 
 use super::ask::ErasureJob;
 use super::{Erasure, Target};
@@ -7,68 +14,134 @@ use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::Key;
 use crate::crypto::{kdf, key_wrap};
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::{BlindIndex, RequestId, TenantId};
+use crate::domain::erasure::Part;
+use crate::domain::ids::{BlindIndex, CustomerId, Handle, RequestId, TenantId};
 use crate::keys::TenantKeys;
 use crate::store::rows;
 use crate::vault::VaultError;
 use crate::vault::core::Core;
-use crate::vault::format::{ErasureAnswer, ErasureRequestRow, Use};
+use crate::vault::customer::Customer;
+use crate::vault::format::{ErasureAnswer, ErasureRequestRow, PartAnswer, SealedDay, Use, use_key};
 use crate::vault::receipts::Receipts;
 
-/// Where the answer to a request stands, and the key that opens it. Only who knows the request's id gets here.
+/// Who asked for an erasure, under which request, and what else leads to the answer.
+pub(super) struct RequestName<'a> {
+    pub caller: BlindIndex,
+    pub request: &'a RequestId,
+    /// Of a list each customer has a row of its own under the request's id.
+    pub of_list: Option<&'a str>,
+    /// The record or revision whose erasure was asked for.
+    pub part: Option<Part>,
+}
+
+/// The row of the answer to a request, and the keys that open it.
 pub(in super::super) struct RequestSlot {
     pub row: Vec<u8>,
-    key: Key,
+    keys: Arc<TenantKeys>,
+    /// Under the answer key of now, and under the one before it.
+    answer_keys: [Key; 2],
+    /// The customer whose record or revision is erased, and the key of the answer that ends with that customer.
+    of_part: Option<(Handle, Key)>,
 }
 
 impl RequestSlot {
-    /// Of a list each customer has a place of its own under the request's id.
-    pub fn of(
-        (tenant, id): (&TenantKeys, TenantId),
-        caller: BlindIndex,
-        request: &RequestId,
-        of_list: Option<&str>,
-    ) -> Self {
-        let name: [&[u8]; 3] = [&caller.0, request.as_str().as_bytes(), of_list.map(str::as_bytes).unwrap_or_default()];
-        let index = BlindIndex(blind(&tenant.index, "erasure request", &name));
-        let key = kdf::derive(&tenant.settings, Use::ErasureAnswer.label(), &name);
-        Self { row: rows::erasure_request(id, index), key }
+    pub(super) fn of(keys: Arc<TenantKeys>, tenant: TenantId, name: &RequestName<'_>) -> Self {
+        let request = name.request.as_str().as_bytes();
+        let listed = name.of_list.map(str::as_bytes).unwrap_or_default();
+        let index = BlindIndex(blind(&keys.index, "erasure request", &[&name.caller.0, request, listed]));
+        let part = name.part.map(part_bytes).unwrap_or_default();
+        let derive =
+            |key: &Key| kdf::derive(key, Use::ErasureAnswer.label(), &[&name.caller.0, request, listed, &part]);
+        let answer_keys = [derive(&keys.answers.current), derive(&keys.answers.earlier)];
+        Self { row: rows::erasure_request(tenant, index), keys, answer_keys, of_part: None }
     }
 
+    /// The same, for the erasure of a part of this customer.
+    pub(super) fn of_part_of(self, core: &Core, customer: &Customer) -> Result<Self, VaultError> {
+        let of_part = Some((customer.handle, part_answer_key(core, customer)?));
+        Ok(Self { of_part, ..self })
+    }
+
+    /// The row's value.
     pub fn seal(&self, answer: &ErasureAnswer) -> Vec<u8> {
-        let sealed = key_wrap::seal(&self.key, &self.row, &answer.encode());
-        ErasureRequestRow { created: Timestamp::now(), sealed }.encode()
+        let mut plain = answer.encode();
+        if let Some((handle, key)) = &self.of_part {
+            plain = PartAnswer { handle: *handle, sealed: key_wrap::seal(key, &self.row, &plain) }.encode();
+        }
+        let sealed = key_wrap::seal(&self.answer_keys[0], &self.row, &plain);
+        let day = SealedDay::of(Timestamp::now(), &self.keys.settings, &self.row);
+        ErasureRequestRow { day, sealed }.encode()
     }
 
-    fn open(&self, core: &Core) -> Result<Option<ErasureAnswer>, VaultError> {
+    /// The answer, and for a part the customer whose it was; `None` where there is no row.
+    fn open(
+        &self,
+        core: &Core,
+        (tenant, part): (TenantId, Option<Part>),
+    ) -> Result<Option<(ErasureAnswer, Option<CustomerId>)>, VaultError> {
         let Some(stored) = core.db.get(&self.row)? else { return Ok(None) };
-        let sealed = ErasureRequestRow::decode(&stored)?.sealed;
-        let plain = key_wrap::open(&self.key, &self.row, &sealed)
-            .map_err(|_| VaultError::damaged("the answer to an erasure"))?;
-        Ok(Some(ErasureAnswer::decode(&plain)?))
+        let ErasureRequestRow { day, sealed } = ErasureRequestRow::decode(&stored)?;
+        let opened = self.answer_keys.iter().find_map(|key| key_wrap::open(key, &self.row, &sealed).ok());
+        let Some(plain) = opened else {
+            // Its key was replaced twice since, and it is as good as forgotten; otherwise it answered another erasure.
+            let is_forgotten = day.open(&self.keys.settings, &self.row) < Some(self.keys.answers.earlier_day);
+            return if is_forgotten { Ok(None) } else { Err(VaultError::RequestIdReused) };
+        };
+        if part.is_none() {
+            return Ok(Some((ErasureAnswer::decode(&plain)?, None)));
+        }
+        let PartAnswer { handle, sealed } = PartAnswer::decode(&plain)?;
+        let customer = core.customer(tenant, handle).map_err(|error| match error {
+            VaultError::NotFound => VaultError::RecordErased,
+            other => other,
+        })?;
+        let plain = key_wrap::open(&part_answer_key(core, &customer)?, &self.row, &sealed);
+        let answer = ErasureAnswer::decode(&plain.map_err(|_| VaultError::damaged("the answer to an erasure"))?)?;
+        Ok(Some((answer, Some(core.customer_id(&customer)?))))
     }
+}
+
+/// Framed by their length: a record has 16 bytes, a revision of one 20.
+fn part_bytes(part: Part) -> Vec<u8> {
+    let revision = part.revision().map(|revision| revision.0.to_be_bytes());
+    [&part.record().as_bytes()[..], revision.as_ref().map(|bytes| &bytes[..]).unwrap_or_default()].concat()
+}
+
+fn part_answer_key(core: &Core, customer: &Customer) -> Result<Key, VaultError> {
+    let (secret, profile) = core.profile_secret(customer)?;
+    Ok(use_key(&secret, Use::ErasureAnswer, &profile))
 }
 
 /// The answer to a job's request, if it was carried out.
 pub(super) fn answer_of(core: &Core, receipts: &Receipts<'_>, job: &ErasureJob) -> Result<Option<Erasure>, VaultError> {
-    let tenant = core.tenant_keys(job.tenant)?;
-    let slot = job.slot(&tenant);
-    let Some(ErasureAnswer { receipt, opening, customer }) = slot.open(core)? else { return Ok(None) };
-    let owed = VaultError::ErasureNotFinal { why: "the receipt is still owed" };
+    let slot = job.slot(core.tenant_keys(job.tenant)?);
+    let part = if let Target::Part(part) = &job.target { Some(*part) } else { None };
+    let Some((answer, customer)) = slot.open(core, (job.tenant, part))? else { return Ok(None) };
+    let erasure = with_receipt(receipts, job, answer)?;
+    let name = match (&job.target, &customer) {
+        (Target::Customer(customer), _) => customer.as_str(),
+        (Target::Tenant(name), _) => name.as_str(),
+        // The record is gone, and with it all that said whose it was, but for the answer.
+        (Target::Part(_), customer) => customer.as_ref().map(CustomerId::as_str).unwrap_or_default(),
+    };
+    if !is_of(&erasure.receipt.erased, &erasure.opening, name, part) {
+        return Err(VaultError::RequestIdReused);
+    }
+    Ok(Some(erasure))
+}
+
+/// The answer with its receipt, once that is written.
+pub(super) fn with_receipt(
+    receipts: &Receipts<'_>,
+    job: &ErasureJob,
+    answer: ErasureAnswer,
+) -> Result<Erasure, VaultError> {
+    let ErasureAnswer { receipt, opening } = answer;
     // A thousand proofs would not fit one message.
     let receipt = match job.is_of_list {
         true => receipts.get_stated(job.tenant, receipt)?,
         false => receipts.get(job.tenant, receipt)?,
     };
-    let receipt = receipt.ok_or(owed)?;
-    let is_same = match &job.target {
-        Target::Customer(customer) => is_of(&receipt.erased, &opening, customer.as_str(), None),
-        Target::Tenant(name) => is_of(&receipt.erased, &opening, name.as_str(), None),
-        // The record is gone, and with it whose it was.
-        Target::Part(part) => is_of(&receipt.erased, &opening, &customer, Some(*part)),
-    };
-    if !is_same {
-        return Err(VaultError::RequestIdReused);
-    }
-    Ok(Some(Erasure { receipt, opening }))
+    let receipt = receipt.ok_or(VaultError::ErasureNotFinal { why: "the receipt is still owed" })?;
+    Ok(Erasure { receipt, opening })
 }

@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::Erasure;
 use super::alone::{Alone, Word};
-use super::answer::{RequestSlot, answer_of};
+use super::answer::{RequestName, RequestSlot, answer_of};
 use crate::audit::{self, Caller, Event};
 use crate::crypto::secret::{Key, random_bytes};
 use crate::crypto::{kdf, key_wrap};
@@ -54,13 +55,15 @@ pub(in super::super) struct ErasureJob {
 }
 
 impl ErasureJob {
-    /// Where the answer will stand.
-    pub fn slot(&self, tenant: &TenantKeys) -> RequestSlot {
+    /// The row of the answer.
+    pub fn slot(&self, tenant: Arc<TenantKeys>) -> RequestSlot {
         let of_list = match &self.target {
             Target::Customer(customer) if self.is_of_list => Some(customer.as_str()),
             _ => None,
         };
-        RequestSlot::of((tenant, self.tenant), self.caller.alias, &self.request, of_list)
+        let part = if let Target::Part(part) = &self.target { Some(*part) } else { None };
+        let name = RequestName { caller: self.caller.alias, request: &self.request, of_list, part };
+        RequestSlot::of(tenant, self.tenant, &name)
     }
 }
 
@@ -206,7 +209,11 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         requested_by,
         approved_by: if let Word::Approved(_, by) = word { Some(by) } else { None },
     };
-    let (id, slot) = (random_bytes(), job.slot(&tenant));
+    let mut slot = job.slot(Arc::clone(&tenant));
+    if let What::Part(_) = what {
+        slot = slot.of_part_of(core, &core.customer(job.tenant, handle)?)?;
+    }
+    let id = random_bytes();
     let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
     let row = rows::erasing(asked.id);
     let key = pending_key(core, job.tenant, handle, what)?;
@@ -353,6 +360,10 @@ pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, Vault
     let pending = Pending::decode(&plain)?;
     let of_list = pending.is_of_list.then_some(pending.customer.as_str());
     let keys = core.tenant_keys(tenant)?;
-    let slot = RequestSlot::of((&keys, tenant), pending.caller, &pending.request, of_list);
+    let name = RequestName { caller: pending.caller, request: &pending.request, of_list, part: what.part() };
+    let mut slot = RequestSlot::of(keys, tenant, &name);
+    if let What::Part(_) = what {
+        slot = slot.of_part_of(core, &core.customer(tenant, handle)?)?;
+    }
     Ok(Asked { id, tenant, handle, what, pending, slot })
 }

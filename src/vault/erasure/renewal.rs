@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::run_epoch;
+use super::{Extra, run_epoch};
 use crate::domain::ids::TenantId;
 use crate::keys::{RenewMark, View};
 use crate::store::StoreError;
@@ -48,7 +48,7 @@ pub(super) fn renew_restored(core: &Core) -> Result<(), VaultError> {
     for tenant in tenants {
         let mut renewal = Renewal { tenant, mark: Some(RenewMark::begin()) };
         while renewal.mark.is_some() {
-            run_epoch(core, Vec::new(), Some(&mut renewal))?;
+            run_epoch(core, Vec::new(), Extra::Renewal(&mut renewal))?;
         }
     }
     let removed = std::fs::remove_file(&mark).and_then(|()| File::open(&core.data)?.sync_all());

@@ -3,20 +3,29 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::answer::answer_of;
+use super::answer::{answer_of, with_receipt};
+use super::answer_keys::replace_answer_keys;
 use super::ask::{Asked, Asking, ErasureJob, Found, ask};
 use super::{Target, carry_out, resume};
+use crate::domain::clock::Timestamp;
 use crate::store::rows;
 use crate::vault::VaultError;
 use crate::vault::core::Core;
+use crate::vault::format::ErasureAnswer;
 use crate::vault::receipts::Receipts;
 use crate::vault::tree::pseudonym;
 use crate::vault::writer::refuse_all;
 
+/// An erasure that waits for the next epoch, and its answer, where this process asked for it.
+struct Waiting {
+    job: ErasureJob,
+    answer: Option<ErasureAnswer>,
+}
+
 /// Erasures on their way: those that were asked for and wait for the next epoch.
 #[derive(Default)]
 pub(in super::super) struct Round {
-    waiting: Vec<ErasureJob>,
+    waiting: Vec<Waiting>,
     /// What they asked for, by the keys of their rows.
     asked: HashMap<Vec<u8>, Asked>,
     /// When the last epoch began.
@@ -30,9 +39,10 @@ impl Round {
         for job in jobs {
             match ask(core, &job, &mut asking) {
                 Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(*erasure))),
-                Ok(Found::UnderWay) => taken.push(job),
+                Ok(Found::UnderWay) => taken.push(Waiting { job, answer: None }),
                 Ok(Found::Asked(one)) => {
-                    taken.push(job);
+                    let (receipt, opening) = (one.pending.receipt, one.pending.opening.clone());
+                    taken.push(Waiting { job, answer: Some(ErasureAnswer { receipt, opening }) });
                     asked.insert(rows::erasing(one.id), *one);
                 }
                 Err(error) => drop(job.answer.send(Err(error))),
@@ -43,7 +53,7 @@ impl Round {
                 self.waiting.extend(taken);
                 self.asked.extend(asked);
             }
-            Err(error) => refuse_all(taken.into_iter().map(|job| job.answer), error),
+            Err(error) => refuse_all(taken.into_iter().map(|one| one.job.answer), error),
         }
     }
 
@@ -63,19 +73,27 @@ impl Round {
         self.last = Some(Instant::now());
         let (waiting, asked) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.asked));
         if let Err(error) = resume(core, asked) {
-            return refuse_all(waiting.into_iter().map(|job| job.answer), error);
+            return refuse_all(waiting.into_iter().map(|one| one.job.answer), error);
         }
         let receipts = Receipts::of(core);
-        for job in waiting {
-            let answer = answer_of(core, &receipts, &job);
+        for Waiting { job, answer } in waiting {
+            // The row that answers a repeat may be closed by now: it ends with the customer, whom the same epoch may have erased.
+            let answer = match answer {
+                Some(answer) => with_receipt(&receipts, &job, answer).map(Some),
+                None => answer_of(core, &receipts, &job),
+            };
             let answer = answer.and_then(|answer| answer.map_or_else(|| Err(what_became_of(core, &job)?), Ok));
             drop(job.answer.send(answer));
         }
     }
 
-    /// An epoch without erasures, unless some wait, or there was one since `since`: so that no root key lives longer than that.
-    pub fn renew(&mut self, core: &Core, since: Instant) -> Result<(), VaultError> {
+    /// Replaces the keys for answers, if `now` is of another day. And an epoch without erasures, unless some wait, or there was one since
+    /// `since`: so that no root key lives longer than that.
+    pub fn renew(&mut self, core: &Core, since: Instant, now: Timestamp) -> Result<(), VaultError> {
         resume(core, std::mem::take(&mut self.asked))?;
+        if replace_answer_keys(core, now)? {
+            self.last = Some(Instant::now());
+        }
         if self.waiting.is_empty() && self.last.is_none_or(|last| last < since) {
             let begun = Instant::now();
             // One that fails is tried again with the next call, and not a day later.

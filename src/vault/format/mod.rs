@@ -8,6 +8,7 @@ mod grant;
 mod head;
 mod metadata;
 mod people;
+mod request;
 mod small;
 
 pub(super) use approval::{ApprovalRow, Given};
@@ -16,11 +17,13 @@ pub(super) use grant::{GrantRow, Term, decode_words, encode_words};
 pub(super) use head::{ContentForm, Head};
 pub(super) use metadata::Metadata;
 pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
+pub(super) use request::{
+    ErasureAnswer, ErasureRequestRow, PartAnswer, RequestRow, RequestRowInClear, SealedAnswer, SealedDay, StoredRecord,
+};
 pub use small::Opening;
 pub(super) use small::{
-    DutyRow, ErasingRow, ErasingWhat, ErasureAnswer, ErasureRequestRow, IndexEntry, Pending, ReclaimRecordRow,
-    ReclaimRow, RequestRow, TenantErasureRow, TenantErasureState, UploadRow, decode_format, decode_profile,
-    encode_format, encode_profile, encode_tombstone,
+    DutyRow, ErasingRow, ErasingWhat, IndexEntry, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow,
+    TenantErasureState, UploadRow, decode_format, decode_profile, encode_format, encode_profile, encode_tombstone,
 };
 
 use crate::crypto::kdf;
@@ -47,6 +50,7 @@ pub(super) enum Use {
     Profile,
     Index,
     Pending,
+    Request,
     ErasureAnswer,
     Grant,
 }
@@ -61,6 +65,7 @@ impl Use {
             Self::Profile => "oubliette profile",
             Self::Index => "oubliette index",
             Self::Pending => "oubliette pending",
+            Self::Request => "oubliette request",
             Self::ErasureAnswer => "oubliette erasure answer",
             Self::Grant => "oubliette grant",
         }

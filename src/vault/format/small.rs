@@ -61,38 +61,6 @@ impl IndexEntry {
     }
 }
 
-/// Since this version, a request's row names the revision.
-const REQUEST_VERSION: u8 = 2;
-
-/// The record that a request stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) struct RequestRow {
-    pub record: RecordId,
-    pub revision: Revision,
-    pub created: Timestamp,
-    /// A keyed hash of all that was asked.
-    pub fingerprint: [u8; 16],
-}
-
-impl RequestRow {
-    pub fn encode(&self) -> Vec<u8> {
-        let row = Writer::versioned(REQUEST_VERSION).fixed(self.record.as_bytes()).u32(self.revision.0);
-        row.u64(self.created.as_ms()).fixed(&self.fingerprint).finish().to_vec()
-    }
-
-    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let (mut r, version) = Reader::versioned("a request", stored, REQUEST_VERSION)?;
-        let row = Self {
-            record: RecordId::from_bytes(r.array()?),
-            revision: if version < REQUEST_VERSION { Revision::FIRST } else { Revision(r.u32()?) },
-            created: instant(&mut r)?,
-            fingerprint: r.array()?,
-        };
-        r.end()?;
-        Ok(row)
-    }
-}
-
 /// An upload in progress: whose parts to remove if it never ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct UploadRow {
@@ -293,52 +261,6 @@ impl TenantErasureRow {
         };
         r.end()?;
         Ok(row)
-    }
-}
-
-/// What answers a repeat of an erasure's request: in the clear when it was made; the rest sealed under a key that only the request's id
-/// leads to, so that without the id nobody, whatever keys he has, gets from a person to the receipt.
-#[derive(Clone, PartialEq, Eq)]
-pub(in super::super) struct ErasureRequestRow {
-    pub created: Timestamp,
-    pub sealed: Vec<u8>,
-}
-
-impl ErasureRequestRow {
-    pub fn encode(&self) -> Vec<u8> {
-        Writer::versioned(VERSION).u64(self.created.as_ms()).framed(&self.sealed).finish().to_vec()
-    }
-
-    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("the request of an erasure", stored)?;
-        let row = Self { created: instant(&mut r)?, sealed: r.framed()?.to_vec() };
-        r.end()?;
-        Ok(row)
-    }
-}
-
-/// What is sealed in an [`ErasureRequestRow`].
-pub(in super::super) struct ErasureAnswer {
-    pub receipt: ReceiptId,
-    pub opening: Opening,
-    /// Whose record it was, where it was one or a revision of one: after it nothing else tells.
-    pub customer: Zeroizing<String>,
-}
-
-impl ErasureAnswer {
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        Writer::versioned(VERSION).fixed(&self.receipt.0).fixed(&*self.opening).text(&self.customer).finish()
-    }
-
-    pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("the answer to an erasure", plain)?;
-        let answer = Self {
-            receipt: ReceiptId(r.array()?),
-            opening: Zeroizing::new(r.array()?),
-            customer: Zeroizing::new(r.text()?.to_owned()),
-        };
-        r.end()?;
-        Ok(answer)
     }
 }
 

@@ -34,11 +34,13 @@ async fn the_hoarder_of_every_write_reaches_nothing_of_the_erased_and_all_of_the
         let kept = pocket.path().join("root.key");
         std::fs::copy(history.house.root_key(), &kept).unwrap();
         history.erase_these(vec![last]).await;
+        history.days_pass().await;
         let hoard = Arc::clone(&history.hoard);
         let (now, truth, coverage) = history.attack().await;
         println!("hoarder, {place}: {coverage:?}; {} pages opened, {} tries", now.pages_opened, now.tries);
         assert_real(&attack(&hoard, &FileRootKey::open(&[kept]).unwrap()), &truth, &place);
         assert_holds(&now, &truth, coverage.unacknowledged, &place);
+        assert_eq!(now.answers_by_id, 0, "{place}: answers to erasures of days ago open with the request's id");
         assert_eq!(now.tops, 1, "{place}: the root row of an older epoch opens");
         assert_covered(&coverage, &place);
     }
@@ -55,6 +57,9 @@ fn assert_real(attack: &Attack, truth: &Truth, place: &str) {
         ("objects", attack.objects.iter().any(of_erased)),
         ("index rows", attack.indexed.iter().any(of_erased)),
         ("words of grants", !attack.granted.is_disjoint(&handles)),
+        ("requests", attack.requests.iter().any(|(handle, ..)| handles.contains(handle))),
+        ("fingerprints of requests", !attack.fingerprints.is_disjoint(&truth.erased)),
+        ("answers by the ids of requests", attack.answers_by_id > 0),
         ("pending erasures", attack.pending.iter().any(|name| truth.erased_people.contains_key(name))),
     ];
     for (what, is_reached) in reached {
@@ -81,6 +86,15 @@ fn assert_holds(attack: &Attack, truth: &Truth, unacknowledged: usize, place: &s
     let named =
         truth.people.iter().chain(&truth.erased_people).find(|(name, handle)| says(name.as_bytes()) || says(&handle.0));
     assert!(named.is_none(), "{place}: an approval names {named:?}");
+    for (handle, record, _) in &attack.requests {
+        assert!(
+            !of_erased.contains(handle),
+            "{place}: a request's row leads to the erased customer of record {record}"
+        );
+    }
+    assert!(attack.fingerprints.is_disjoint(&truth.erased), "{place}: guesses of erased content are confirmed");
+    let unconfirmed: Vec<_> = truth.living.difference(&attack.fingerprints).collect();
+    assert!(unconfirmed.is_empty(), "{place}: the rows of living requests do not open: {unconfirmed:?}");
     assert_eq!(attack.answers, 0, "{place}: answers to erasures open without the request's id");
 
     let missing: Vec<_> = truth.living.difference(&attack.opened).collect();

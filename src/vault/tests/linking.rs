@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::crypto::key_wrap;
+use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::Key;
-use crate::domain::ids::{Handle, Pseudonym, ReceiptId};
+use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId};
+use crate::keys::TenantKeys;
 use crate::store::Database;
-use crate::vault::format::encode_tombstone;
+use crate::vault::format::{RequestRow, encode_tombstone};
 use crate::vault::tree::pseudonym;
 
 const PEOPLE: usize = 60;
@@ -33,6 +35,9 @@ fn holds(row: (&Vec<u8>, &Vec<u8>), bytes: &[u8]) -> bool {
 struct Person {
     pseudonym: Pseudonym,
     handle: Handle,
+    record: RecordId,
+    /// The rows of the request that stored the record, and of the one that erased the person. The platform knows both ids.
+    requests: [Vec<u8>; 2],
     /// Of her erasure.
     receipt: ReceiptId,
     final_at: Timestamp,
@@ -58,11 +63,27 @@ async fn come_and_go(house: &House, vault: &Arc<Vault>) -> Vec<Person> {
         let handle = vault.core.tree.handle(house.tenant, pseudonym).unwrap().unwrap();
         let receipt = house.erase(vault, &name).await.unwrap();
         let (receipt, final_at) = (receipt.erased.receipt, receipt.erased.final_at);
-        people.push(Person { pseudonym, handle, receipt, final_at });
+        let requests = request_rows(house, &keys, &name);
+        people.push(Person { pseudonym, handle, record: id, requests, receipt, final_at });
         // Times are in milliseconds: no two are the same.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     people
+}
+
+/// Where the requests about a person are answered. Both rows are found by the index key, which stays.
+fn request_rows(house: &House, keys: &TenantKeys, name: &str) -> [Vec<u8>; 2] {
+    let (alias, code) = ([7; 16], [Action::CreateTranscript.code()]);
+    let (stored, erased) = (request(name).id, erasure_of(name));
+    let by = |field, parts: &[&[u8]]| BlindIndex(blind(&keys.index, field, parts));
+    let stored = by("request", &[&code, &alias, stored.as_str().as_bytes()]);
+    let erased = by("erasure request", &[&alias, erased.as_str().as_bytes(), b""]);
+    [rows::request(house.tenant, stored), rows::erasure_request(house.tenant, erased)]
+}
+
+/// What confirms a guess of all that a request asked, as a row of layout 1 held it in the clear.
+fn fingerprint_of_guess(keys: &TenantKeys, name: &str) -> [u8; 16] {
+    blind(&keys.index, "request content", &[&[Action::CreateTranscript.code()], &request(name).hash])
 }
 
 /// Something by which people can be put in an order, each with its value; `None` where the image has none of hers.
@@ -83,6 +104,21 @@ fn of_tombstones(rows: &Image, house: &House, people: &[Person], settings: &Key)
             seen.push((format!("{what} from {at} on"), window));
         }
     }
+    // The rows of requests lead from the person as well. Of each: the day that the settings key opens, and any eight bytes.
+    for (at, what) in ["request", "erasure's request"].into_iter().enumerate() {
+        let values: Vec<_> = people.iter().map(|person| rows.get(&person.requests[at]).cloned()).collect();
+        assert!(values.iter().all(Option::is_some), "the image has no row of a {what}");
+        seen.push((format!("bytes of the {what}"), values.clone()));
+        for from in 0..values.iter().flatten().map(Vec::len).min().unwrap().saturating_sub(7) {
+            let window = values.iter().flatten().map(|bytes| bytes.get(from..from + 8).map(<[u8]>::to_vec)).collect();
+            seen.push((format!("{what} from {from} on"), window));
+        }
+    }
+    let day = |person: &Person| {
+        let row = &person.requests[0];
+        RequestRow::decode(&rows[row]).unwrap().day.open(settings, row).map(|day| day.to_be_bytes().to_vec())
+    };
+    seen.push(("day of the request".to_owned(), people.iter().map(day).collect()));
     seen
 }
 
@@ -163,8 +199,6 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
         if reclaimed {
             vault.reclaim().await.unwrap();
         }
-        // The requests are forgotten, as they are after their retention.
-        vault.forget_requests(Timestamp::MAX).await.unwrap();
         let rows = image(vault.core.db.as_ref());
         let tenant = vault.core.tenant_keys(house.tenant).unwrap();
         let mut opened = BTreeSet::new();
@@ -177,6 +211,17 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
             let plain = key_wrap::open(&tenant.settings, &tombstone, about[0].1).unwrap();
             assert_eq!(plain, encode_tombstone(), "{place}: the tombstone says more than that it is one");
             opened.insert(about[0].1.len());
+            for row in &person.requests {
+                let (row, bytes) = rows.get_key_value(row).expect("requests are not forgotten yet");
+                for (what, leads) in [
+                    ("the record", &person.record.as_bytes()[..]),
+                    ("the handle", &person.handle.0),
+                    ("the receipt", &person.receipt.0),
+                    ("the pseudonym", &person.pseudonym.0),
+                ] {
+                    assert!(!holds((row, bytes), leads), "{place}: a request's row leads to {what}");
+                }
+            }
             let of_handle = rows.iter().filter(|row| holds(*row, &person.handle.0));
             for (key, _) in of_handle {
                 let kinds = [rows::Kind::Ledger, rows::Kind::Record, rows::Kind::Secret, rows::Kind::Profile]
@@ -186,6 +231,11 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
             }
         }
         assert_eq!(opened.len(), 1, "tombstones differ in length");
+        let confirmed: Vec<_> = (0..PEOPLE)
+            .map(|number| fingerprint_of_guess(&tenant, &format!("person-{number:03}")))
+            .filter(|guess| rows.iter().any(|row| holds(row, guess)))
+            .collect();
+        assert!(confirmed.is_empty(), "{} guesses of erased texts are confirmed", confirmed.len());
         let (found, what, pairs) = strongest(&rows, &house, &people, &tenant.settings);
         println!("linking, reclaimed: {reclaimed}: {pairs} pairs of orders, the nearest {found:.2} ({what})");
         assert!(found < BY_CHANCE, "{what}: {found:.2}: which handle was whose can be told better than by chance");

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::*;
+use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::Key;
 use crate::crypto::{content, kdf, key_wrap};
 use crate::domain::ids::{Handle, Pseudonym};
@@ -15,7 +16,10 @@ use crate::keys::{NodeId, reach_by_force};
 use crate::root_key::RootKey;
 use crate::store::{Database, ObjectName, Write};
 use crate::vault::forensics::{Plaintext, StolenRecord, StolenRoot, unwrap_secret, unwrap_segment};
-use crate::vault::format::{ErasingRow, ErasingWhat, ErasureRequestRow, GrantRow, Place, Use, decode_profile, use_key};
+use crate::vault::format::{
+    ErasingRow, ErasingWhat, ErasureRequestRow, GrantRow, Place, RequestRow, SealedAnswer, StoredRecord, Use,
+    decode_profile, use_key,
+};
 
 /// All versions of all rows, and all objects.
 #[derive(Default)]
@@ -23,9 +27,16 @@ pub(in super::super) struct Hoard {
     rows: Mutex<BTreeMap<Vec<u8>, Vec<Vec<u8>>>>,
     /// They are never overwritten: a name is of one object for ever.
     objects: Mutex<BTreeMap<ObjectName, Vec<u8>>>,
+    /// The ids of requests for erasures, which the platform knows, and the part that each was about.
+    erasures: Mutex<Vec<(RequestId, Option<Part>)>>,
 }
 
 impl Hoard {
+    /// The platform tells the hoarder of a request.
+    pub fn know_erasure(&self, request: RequestId, part: Option<Part>) {
+        self.erasures.lock().unwrap().push((request, part));
+    }
+
     pub fn keep(&self, writes: &[Write]) {
         let mut rows = self.rows.lock().unwrap();
         for write in writes {
@@ -105,8 +116,14 @@ pub struct Attack {
     pub pending: BTreeSet<String>,
     /// What approvals say, in plain.
     pub approvals: Vec<Vec<u8>>,
-    /// Answers to requests of erasures.
+    /// Answers to requests of erasures, opened without the request's id.
     pub answers: usize,
+    /// The same, opened with the ids that the platform knows.
+    pub answers_by_id: usize,
+    /// What a request stored, as its row says, and the customer under whose key it says so.
+    pub requests: BTreeSet<(Handle, RecordId, Revision)>,
+    /// Revisions of which a request's row confirms guesses.
+    pub fingerprints: BTreeSet<Kept>,
     /// Records of which an object opened.
     pub objects: BTreeSet<RecordId>,
     pub segment_keys: usize,
@@ -142,6 +159,8 @@ pub fn attack(hoard: &Hoard, provider: &dyn RootKey) -> Attack {
     attack.open_grants(hoard, &secrets);
     attack.open_pending(hoard, &keys, &secrets);
     attack.open_answers(hoard, &keys, &secrets);
+    attack.open_answers_by_id(hoard, &keys);
+    attack.open_requests(hoard, &secrets);
     attack.open_approvals(hoard, &keys);
     attack
 }
@@ -346,6 +365,53 @@ impl Attack {
             let under = keys.iter().chain(secrets.iter().map(|secret| &secret.key));
             self.tries += keys.len() + secrets.len();
             self.answers += under.filter(|tried| key_wrap::open(tried, &key, &sealed).is_ok()).count();
+        }
+    }
+
+    /// The same with the ids of the requests: each key that is reached is tried as the index key, and as an answer key.
+    fn open_answers_by_id(&mut self, hoard: &Hoard, keys: &[Key]) {
+        let alias = [7; 16];
+        let rows: Vec<Row> = hoard.each(rows::Kind::ErasureRequest).collect();
+        for (request, part) in hoard.erasures.lock().unwrap().iter() {
+            let id = request.as_str().as_bytes();
+            let indexes: HashSet<[u8; 16]> =
+                keys.iter().map(|key| blind(key, "erasure request", &[&alias, id, b""])).collect();
+            let part = part.map(|part| match part {
+                Part::Record(record) => record.as_bytes().to_vec(),
+                Part::Revision(record, revision) => [&record.as_bytes()[..], &revision.0.to_be_bytes()].concat(),
+            });
+            let part = part.unwrap_or_default();
+            let names: [&[u8]; 4] = [&alias, id, b"", &part];
+            let derived: Vec<Key> =
+                keys.iter().map(|key| kdf::derive(key, Use::ErasureAnswer.label(), &names)).collect();
+            for (key, row) in rows.iter().filter(|(key, _)| indexes.contains(&key[17..33])) {
+                let sealed = ErasureRequestRow::decode(row).unwrap().sealed;
+                self.tries += derived.len();
+                self.answers_by_id +=
+                    derived.iter().filter(|tried| key_wrap::open(tried, key, &sealed).is_ok()).count();
+            }
+        }
+    }
+
+    /// Both layers of the rows of requests, each with every secret.
+    fn open_requests(&mut self, hoard: &Hoard, secrets: &[Secret]) {
+        for (row, value) in hoard.each(rows::Kind::Request) {
+            let tenant = TenantId(row[1..17].try_into().unwrap());
+            let Some(SealedAnswer { target, fingerprint }) = RequestRow::decode(&value).unwrap().answer else {
+                continue;
+            };
+            self.tries += secrets.len() * 2;
+            for Secret { place: (handle, record, revision), key } in secrets {
+                let place = Place { tenant, handle: *handle, record: *record, revision: *revision };
+                let key = use_key(key, Use::Request, &place);
+                if let Ok(plain) = key_wrap::open(&key, &row, &target) {
+                    let StoredRecord { record, revision } = StoredRecord::decode(&plain).unwrap();
+                    self.requests.insert((*handle, record, revision));
+                }
+                if key_wrap::open(&key, &row, &fingerprint).is_ok() {
+                    self.fingerprints.insert((*record, *revision));
+                }
+            }
         }
     }
 }

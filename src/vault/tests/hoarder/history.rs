@@ -349,6 +349,7 @@ impl History {
             let (vault, permit, of) =
                 (Arc::clone(self.vault()), self.house.permit(Action::EraseCustomer), customer(of));
             let request = erasure_of(of.as_str());
+            self.hoard.know_erasure(request.clone(), None);
             tasks.spawn(async move {
                 vault.erase(permit, Target::Customer(of), request).await.unwrap().receipt.erased.epoch
             });
@@ -373,6 +374,7 @@ impl History {
         for (_, record, _) in &chosen {
             let (vault, permit, record) = (Arc::clone(self.vault()), self.house.permit(Action::EraseRecord), *record);
             let request = erasure_of(&record.to_string());
+            self.hoard.know_erasure(request.clone(), Some(Part::Record(record)));
             tasks.spawn(async move {
                 vault.erase(permit, Target::Part(Part::Record(record)), request).await.map(drop).unwrap()
             });
@@ -381,6 +383,14 @@ impl History {
         self.coverage.single_records += chosen.len();
         for (of, _, revisions) in chosen {
             self.erased.entry(format!("{of} in part")).or_default().extend(revisions);
+        }
+    }
+
+    /// Two more days: the keys for answers are replaced on each.
+    pub async fn days_pass(&mut self) {
+        for days in 1..=2 {
+            let now = Timestamp::now().plus_ms(days * 24 * 60 * 60 * 1000);
+            self.vault().writer.renew(std::time::Instant::now(), now).await.unwrap();
         }
     }
 
