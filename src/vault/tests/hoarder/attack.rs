@@ -401,17 +401,22 @@ impl Attack {
                 continue;
             };
             self.tries += secrets.len() * 2;
+            let (mut stored, mut is_confirmed) = (None, false);
             for Secret { place: (handle, record, revision), key } in secrets {
                 let place = Place { tenant, handle: *handle, record: *record, revision: *revision };
                 let key = use_key(key, Use::Request, &place);
                 if let Ok(plain) = key_wrap::open(&key, &row, &target) {
                     let StoredRecord { record, revision } = StoredRecord::decode(&plain).unwrap();
                     self.requests.insert((*handle, record, revision));
+                    stored = Some((record, revision));
                 }
                 if key_wrap::open(&key, &row, &fingerprint).is_ok() {
                     self.fingerprints.insert((*record, *revision));
+                    is_confirmed = true;
                 }
             }
+            // Whatever key opened the fingerprint, it confirms guesses of what the request stored.
+            self.fingerprints.extend(stored.filter(|_| is_confirmed));
         }
     }
 }
