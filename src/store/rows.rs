@@ -42,6 +42,7 @@
 //! | subtree | level, index | the hash of a complete subtree over the ledger |
 
 mod insiders;
+mod kinds;
 
 pub use insiders::{
     approval, approvals, approvals_of, approved, erased_by, erasures, erasures_of, parse_approval, parse_day,
