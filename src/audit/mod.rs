@@ -249,11 +249,13 @@ pub enum AlertSort {
     UnusualReading = 2,
     /// A principal met one of its ceilings, and was refused.
     CeilingMet = 3,
+    /// A row that would have data removed was not written by the service. About nobody: it says so with zeros.
+    JobRefused = 4,
 }
 
 impl AlertSort {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::GlassBroken, Self::UnusualReading, Self::CeilingMet];
+    pub const ALL: [Self; 4] = [Self::GlassBroken, Self::UnusualReading, Self::CeilingMet, Self::JobRefused];
 
     /// The word for it, in metrics and answers.
     pub fn name(self) -> &'static str {
@@ -261,6 +263,7 @@ impl AlertSort {
             Self::GlassBroken => "glass_broken",
             Self::UnusualReading => "unusual_reading",
             Self::CeilingMet => "ceiling_met",
+            Self::JobRefused => "job_refused",
         }
     }
 

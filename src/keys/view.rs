@@ -88,6 +88,18 @@ impl<'a> View<'a> {
         self.find(Kind::Customers, &tenant.customers, &handle.0)
     }
 
+    /// All tenants of the tree; their own pages are not opened.
+    pub fn tenants(&self) -> Result<Vec<TenantId>, TreeError> {
+        let top = self.open(Kind::Top, NodeId::TOP, self.top)?;
+        let root = root_in(&top, top_slot::TENANTS, NodeId::TOP)?;
+        let mut tenants = Vec::new();
+        self.each_leaf(Kind::Tenants, &root, 0, &mut |label, _| {
+            tenants.push(TenantId(label));
+            Ok(())
+        })?;
+        Ok(tenants)
+    }
+
     /// Calls `visit` with every tenant of the tree.
     pub fn each_tenant(&self, visit: &mut dyn FnMut(TenantId, TenantKeys)) -> Result<(), TreeError> {
         let top = self.open(Kind::Top, NodeId::TOP, self.top)?;

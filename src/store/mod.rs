@@ -30,7 +30,7 @@ pub use deciding::{NotAsLogged, Tie, check_deciding};
 pub use log::{LogTree, ledger_size};
 pub use log_files::LogFiles;
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
-pub use objects::{CopyStatus, MAX_READ_BYTES, ObjectName, ObjectStream, ObjectWriter, Objects};
+pub use objects::{CopyStatus, MAX_READ_BYTES, Needed, ObjectName, ObjectStream, ObjectWriter, Objects};
 pub use sequence::Position;
 pub use sled_engine::{DEFAULT_CACHE_BYTES, SledEngine};
 

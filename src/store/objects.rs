@@ -24,7 +24,7 @@ use tokio_stream::{Stream, StreamExt};
 
 use copies::{Change, Copies, tell};
 
-pub use copies::CopyStatus;
+pub use copies::{CopyStatus, Needed};
 
 use super::disk::{create_dir, sync_dir_if_there};
 use super::{StoreError, is_full};

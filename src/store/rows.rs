@@ -23,6 +23,7 @@
 //! | reclaim record | record, or record and revision | rows and objects of one record, or of one revision, to remove |
 //! | erasures | tenant, five minutes | how many were asked for in these |
 //! | reclaim pages | tenant, number | pages of an erased tenant to remove |
+//! | refused job | the key of a job | the job, which was not carried out |
 //! | tenant erasure | tenant | that the erasure of a tenant was asked for, or that it is erased |
 //! | duty | receipt | a receipt that is owed |
 //! | receipt | tenant, receipt | the position of its entry in the ledger |
@@ -42,11 +43,15 @@
 //! | subtree | level, index | the hash of a complete subtree over the ledger |
 
 mod insiders;
+mod jobs;
 mod kinds;
 
 pub use insiders::{
     approval, approvals, approvals_of, approved, erased_by, erasures, erasures_of, parse_approval, parse_day,
     parse_seen, reads, seen, seen_by,
+};
+pub use jobs::{
+    parse_reclaim_pages, parse_reclaim_record, reclaim, reclaim_pages, reclaim_pages_of, reclaim_record, refused_job,
 };
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
@@ -103,6 +108,8 @@ pub enum Kind {
     ReclaimPages = 0x48,
     /// The erasure of a tenant.
     TenantErasure = 0x49,
+    /// A job that was refused.
+    RefusedJob = 0x4a,
     /// The ledger.
     Ledger = 0x50,
     /// The hash of a complete subtree over the ledger.
@@ -353,38 +360,6 @@ pub fn tombstone(tenant: TenantId, pseudonym: Pseudonym) -> Vec<u8> {
 /// An erasure not yet carried out.
 pub fn erasing(id: [u8; 16]) -> Vec<u8> {
     key(Kind::Erasing, &[&id])
-}
-
-/// Rows and objects of a handle to remove.
-pub fn reclaim(handle: Handle) -> Vec<u8> {
-    key(Kind::Reclaim, &[&handle.0])
-}
-
-/// Rows and objects of one record to remove, or of one revision of it.
-pub fn reclaim_record(record: RecordId, revision: Option<Revision>) -> Vec<u8> {
-    match revision {
-        None => key(Kind::ReclaimRecord, &[record.as_bytes()]),
-        Some(revision) => key(Kind::ReclaimRecord, &[record.as_bytes(), &revision.0.to_be_bytes()]),
-    }
-}
-
-/// The record and the revision in the key of such a job.
-pub fn parse_reclaim_record(key: &[u8]) -> Option<(RecordId, Option<Revision>)> {
-    let record = RecordId::from_bytes(key.get(1..17)?.try_into().ok()?);
-    match key.get(17..)? {
-        [] => Some((record, None)),
-        revision => Some((record, Some(Revision(u32::from_be_bytes(revision.try_into().ok()?))))),
-    }
-}
-
-/// Some pages of an erased tenant to remove.
-pub fn reclaim_pages(tenant: TenantId, number: u32) -> Vec<u8> {
-    key(Kind::ReclaimPages, &[&tenant.0, &number.to_be_bytes()])
-}
-
-/// All pages of an erased tenant to remove.
-pub fn reclaim_pages_of(tenant: TenantId) -> (Vec<u8>, Vec<u8>) {
-    span_of(key(Kind::ReclaimPages, &[&tenant.0]))
 }
 
 /// The erasure of a tenant.

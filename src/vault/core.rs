@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::RwLock;
 
+use super::damage::Damage;
 use super::fence::Fences;
 use super::insiders::Insiders;
+use super::jobs::Jobs;
 use super::log::Log;
 use super::quota::{Rates, Reservations};
 use super::tree::Tree;
@@ -39,6 +41,8 @@ pub(super) struct Core {
     pub rates: Rates,
     pub insiders: Insiders,
     pub checked: Checked,
+    pub jobs: Jobs,
+    pub damage: Damage,
     pub limits: VaultLimits,
     pub data: PathBuf,
 }

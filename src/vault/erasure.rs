@@ -300,7 +300,7 @@ fn write_epoch(
         if let What::Customer(pseudonym) = one.what {
             draft.erase_customer(one.tenant, pseudonym, one.handle)?;
         }
-        add_duties(&mut batch, one, epoch, &top.system);
+        add_duties(core, &mut batch, one, epoch, &top.system);
     }
     for ((tenant, handle), parts) in &lost {
         let (old, fresh) = draft.rekey_customer(*tenant, *handle)?;
@@ -359,7 +359,7 @@ fn lost_parts(asked: &[Asked]) -> BTreeMap<(TenantId, Handle), Vec<Part>> {
 }
 
 /// What is to be done once the old root key is gone.
-fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
+fn add_duties(core: &Core, batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
     let pending = &one.pending;
     let duty = DutyRow {
         tenant: one.tenant,
@@ -374,10 +374,16 @@ fn add_duties(batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
     batch.put(rows::duty(pending.receipt), duty.encode());
     batch.put(one.slot.row.clone(), one.slot.seal(&answer));
     match one.what {
-        What::Customer(_) => batch.put(rows::reclaim(one.handle), ReclaimRow { tenant: one.tenant }.encode()),
+        What::Customer(_) => {
+            let key = rows::reclaim(one.handle);
+            let job = core.jobs.signed(&key, ReclaimRow { tenant: one.tenant }.encode());
+            batch.put(key, job);
+        }
         What::Part(part) => {
+            let key = rows::reclaim_record(part.record(), part.revision());
             let row = ReclaimRecordRow { tenant: one.tenant, handle: one.handle };
-            batch.put(rows::reclaim_record(part.record(), part.revision()), row.encode());
+            let job = core.jobs.signed(&key, row.encode());
+            batch.put(key, job);
         }
         What::Tenant(subject) => {
             let (key, row) = erased_tenant(system, subject, pending);

@@ -197,6 +197,17 @@ pub enum QuotaKind {
 }
 
 impl VaultError {
+    /// Whether it says that one stored thing does not open: then the work can go on with others.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Decode(_) => true,
+            Self::Store(error) | Self::Commit(CommitError::Store(error)) => matches!(error, StoreError::Damaged { .. }),
+            Self::Tree(error) => !matches!(error, TreeError::Source(_)),
+            Self::Shared(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+
     /// Something stored that does not open.
     pub(super) fn damaged(what: &'static str) -> Self {
         Self::Damaged { what }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::core::Core;
 use super::start::{OBJECTS, StartError, on_a_thread, refuse_keys_inside};
 use super::{MirrorStatus, Sort, Vault, VaultPaths};
+use crate::store::{Needed, StoreError};
 
 impl Vault {
     /// How the mirrors are.
@@ -38,11 +39,14 @@ impl Vault {
 
 impl Core {
     /// Has the objects copied to all mirrors of everything, and to no other. Needs the async runtime.
-    pub fn copy_objects(&self) {
+    pub fn copy_objects(self: &Arc<Self>) {
         let mirrors = self.committer.mirrors();
         let whole = mirrors.status().into_iter().filter(|status| status.place.sort == Sort::Whole);
         let places: Vec<PathBuf> = whole.map(|status| status.place.directory).collect();
-        self.objects.copy_to(&places, OBJECTS, mirrors, &self.db);
+        // The copies end with the core: they must not keep it.
+        let core = Arc::downgrade(self);
+        let needed: Needed = Arc::new(move |name| core.upgrade().ok_or(StoreError::Stopping)?.needs_object(name));
+        self.objects.copy_to(&places, OBJECTS, mirrors, &needed);
     }
 
     /// How many objects the mirrors have still to follow.

@@ -106,10 +106,10 @@ impl Core {
 
     /// Whether a record, its revision or its customer is being erased, or was and only its rows are still there.
     fn is_being_erased(&self, facts: &RecordFacts) -> Result<bool, VaultError> {
-        let RecordFacts { handle, id, revision, .. } = *facts;
+        let RecordFacts { tenant, handle, id, revision, .. } = *facts;
         let jobs = [rows::reclaim(handle), rows::reclaim_record(id, None), rows::reclaim_record(id, Some(revision))];
-        // All are looked for, whichever of them is there.
-        let is_left = jobs.map(|job| self.db.get(&job).map(|row| row.is_some()));
+        // All are looked for, whichever of them is there. One that is not ours hides nothing.
+        let is_left = jobs.map(|job| self.has_job(&job, tenant, handle));
         let [customer, whole, part] = is_left;
         Ok(self.fences.is_closed_around(facts) | customer? | whole? | part?)
     }
@@ -278,7 +278,11 @@ impl Core {
         if place.revision > Revision::FIRST {
             batch.require_absent(rows::record_piece(place.tenant, place.record, place.revision, 0));
             // The record is there by then, and is not one that was erased and whose rows are still to be removed.
-            batch.require_absent(rows::reclaim_record(place.record, None));
+            let job = rows::reclaim_record(place.record, None);
+            match self.db.get(&job)? {
+                Some(planted) if self.jobs.open(&job, &planted).is_none() => batch.require_value(job, planted),
+                _ => batch.require_absent(job),
+            };
             let (newest, before) = self.newest(place.tenant, place.record)?.ok_or(VaultError::RecordErased)?;
             let key = rows::record_piece(place.tenant, place.record, newest, 0);
             batch.require_value(key.clone(), self.db.get(&key)?.ok_or(VaultError::RecordErased)?);

@@ -89,7 +89,11 @@ impl Core {
             match day_of(&row) {
                 Ok(day) if day.is_before(before, &keys.settings, &key) => batch.delete(key),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "a row that answers a repeated request is damaged; it stays"),
+                // It answers no repeat any more, so nothing is lost with it.
+                Err(error) => {
+                    self.damage.met("a request", &key, &error.into());
+                    batch.delete(key);
+                }
             }
         }
         Ok(Some((batch, last)))

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::format::{decode_format, encode_format};
 use super::insiders::Insiders;
+use super::jobs::Jobs;
 use super::log::Log;
 use super::pin::pinned;
 use super::quota::{Rates, Reservations};
@@ -313,6 +314,7 @@ fn core_over(
     let (top, pin) = open_top(paths, &db, provider.as_ref())?;
     let log = Log::open(signing_key, db.as_ref())?;
     let mirrors = Mirrors::start(paths.mirrors.clone(), &db)?;
+    let jobs = Jobs::new(&top.system);
     Ok(Arc::new(Core {
         committer: Committer::start(Arc::clone(&db), mirrors, tie(&top.system))?,
         objects: open_objects(&paths.data)?,
@@ -326,6 +328,8 @@ fn core_over(
         rates: Rates::default(),
         insiders: Insiders::default(),
         checked: Default::default(),
+        jobs,
+        damage: Default::default(),
         limits,
         data: paths.data.clone(),
         db,

@@ -10,6 +10,7 @@ mod hoarder;
 mod insiders;
 mod linking;
 mod mirrors;
+mod planted_jobs;
 mod reading;
 mod requests;
 mod restore_drill;

@@ -100,6 +100,8 @@ pub async fn watch_vault(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: Cancel
     const LOOK_INTERVAL: Duration = Duration::from_secs(1);
     let mut ticks = tokio::time::interval(LOOK_INTERVAL);
     let mut told = vault.alerts_of_insiders();
+    // What was met while it started counts, too.
+    let mut told_of_storage = vault.alerts_of_storage().map(|(sort, _)| (sort, 0));
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -110,6 +112,11 @@ pub async fn watch_vault(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: Cancel
             (before..now).for_each(|_| metrics.alert(sort));
         }
         told = alerts;
+        let alerts = vault.alerts_of_storage();
+        for ((sort, now), (_, before)) in alerts.into_iter().zip(told_of_storage) {
+            (before..now).for_each(|_| metrics.alert(sort));
+        }
+        told_of_storage = alerts;
         let mirrors = vault.mirrors();
         let failing = mirrors.iter().filter(|mirror| mirror.problem.is_some()).count();
         let behind = mirrors.iter().map(|mirror| mirror.groups_behind).max().unwrap_or(0);

@@ -18,7 +18,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{ObjectName, Objects, PIECE_BYTES, StoreError};
 use crate::domain::ids::{Handle, RecordId};
 use crate::store::mirror::{Mirrors, is_made};
-use crate::store::{Database, rows};
 
 /// What may wait for one copy.
 const QUEUE: usize = 16 * 1024;
@@ -28,6 +27,9 @@ const RETRY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// After so many objects that cannot be copied, a comparison stops: then it is not the objects.
 const MAX_FAILED: usize = 64;
+
+/// Whether a record may need an object. The vault answers: it knows the keys. Blocks.
+pub type Needed = Arc<dyn Fn(ObjectName) -> Result<bool, StoreError> + Send + Sync>;
 
 /// What happened to objects.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +100,7 @@ struct Compared {
 
 impl Objects {
     /// From now on copies what is here to `folder` in each of these mirrors' directories, and to no other. Needs the async runtime.
-    pub fn copy_to(&self, places: &[PathBuf], folder: &str, mirrors: &Mirrors, db: &Arc<dyn Database>) {
+    pub fn copy_to(&self, places: &[PathBuf], folder: &str, mirrors: &Mirrors, needed: &Needed) {
         let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
         copies.retain(|copy| places.contains(&copy.mirror));
         for mirror in places {
@@ -114,7 +116,7 @@ impl Objects {
                 mirror: mirror.clone(),
                 dir: mirror.join(folder),
                 mirrors: mirrors.clone(),
-                db: Arc::clone(db),
+                needed: Arc::clone(needed),
                 queue,
                 shared: Arc::clone(&shared),
                 compares: true,
@@ -215,7 +217,7 @@ struct Follower {
     mirror: PathBuf,
     dir: PathBuf,
     mirrors: Mirrors,
-    db: Arc<dyn Database>,
+    needed: Needed,
     queue: mpsc::Receiver<Change>,
     shared: Arc<Shared>,
     /// Whether a comparison is due; it counts as one change.
@@ -287,7 +289,8 @@ impl Follower {
     async fn compare(&mut self, to: &Objects) -> Result<(), StoreError> {
         self.must_be_there()?;
         let mut compared = self.source.copy_missing(to, &mut || {}).await?;
-        compared.missing_here = self.source.delete_missing(to, |name| is_needed(Arc::clone(&self.db), name)).await?;
+        compared.missing_here =
+            self.source.delete_missing(to, |name| is_needed(Arc::clone(&self.needed), name)).await?;
         if let Some(error) = compared.why {
             return Err(error);
         }
@@ -321,16 +324,6 @@ impl Follower {
     }
 }
 
-/// Whether a record may need an object: its secret is there, and it is not about to be removed.
-async fn is_needed(db: Arc<dyn Database>, name: ObjectName) -> Result<bool, StoreError> {
-    super::blocking(move || {
-        for job in [rows::reclaim(name.handle()), rows::reclaim_record(name.record(), None)] {
-            if db.get(&job)?.is_some() {
-                return Ok(false);
-            }
-        }
-        let (from, to) = rows::record_secrets(name.handle(), name.record());
-        Ok(!db.range(&from, &to, 1)?.is_empty())
-    })
-    .await
+async fn is_needed(needed: Needed, name: ObjectName) -> Result<bool, StoreError> {
+    super::blocking(move || needed(name)).await
 }

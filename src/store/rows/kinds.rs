@@ -4,7 +4,7 @@ use super::Kind;
 
 impl Kind {
     /// Every kind, in the order of their bytes.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Format,
         Self::Root,
         Self::Page,
@@ -29,6 +29,7 @@ impl Kind {
         Self::Erasures,
         Self::ReclaimPages,
         Self::TenantErasure,
+        Self::RefusedJob,
         Self::Ledger,
         Self::Subtree,
         Self::LogKey,

@@ -7,10 +7,10 @@ use crate::audit::Event;
 use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, TenantId, TenantName};
-use crate::keys::View;
+use crate::keys::{NodeId, View};
 use crate::store::{Batch, rows};
 use crate::vault::core::{Core, entry};
-use crate::vault::format::{TenantErasureRow, TenantErasureState};
+use crate::vault::format::{ReclaimPagesRow, TenantErasureRow, TenantErasureState};
 use crate::vault::{Vault, VaultError};
 
 /// Ids of pages in one row of those to reclaim.
@@ -118,11 +118,16 @@ impl Core {
             View::new(self.tree.pages(), &top.key).pages_of(tenant, &keys)?
         };
         let rows = (0..).zip(pages.chunks(PAGES_IN_A_ROW));
-        let rows: Vec<_> =
-            rows.map(|(number, ids)| (number, ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>())).collect();
+        let job = |(number, ids): (u32, &[NodeId])| {
+            let key = rows::reclaim_pages(tenant, number);
+            let row = ReclaimPagesRow { pages: ids.iter().map(|id| id.0).collect() };
+            let job = self.jobs.signed(&key, row.encode());
+            (key, job)
+        };
+        let rows: Vec<_> = rows.map(job).collect();
         for some in rows.chunks(ROWS_IN_A_BATCH) {
             let mut batch = Batch::new();
-            some.iter().for_each(|(number, ids)| batch.put(rows::reclaim_pages(tenant, *number), ids.clone()));
+            some.iter().for_each(|(key, job)| batch.put(key.clone(), job.clone()));
             self.committer.commit_blocking(batch)?;
         }
         Ok(())

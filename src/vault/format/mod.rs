@@ -22,8 +22,9 @@ pub(super) use request::{
 };
 pub use small::Opening;
 pub(super) use small::{
-    DutyRow, ErasingRow, ErasingWhat, IndexEntry, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow,
-    TenantErasureState, UploadRow, decode_format, decode_profile, encode_format, encode_profile, encode_tombstone,
+    DutyRow, ErasingRow, ErasingWhat, IndexEntry, Pending, ReclaimPagesRow, ReclaimRecordRow, ReclaimRow,
+    TenantErasureRow, TenantErasureState, UploadRow, decode_format, decode_profile, encode_format, encode_profile,
+    encode_tombstone,
 };
 
 use crate::crypto::kdf;

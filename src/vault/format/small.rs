@@ -11,11 +11,21 @@ use crate::domain::ids::{
 use crate::domain::record::RecordKind;
 
 const VERSION: u8 = 1;
+/// Since this version, the row of a job ends with a tag ([`Jobs`](super::super::jobs::Jobs)), which is checked before the rest is read.
+const JOB_VERSION: u8 = 2;
 /// The version of the database's layout as a whole.
 const LAYOUT_VERSION: u8 = 1;
 
 fn begin<'a>(what: &'static str, stored: &'a [u8]) -> Result<Reader<'a>, Decode> {
     Reader::versioned(what, stored, VERSION).map(|(reader, _)| reader)
+}
+
+/// The same for a job without its tag. One of before jobs had tags is none.
+fn begin_job<'a>(what: &'static str, body: &'a [u8]) -> Result<Reader<'a>, Decode> {
+    match Reader::versioned(what, body, JOB_VERSION)? {
+        (reader, JOB_VERSION) => Ok(reader),
+        (reader, _) => Err(reader.damaged()),
+    }
 }
 
 fn instant(r: &mut Reader<'_>) -> Result<Timestamp, Decode> {
@@ -70,11 +80,11 @@ pub(in super::super) struct UploadRow {
 
 impl UploadRow {
     pub fn encode(&self) -> Vec<u8> {
-        Writer::versioned(VERSION).fixed(&self.handle.0).u64(self.created.as_ms()).finish().to_vec()
+        Writer::versioned(JOB_VERSION).fixed(&self.handle.0).u64(self.created.as_ms()).finish().to_vec()
     }
 
-    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("an upload", stored)?;
+    pub fn decode(body: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin_job("an upload", body)?;
         let row = Self { handle: Handle(r.array()?), created: instant(&mut r)? };
         r.end()?;
         Ok(row)
@@ -155,11 +165,11 @@ pub(in super::super) struct ReclaimRecordRow {
 
 impl ReclaimRecordRow {
     pub fn encode(&self) -> Vec<u8> {
-        Writer::versioned(VERSION).fixed(&self.tenant.0).fixed(&self.handle.0).finish().to_vec()
+        Writer::versioned(JOB_VERSION).fixed(&self.tenant.0).fixed(&self.handle.0).finish().to_vec()
     }
 
-    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("a reclaim job", stored)?;
+    pub fn decode(body: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin_job("a reclaim job", body)?;
         let row = Self { tenant: TenantId(r.array()?), handle: Handle(r.array()?) };
         r.end()?;
         Ok(row)
@@ -174,14 +184,33 @@ pub(in super::super) struct ReclaimRow {
 
 impl ReclaimRow {
     pub fn encode(&self) -> Vec<u8> {
-        Writer::versioned(VERSION).fixed(&self.tenant.0).finish().to_vec()
+        Writer::versioned(JOB_VERSION).fixed(&self.tenant.0).finish().to_vec()
     }
 
-    pub fn decode(stored: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("a reclaim job", stored)?;
+    pub fn decode(body: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin_job("a reclaim job", body)?;
         let row = Self { tenant: TenantId(r.array()?) };
         r.end()?;
         Ok(row)
+    }
+}
+
+/// Pages of an erased tenant that are to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct ReclaimPagesRow {
+    pub pages: Vec<[u8; 16]>,
+}
+
+impl ReclaimPagesRow {
+    pub fn encode(&self) -> Vec<u8> {
+        Writer::versioned(JOB_VERSION).list(self.pages.iter(), |w, page| w.fixed(page)).finish().to_vec()
+    }
+
+    pub fn decode(body: &[u8]) -> Result<Self, Decode> {
+        let mut r = begin_job("pages to remove", body)?;
+        let pages = r.list(|r| r.array())?;
+        r.end()?;
+        Ok(Self { pages })
     }
 }
 

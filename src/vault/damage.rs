@@ -1,0 +1,49 @@
+//! Damage: something stored that does not open, met while other things are worked on. It is reported once and counted, and the work goes on
+//! without it.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::{Vault, VaultError};
+use crate::audit::AlertSort;
+use crate::domain::codec::hex;
+
+/// The most rows that are remembered as reported. Of further ones each meeting is logged.
+const MAX_REMEMBERED: usize = 4_096;
+
+impl Vault {
+    /// How many stored rows were refused or did not open since the start, by sort, for the metrics.
+    pub fn alerts_of_storage(&self) -> [(&'static str, u64); 2] {
+        [(AlertSort::JobRefused.name(), self.core.jobs.refused()), ("row_damaged", self.core.damage.count())]
+    }
+}
+
+/// What was met since the start.
+#[derive(Default)]
+pub(super) struct Damage {
+    reported: Mutex<HashSet<Vec<u8>>>,
+    met: AtomicU64,
+}
+
+impl Damage {
+    /// Reports a row that does not open. Never one whose key is about a person: a log line has a time.
+    pub fn met(&self, what: &'static str, row: &[u8], error: &VaultError) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.contains(row) {
+            return;
+        }
+        if reported.len() < MAX_REMEMBERED {
+            reported.insert(row.to_vec());
+        }
+        drop(reported);
+        self.met.fetch_add(1, Ordering::Relaxed);
+        let row = hex(row);
+        tracing::error!(what, row, %error, "a stored row does not open; the work goes on without it: run `oubliette verify`, and restore from a mirror");
+    }
+
+    /// How many rows were met.
+    pub fn count(&self) -> u64 {
+        self.met.load(Ordering::Relaxed)
+    }
+}
