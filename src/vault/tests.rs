@@ -15,6 +15,7 @@ mod reading;
 mod requests;
 mod restore_drill;
 mod revisions;
+mod row_kinds;
 mod softhsm;
 mod tenants;
 

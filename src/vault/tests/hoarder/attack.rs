@@ -88,7 +88,7 @@ impl Hoard {
     }
 
     /// Every version of every row of a kind.
-    fn each(&self, kind: rows::Kind) -> impl Iterator<Item = Row> + use<> {
+    pub fn each(&self, kind: rows::Kind) -> impl Iterator<Item = Row> + use<> {
         let rows = self.of(kind).into_iter();
         rows.flat_map(|(key, versions)| versions.into_iter().map(move |version| (key.clone(), version)))
     }
