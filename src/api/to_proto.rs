@@ -16,7 +16,7 @@ use crate::domain::principal::{PrincipalEntry, TokenEntry};
 use crate::domain::record::{ByteSpan, Record, RecordFacts, RecordKind};
 use crate::domain::sensitive::{ShownSpan, ShownTurn, SpokenSpan};
 use crate::domain::tenant::{Quotas, TenantEntry, TenantSettings, Usage};
-use crate::vault::{Logged, Receipt, Verified};
+use crate::vault::{DamagedRow, Logged, Receipt, Verified};
 
 /// A record, without its content.
 pub fn record(record: Record) -> v1::Record {
@@ -238,11 +238,15 @@ pub fn receipt(receipt: Receipt, tenant: &TenantName) -> v1::ErasureReceipt {
 
 /// What came of a step of a verification.
 pub fn verified(verified: Verified, next_page_token: String) -> v1::VerifyRecordsResponse {
-    let Verified { opened, erased, damaged, missing, frozen, named } = verified;
-    let problem =
-        |(id, problem): (RecordId, &str)| v1::RecordProblem { record_id: id.to_string(), problem: problem.to_owned() };
-    let problems = named.into_iter().map(problem).collect();
-    v1::VerifyRecordsResponse { opened, erased, damaged, missing, frozen, problems, next_page_token }
+    let Verified { opened, erased, damaged, missing, frozen, named, damaged_rows, named_rows } = verified;
+    let record = |(id, problem): (RecordId, &str)| v1::RecordProblem {
+        record_id: id.to_string(),
+        problem: problem.to_owned(),
+        row: String::new(),
+    };
+    let row = |one: DamagedRow| v1::RecordProblem { record_id: String::new(), row: one.name(), problem: one.why };
+    let problems = named.into_iter().map(record).chain(named_rows.into_iter().map(row)).collect();
+    v1::VerifyRecordsResponse { opened, erased, damaged, missing, frozen, problems, next_page_token, damaged_rows }
 }
 
 fn ground(ground: Ground) -> v1::Ground {

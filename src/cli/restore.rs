@@ -83,6 +83,7 @@ struct VerifiedView {
     damaged: u64,
     missing: u64,
     frozen: u64,
+    damaged_rows: u64,
     named: Vec<NamedView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restored: Option<RestoredView>,
@@ -90,8 +91,18 @@ struct VerifiedView {
 
 #[derive(Serialize)]
 struct NamedView {
+    #[serde(skip_serializing_if = "String::is_empty")]
     record_id: String,
+    /// Of a row that is no record's: its kind and its key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    row: String,
     problem: String,
+}
+
+impl NamedView {
+    fn what(&self) -> &str {
+        if self.record_id.is_empty() { &self.row } else { &self.record_id }
+    }
 }
 
 #[derive(Serialize)]
@@ -103,30 +114,47 @@ struct RestoredView {
 
 impl VerifiedView {
     fn new(verified: &Verified, restored: Option<RestoredView>) -> Self {
-        let named = verified
-            .named
-            .iter()
-            .map(|(id, problem)| NamedView { record_id: id.to_string(), problem: (*problem).to_owned() });
+        let records = verified.named.iter().map(|(id, problem)| NamedView {
+            record_id: id.to_string(),
+            row: String::new(),
+            problem: (*problem).to_owned(),
+        });
+        let rows = verified.named_rows.iter().map(|one| NamedView {
+            record_id: String::new(),
+            row: one.name(),
+            problem: one.why.clone(),
+        });
         Self {
             opened: verified.opened,
             erased: verified.erased,
             damaged: verified.damaged,
             missing: verified.missing,
             frozen: verified.frozen,
-            named: named.collect(),
+            damaged_rows: verified.damaged_rows,
+            named: records.chain(rows).collect(),
             restored,
         }
     }
 
     /// Adds what came of a step; returns where the next one begins.
     fn take(&mut self, step: v1::VerifyRecordsResponse) -> String {
-        let v1::VerifyRecordsResponse { opened, erased, damaged, missing, frozen, problems, next_page_token } = step;
+        let v1::VerifyRecordsResponse {
+            opened,
+            erased,
+            damaged,
+            missing,
+            frozen,
+            problems,
+            next_page_token,
+            damaged_rows,
+        } = step;
+        self.damaged_rows += damaged_rows;
         self.opened += opened;
         self.erased += erased;
         self.damaged += damaged;
         self.missing += missing;
         self.frozen += frozen;
-        let named = |one: v1::RecordProblem| NamedView { record_id: one.record_id, problem: one.problem };
+        let named = |one: v1::RecordProblem| NamedView { record_id: one.record_id, row: one.row, problem: one.problem };
         let room = MAX_NAMED.saturating_sub(self.named.len());
         self.named.extend(problems.into_iter().take(room).map(named));
         next_page_token
@@ -146,7 +174,13 @@ impl VerifiedView {
         if self.frozen > 0 {
             text.push_str(&format!("{} are of tenants that are frozen, and were not opened\n", self.frozen));
         }
-        text.extend(self.named.iter().map(|one| output::row(&[(&one.record_id, 36), (&one.problem, 0)])));
+        if self.damaged_rows > 0 {
+            text.push_str(&format!(
+                "{} other rows do not open, or were not written by the service\n",
+                self.damaged_rows
+            ));
+        }
+        text.extend(self.named.iter().map(|one| output::row(&[(one.what(), 36), (&one.problem, 0)])));
         text
     }
 }
@@ -217,7 +251,7 @@ pub async fn verify(client: &Client, output: &mut Output) -> Result<(), CliError
     }
     bar.finish_and_clear();
     output.result(&all, VerifiedView::text)?;
-    let count = all.damaged + all.missing;
+    let count = all.damaged + all.missing + all.damaged_rows;
     if count == 0 { Ok(()) } else { Err(CliError::NotWhole { count }) }
 }
 

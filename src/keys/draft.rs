@@ -3,7 +3,11 @@
 //! Inserts rewrite leaf pages under their own keys. An erasure marks every page on the leaf's paths; [`Draft::into_epoch`] then
 //! gives each marked page a fresh key, from the leaves up to the top, in one go for any number of erasures.
 
+mod renew;
+
 use std::collections::HashMap;
+
+pub use renew::RenewMark;
 
 use super::answers::answer_key;
 use super::page::{Child, Entry, Kind, Label, NO_PAGE, Page, nibble};
@@ -43,6 +47,8 @@ pub struct Draft<'a> {
     leaf_limit: usize,
     pub(super) nodes: HashMap<NodeId, Node>,
     erases: bool,
+    /// Pages that [`Draft::renew_some`] met, and that do not open.
+    closed: Vec<NodeId>,
 }
 
 pub(super) struct Node {
@@ -64,14 +70,14 @@ pub(super) enum Change {
 impl<'a> Draft<'a> {
     /// A working copy of the tree in `source` under `top`. Leaf pages split above `leaf_limit` entries.
     pub fn open(source: &'a dyn PageSource, top: &Key, leaf_limit: usize) -> Result<Self, TreeError> {
-        let mut draft = Self { source, leaf_limit, nodes: HashMap::new(), erases: false };
+        let mut draft = Self { source, leaf_limit, nodes: HashMap::new(), erases: false, closed: Vec::new() };
         draft.load(Kind::Top, NodeId::TOP, top)?;
         Ok(draft)
     }
 
     /// A new, empty tree. Its plan is an epoch: the first.
     pub fn create(source: &'a dyn PageSource, leaf_limit: usize) -> Self {
-        let mut draft = Self { source, leaf_limit, nodes: HashMap::new(), erases: false };
+        let mut draft = Self { source, leaf_limit, nodes: HashMap::new(), erases: false, closed: Vec::new() };
         let tenants = draft.add_node(Kind::Tenants, NodeId(random_bytes()), Page::empty_leaf());
         let top = Page::Inner(vec![
             lone_key(top_slot::SYSTEM_INDEX),
@@ -128,6 +134,9 @@ impl<'a> Draft<'a> {
         let node = self.tenant_path(tenant)?.last().copied().ok_or(TreeError::NoSuchLeaf)?;
         let directory = self.slot(node, tenant_slot::DIRECTORY)?;
         let customers = self.slot(node, tenant_slot::CUSTOMERS)?;
+        // Both ways are walked before anything is changed: a page that does not open leaves the draft as it was.
+        self.descend(Kind::Directory, directory, &pseudonym.0)?;
+        self.descend(Kind::Customers, customers, &handle.0)?;
         let link = Key::fill_with(|payload| payload[..16].copy_from_slice(&handle.0));
         self.insert(Kind::Directory, directory, pseudonym.0, link)?;
         let key = Key::random();
@@ -141,6 +150,13 @@ impl<'a> Draft<'a> {
         let node = *path.last().ok_or(TreeError::NoSuchLeaf)?;
         let directory = self.slot(node, tenant_slot::DIRECTORY)?;
         let customers = self.slot(node, tenant_slot::CUSTOMERS)?;
+        // Both leaves are found before anything is changed: a page that does not open leaves the draft as it was.
+        for (kind, root, label) in [(Kind::Directory, directory, &pseudonym.0), (Kind::Customers, customers, &handle.0)]
+        {
+            let way = self.descend(kind, root, label)?;
+            let leaf = way.last().and_then(|id| self.nodes[id].page.entry(label));
+            leaf.ok_or(TreeError::NoSuchLeaf)?;
+        }
         self.remove(Kind::Directory, directory, &pseudonym.0)?;
         self.remove(Kind::Customers, customers, &handle.0)?;
         self.rekey(&path);

@@ -21,7 +21,6 @@ mod answers;
 mod draft;
 mod page;
 mod reach;
-mod renewal;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -29,11 +28,10 @@ mod view;
 use std::fmt;
 
 pub use answers::AnswerKeys;
-pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite};
+pub use draft::{Draft, EpochPlan, InsertPlan, PageWrite, RenewMark};
 #[cfg(test)]
 pub(crate) use reach::reach_by_force;
 pub use reach::{Reached, reach};
-pub use renewal::RenewMark;
 pub use view::{SystemKeys, TenantKeys, View};
 
 use crate::domain::codec::{self, Decode};

@@ -126,15 +126,26 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The names of all pages of a tenant: its own, and those of its tries.
-    pub fn pages_of(&self, id: TenantId, tenant: &TenantKeys) -> Result<Vec<NodeId>, TreeError> {
+    /// The names of all pages of a tenant: its own, and those of its tries. Of one that does not open only the name is known: `closed` gets it,
+    /// and what stands below it is left out.
+    pub fn pages_of(
+        &self,
+        id: TenantId,
+        tenant: &TenantKeys,
+        closed: &mut Vec<NodeId>,
+    ) -> Result<Vec<NodeId>, TreeError> {
         let mut pages = vec![NodeId(id.0)];
         for (kind, root) in [(Kind::Directory, &tenant.directory), (Kind::Customers, &tenant.customers)] {
             let mut to_open = vec![(root.0, root.1.duplicate())];
             while let Some((page, key)) = to_open.pop() {
                 pages.push(page);
-                if let Page::Inner(children) = self.open(kind, page, &key)? {
-                    to_open.extend(children.into_iter().map(|child| (child.id, child.key)));
+                match self.open(kind, page, &key) {
+                    Ok(Page::Inner(children)) => {
+                        to_open.extend(children.into_iter().map(|child| (child.id, child.key)));
+                    }
+                    Ok(Page::Leaf(_)) => {}
+                    Err(error @ TreeError::Source(_)) => return Err(error),
+                    Err(_) => closed.push(page),
                 }
             }
         }

@@ -107,8 +107,7 @@ impl Vault {
             let page = core.page(rows::approvals(tenant), behind, limit)?;
             let now = Timestamp::now();
             let mut approvals = Vec::with_capacity(page.len());
-            for (key, sealed) in &page {
-                let (id, row) = core.open_approval(key, sealed)?;
+            for (id, row) in core.those_that_open(WHAT, &page, |(key, sealed)| core.open_approval(key, sealed))? {
                 if row.wanted.expires > now {
                     approvals.push(shown(id, row));
                 }
@@ -132,7 +131,10 @@ impl Vault {
                         Ok((_, row)) => row.wanted.expires <= now,
                         // Of an erased tenant: reclaimed with it.
                         Err(VaultError::NotFound) => false,
-                        Err(error) => return Err(error),
+                        Err(error) => {
+                            core.unless_damaged(WHAT, &key, Err(error))?;
+                            false
+                        }
                     };
                     if let Some((tenant, id)) = rows::parse_approval(&key).filter(|_| is_over) {
                         forget(&mut batch, tenant, id, sealed);
@@ -169,11 +171,16 @@ impl Core {
     ) -> Result<Vec<(ApprovalId, ApprovalRow, Vec<u8>)>, VaultError> {
         let (from, to) = rows::approvals_of(tenant, alias);
         let stored = self.db.range(&from, &to, AT_ONCE)?;
-        let open = |(key, sealed): (Vec<u8>, Vec<u8>)| {
-            let (id, row) = self.open_approval(&key, &sealed)?;
-            Ok((id, row, sealed))
-        };
-        stored.into_iter().map(open).collect()
+        // One that does not open approves nothing.
+        self.those_that_open(WHAT, &stored, |(key, sealed)| {
+            let (id, row) = self.open_approval(key, sealed)?;
+            Ok((id, row, sealed.clone()))
+        })
+    }
+
+    /// Whether an approval's row opens.
+    pub(super) fn check_approval(&self, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
+        self.open_approval(key, row).map(drop)
     }
 
     /// What stands under an id and is not expired, and the row as it is stored.

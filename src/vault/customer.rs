@@ -62,9 +62,19 @@ impl Customer {
         Place { tenant: self.tenant, handle: self.handle, record, revision }
     }
 
+    /// The customer key.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// The key under which what is pending about this customer's erasure is sealed. It ends with the customer key.
     pub fn pending_key(&self) -> Key {
         use_key(&self.key, Use::Pending, &self.place(RecordId::PROFILE, Revision::FIRST))
+    }
+
+    /// The same about the erasure of a part of which no secret opens.
+    pub fn pending_key_of(&self, part: Part) -> Key {
+        use_key(&self.key, Use::Pending, &self.place(part.record(), part.revision().unwrap_or(Revision::FIRST)))
     }
 
     /// Adds a new customer's own rows to `batch`: the profile and its secret.
@@ -113,7 +123,7 @@ impl Core {
     /// Makes a fresh secret for a place, and adds its wrapped form to `batch`; returns it with the key for requests. Until that stands in the database, no epoch replaces the
     /// key that it is wrapped under. Who was known a moment ago and is not there any more was erased. For a blocking thread of the runtime.
     pub fn add_secret(&self, batch: &mut Batch, place: &Place) -> Result<WriteKeys, VaultError> {
-        let wrapping = self.wrapping_or_new_segment(place)?;
+        let wrapping = self.wrapping_or_new_segment(place, |full| full)?;
         if place.revision > Revision::FIRST {
             self.refuse_too_many_revisions(place)?;
         }
@@ -122,17 +132,31 @@ impl Core {
             other => other,
         })?;
         let secret = Key::random();
-        let under = self.segment(&customer, place.record)?;
+        let (wrapping, under) = match self.segment(&customer, place.record) {
+            Err(error) if error.is_damage() && place.revision == Revision::FIRST => {
+                // The last segment's key does not open: what is new goes into another one.
+                self.damage.met("a segment of a customer's secrets", &secret_row(place), &error);
+                drop(wrapping);
+                let wrapping = self.wrapping_or_new_segment(place, |_| true)?;
+                (wrapping, self.segment(&customer, place.record)?)
+            }
+            under => (wrapping, under?),
+        };
         batch.put(secret_row(place), wrap_secret(under.as_ref().unwrap_or(&customer.key), place, &secret));
         let request = self.request_key(&customer)?;
         batch.hold(wrapping);
         Ok(WriteKeys { secret, request })
     }
 
-    /// The right to wrap a secret, after the segment of its place was found to have room, or a new one was made.
-    fn wrapping_or_new_segment(&self, place: &Place) -> Result<OwnedRwLockReadGuard<()>, VaultError> {
+    /// The right to wrap a secret, after the segment of its place was found to have room, or a new one was made. `needs_new`: given whether it
+    /// is full, whether a new one is made.
+    fn wrapping_or_new_segment(
+        &self,
+        place: &Place,
+        needs_new: impl Fn(bool) -> bool,
+    ) -> Result<OwnedRwLockReadGuard<()>, VaultError> {
         let wrapping = runtime::Handle::current().block_on(Arc::clone(&self.wrapping).read_owned());
-        if !self.is_segment_full(place)? {
+        if !needs_new(self.is_segment_full(place)?) {
             return Ok(wrapping);
         }
         drop(wrapping);
@@ -141,7 +165,7 @@ impl Core {
         let (from, to) = rows::customer_secrets(place.handle);
         let last = self.db.last(&from, &to)?.and_then(|(key, _)| rows::parse_secret(&key)).map(|(_, record, _)| record);
         let first = last.and_then(RecordId::next).map_or(place.record, |behind| behind.max(place.record));
-        if self.is_segment_full(place)? {
+        if needs_new(self.is_segment_full(place)?) {
             let customer = self.customer(place.tenant, place.handle)?;
             let context = segment_context(place.tenant, place.handle, first);
             let mut batch = Batch::new();
@@ -241,37 +265,47 @@ impl Core {
             let some = self.db.range(&next, &to, AT_ONCE)?;
             let Some((last, _)) = some.last() else { break };
             next = rows::behind(last.clone());
-            begins.extend(some.into_iter().map(Some));
+            let first_of = |(key, row): Row| Some((rows::parse_segment(&key)?, row));
+            begins.extend(some.into_iter().filter_map(first_of).map(Some));
         }
         for (at, begin) in begins.iter().enumerate() {
-            let end = begins.get(at + 1).and_then(|next| next.as_ref()).map(|(key, _)| key);
+            let end = begins.get(at + 1).and_then(|next| next.as_ref()).map(|(first, _)| *first);
             self.rewrap_segment(batch, (&old, &fresh), begin.as_ref(), end, erased)?;
         }
         Ok(())
     }
 
     /// One segment: from where it begins (`None`: the secrets under the customer key itself) to where the next one does.
+    ///
+    /// What does not open is noise, and stays it: no key that is left after the epoch opens it. So it goes, is reported, and keeps nothing
+    /// else back.
     fn rewrap_segment(
         &self,
         batch: &mut Batch,
         (old, fresh): (&Customer, &Customer),
-        begin: Option<&Row>,
-        end: Option<&Vec<u8>>,
+        begin: Option<&(RecordId, Vec<u8>)>,
+        end: Option<RecordId>,
         erased: &[Part],
     ) -> Result<(), VaultError> {
         let (tenant, handle) = (old.tenant, old.handle);
-        let first_of =
-            |key: &[u8]| rows::parse_segment(key).ok_or(VaultError::damaged("a segment of a customer's secrets"));
-        let first = begin.map(|(key, _)| first_of(key)).transpose()?;
-        let end = end.map(|key| first_of(key)).transpose()?;
+        let first = begin.map(|(first, _)| *first);
         let holds = |record: RecordId| first.is_none_or(|first| record >= first) && end.is_none_or(|end| record < end);
-        let (mut under_old, mut under_fresh) = (old.key.duplicate(), fresh.key.duplicate());
-        if let (Some(first), Some((_, row))) = (first, begin) {
-            under_old = unwrap_segment((tenant, handle, &old.key), first, row)?;
+        let (mut under_old, mut under_fresh) = (Some(old.key.duplicate()), fresh.key.duplicate());
+        if let Some((first, row)) = begin {
+            under_old = match unwrap_segment((tenant, handle, &old.key), *first, row) {
+                Ok(key) => Some(key),
+                Err(error) => {
+                    self.damage.met("a segment of a customer's secrets", &rows::segment(handle, *first), &error);
+                    None
+                }
+            };
             let loses_some = erased.iter().any(|part| holds(part.record()));
-            under_fresh = if loses_some { Key::random() } else { under_old.duplicate() };
-            let context = segment_context(tenant, handle, first);
-            batch.put(rows::segment(handle, first), key_wrap::wrap(&fresh.key, &context, &under_fresh));
+            under_fresh = match &under_old {
+                Some(kept) if !loses_some => kept.duplicate(),
+                _ => Key::random(),
+            };
+            let context = segment_context(tenant, handle, *first);
+            batch.put(rows::segment(handle, *first), key_wrap::wrap(&fresh.key, &context, &under_fresh));
             if !loses_some {
                 return Ok(());
             }
@@ -286,14 +320,20 @@ impl Core {
             let Some((last, _)) = some.last() else { return Ok(()) };
             from = rows::behind(last.clone());
             for (key, row) in some {
-                let (_, record, revision) = rows::parse_secret(&key).ok_or(VaultError::damaged(WHAT))?;
-                if erased.iter().any(|part| part.holds(record, revision)) {
+                let place = rows::parse_secret(&key).map(|(_, record, revision)| old.place(record, revision));
+                let is_erased = |place: &Place| erased.iter().any(|part| part.holds(place.record, place.revision));
+                let Some(place) = place.filter(|place| !is_erased(place)) else {
                     batch.delete(key);
                     continue;
+                };
+                let opened = under_old.as_ref().map(|under| unwrap_secret(under, &place, &row));
+                match opened.unwrap_or(Err(VaultError::damaged(WHAT))) {
+                    Ok(secret) => batch.put(key, wrap_secret(&under_fresh, &place, &secret)),
+                    Err(error) => {
+                        self.damage.met(WHAT, &key, &error);
+                        batch.delete(key);
+                    }
                 }
-                let place = old.place(record, revision);
-                let secret = unwrap_secret(&under_old, &place, &row)?;
-                batch.put(key, wrap_secret(&under_fresh, &place, &secret));
             }
         }
     }

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::core::Core;
 use super::{Vault, VaultError};
 use crate::audit::AlertSort;
 use crate::domain::codec::hex;
+use crate::store::Row;
 
 /// The most rows that are remembered as reported. Of further ones each meeting is logged.
 const MAX_REMEMBERED: usize = 4_096;
@@ -45,5 +47,40 @@ impl Damage {
     /// How many rows were met.
     pub fn count(&self) -> u64 {
         self.met.load(Ordering::Relaxed)
+    }
+}
+
+impl Core {
+    /// Leaves out what is damaged: it is reported, and the work goes on with the next thing.
+    pub fn unless_damaged(
+        &self,
+        what: &'static str,
+        row: &[u8],
+        done: Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        match done {
+            Err(error) if error.is_damage() => {
+                self.damage.met(what, row, &error);
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// What opens of some rows. What does not is reported, and left out.
+    pub fn those_that_open<T>(
+        &self,
+        what: &'static str,
+        page: &[Row],
+        open: impl Fn(&Row) -> Result<T, VaultError>,
+    ) -> Result<Vec<T>, VaultError> {
+        let mut opened = Vec::with_capacity(page.len());
+        for row in page {
+            match open(row) {
+                Ok(one) => opened.push(one),
+                Err(error) => self.unless_damaged(what, &row.0, Err(error))?,
+            }
+        }
+        Ok(opened)
     }
 }

@@ -24,11 +24,12 @@ mod alone;
 mod answer;
 mod answer_keys;
 mod ask;
+mod epoch;
 mod renewal;
 mod round;
 mod tenant;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 pub use ask::Target;
@@ -36,27 +37,22 @@ pub(super) use ask::{Asked, ErasureJob, What};
 pub(super) use renewal::{is_mark, mark_restored};
 pub(super) use round::Round;
 
-use self::ask::reopen;
-use self::renewal::{PAGES_AT_ONCE, Renewal, renew_restored};
+use self::ask::{Reopened, reopen};
+use self::epoch::{Extra, run_epoch};
+use self::renewal::renew_restored;
 use super::core::{Core, caller};
 use super::customer::MAX_SEGMENT;
-use super::format::{
-    DutyRow, ErasureAnswer, Opening, Pending, ReclaimRecordRow, ReclaimRow, TenantErasureRow, TenantErasureState,
-};
+use super::format::{DutyRow, ErasingRow, Opening};
 use super::receipts::Receipt;
-use super::tree::{RootRow, Top, WrappedTop};
-use super::writer::add_pages;
+use super::tree::RootRow;
 use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
-use crate::audit::receipt::commitment;
 use crate::audit::{Entry, Event};
-use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
-use crate::domain::erasure::{Erased, Part};
-use crate::domain::ids::{CustomerId, Handle, ReceiptId, RequestId, TenantId, TenantName};
-use crate::keys::{Draft, EpochPlan, RenewMark, SystemKeys};
-use crate::root_key::RootKeyId;
-use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, StoreError, rows};
+use crate::domain::codec::hex;
+use crate::domain::erasure::{Erased, Subject};
+use crate::domain::ids::{CustomerId, ReceiptId, RequestId, TenantName};
+use crate::store::{Batch, CommitError, MAX_OPS_PER_BATCH, Row, StoreError, rows};
 
 /// How long a round of erasures waits for those who read the customers' records to stop. They are told at once, and look at it with every
 /// message.
@@ -71,6 +67,9 @@ pub(super) const MAX_ERASURES: usize = 1024;
 /// customer key; with all else that fits one batch.
 const MAX_REWRAPPED: usize = 3;
 const _: () = assert!(MAX_REWRAPPED * 2 * MAX_SEGMENT < MAX_OPS_PER_BATCH - MAX_ERASURES * 3);
+
+/// For reports.
+const PENDING: &str = "an erasure that was asked for";
 
 /// An erasure that is final.
 pub struct Erasure {
@@ -154,11 +153,8 @@ pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
         let Some((last, _)) = stored.last() else { break };
         from = rows::behind(last.clone());
         for (key, row) in &stored {
-            match reopen(core, key, row) {
-                // Its tenant was erased before its turn came; [`resume`] takes it off the list.
-                Ok(_) | Err(VaultError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
+            // What is void [`resume`] takes off the list. What cannot be read now stays on it, and keeps no other back.
+            core.unless_damaged(PENDING, key, reopen(core, key, row).map(drop))?;
         }
     }
     // A mirror that begins anew takes minutes: the service does not wait for it.
@@ -181,55 +177,92 @@ pub(super) fn recover(core: &Core) -> Result<(), VaultError> {
 }
 
 /// Carries out all that is pending in the database: what was just asked for, and is `known`; and what a crash or an epoch that failed left.
-/// All of it: what is pending must not lose its customer to a later epoch.
+/// All of it: what is pending must not lose its customer to a later epoch. What cannot be carried out, because something on the way is damaged,
+/// stays pending and fenced off, is reported, and keeps no other back.
 fn resume(core: &Core, mut known: HashMap<Vec<u8>, Asked>) -> Result<(), VaultError> {
     renew_restored(core)?;
     let (from, to) = rows::all(rows::Kind::Erasing);
+    // Where one reading does not take all, the rows are read once for each kind: a record goes before its customer, wherever their rows are.
+    let is_much = core.db.range(&from, &to, MAX_ERASURES)?.len() == MAX_ERASURES;
+    let all = [Subject::Record, Subject::Revision, Subject::Customer, Subject::Tenant];
+    let passes: &[&[Subject]] = if is_much { &[&all[..2], &all[2..3], &all[3..]] } else { &[&all] };
     let mut is_settled = false;
-    loop {
-        let stored = core.db.range(&from, &to, MAX_ERASURES)?;
-        if stored.is_empty() {
-            return if is_settled { Ok(()) } else { settle(core) };
+    for subjects in passes {
+        let mut from = from.clone();
+        loop {
+            let mut stored = core.db.range(&from, &to, MAX_ERASURES)?;
+            let Some((last, _)) = stored.last() else { break };
+            from = rows::behind(last.clone());
+            // One that cannot be read is met with the first of them.
+            stored.retain(|(_, row)| match ErasingRow::decode(row) {
+                Ok(row) => subjects.contains(&row.what.subject()),
+                Err(_) => subjects.contains(&Subject::Record),
+            });
+            is_settled |= resume_some(core, &mut known, &stored)?;
         }
-        let (mut asked, mut void) = (Vec::with_capacity(stored.len()), Batch::new());
-        for (key, row) in &stored {
-            match known.remove(key).map_or_else(|| reopen(core, key, row), Ok) {
-                Ok(one) => asked.push(one),
-                // Its tenant was erased meanwhile, and with it whom this was about.
-                Err(VaultError::NotFound) => void.delete(key.clone()),
-                Err(error) => return Err(error),
-            }
-        }
-        if !void.is_empty() {
-            core.committer.commit_blocking(void)?;
-        }
-        carry_out(core, asked)?;
-        is_settled = true;
     }
+    if is_settled { Ok(()) } else { settle(core) }
+}
+
+/// Carries out some of what is pending; returns whether there was an epoch.
+fn resume_some(core: &Core, known: &mut HashMap<Vec<u8>, Asked>, stored: &[Row]) -> Result<bool, VaultError> {
+    let (mut asked, mut unnamed, mut void) = (Vec::with_capacity(stored.len()), Vec::new(), Batch::new());
+    for (key, row) in stored {
+        let one = known.remove(key).map(|one| Ok(Reopened::Asked(Box::new(one))));
+        match one.unwrap_or_else(|| reopen(core, key, row)) {
+            Ok(Reopened::Asked(one)) => asked.push(*one),
+            Ok(Reopened::Unnamed(one)) => unnamed.push(one),
+            Ok(Reopened::Void) => {
+                tracing::warn!(row = hex(key), "an erasure is off the list: whom it was about is erased already");
+                void.delete(key.clone());
+            }
+            Err(error) => core.unless_damaged(PENDING, key, Err(error))?,
+        }
+    }
+    if !void.is_empty() {
+        core.committer.commit_blocking(void)?;
+    }
+    for one in &unnamed {
+        tracing::error!(
+            row = hex(&rows::erasing(one.id)),
+            "the secret of a record that is to be erased does not open: its keys are replaced all the same; who asked cannot be told any more, so there is no receipt"
+        );
+        run_epoch(core, &[], Extra::Unnamed(*one))?;
+    }
+    if !asked.is_empty() {
+        carry_out(core, &mut asked)?;
+    }
+    Ok(!asked.is_empty() || !unnamed.is_empty())
 }
 
 /// Steps 2 to 6, in as many epochs as it takes. Parts of customers first: none of them may lose its customer to an earlier epoch.
-fn carry_out(core: &Core, mut asked: Vec<Asked>) -> Result<(), VaultError> {
+fn carry_out(core: &Core, asked: &mut [Asked]) -> Result<(), VaultError> {
     asked.sort_by_key(|one| match one.what {
         What::Part(_) => 0,
         What::Customer(_) => 1,
         What::Tenant(_) => 2,
     });
+    let mut rest = &asked[..];
+    let mut most = MAX_ERASURES;
     loop {
-        let later = split_off(core, &mut asked)?;
-        run_epoch(core, asked, Extra::Nothing)?;
-        if later.is_empty() {
+        let fit = fitting(core, rest, most)?;
+        match run_epoch(core, &rest[..fit], Extra::Nothing) {
+            Ok(()) => rest = &rest[fit..],
+            // Their pages do not fit one batch: fewer at once.
+            Err(VaultError::Commit(CommitError::Invalid(_))) if fit > 1 => most = fit / 2,
+            Err(error) => return Err(error),
+        }
+        if rest.is_empty() {
             return Ok(());
         }
-        asked = later;
     }
 }
 
-/// What does not fit one batch any more.
-fn split_off(core: &Core, asked: &mut Vec<Asked>) -> Result<Vec<Asked>, VaultError> {
+/// How many of these one batch takes, `most` at most.
+fn fitting(core: &Core, asked: &[Asked], most: usize) -> Result<usize, VaultError> {
     let mut rewrapped = BTreeSet::new();
     let mut fit = 0;
-    for one in asked.iter().take(MAX_ERASURES) {
+    for one in asked.iter().take(most) {
         if let What::Part(part) = one.what {
             rewrapped.insert((one.handle, core.segment_of(one.handle, part.record())?));
             if rewrapped.len() > MAX_REWRAPPED {
@@ -238,170 +271,7 @@ fn split_off(core: &Core, asked: &mut Vec<Asked>) -> Result<Vec<Asked>, VaultErr
         }
         fit += 1;
     }
-    Ok(asked.split_off(fit))
-}
-
-/// What an epoch does besides erasing.
-enum Extra<'a> {
-    Nothing,
-    /// Pages of a tenant get fresh keys.
-    Renewal(&'a mut Renewal),
-    /// The answer keys of these tenants are replaced, as of a day.
-    AnswerKeys(&'a [TenantId], u32),
-}
-
-/// One epoch, with all that was asked for, and with what it does besides.
-fn run_epoch(core: &Core, asked: Vec<Asked>, extra: Extra<'_>) -> Result<(), VaultError> {
-    let end = Instant::now() + PATIENCE;
-    for one in &asked {
-        if !core.fences.wait_until_empty(one.ground(), end.saturating_duration_since(Instant::now())) {
-            return Err(VaultError::ErasureNotFinal { why: "a reader of the customer's records has not stopped" });
-        }
-    }
-    for one in &asked {
-        if let What::Tenant(subject) = one.what {
-            core.list_pages_to_reclaim(subject)?;
-        }
-    }
-    // A key left over from an epoch that failed must not stand beside the one staged now.
-    settle(core)?;
-    let epoch = core.tree.top().row.top.epoch + 1;
-    let staged = core.provider.stage(epoch)?;
-    if staged == core.tree.top().row.top.root_key {
-        // An epoch under it could never be told from the one before: nothing would be destroyed, and no later epoch could begin.
-        return Err(VaultError::ErasureNotFinal { why: "the provider staged the root key that it had" });
-    }
-    match write_epoch(core, (epoch, staged), &asked, extra) {
-        Ok(()) => {}
-        // The batch may be on the disk or not: both keys stay until a restart reads which one it names.
-        Err(error @ VaultError::Commit(CommitError::Store(_))) => return Err(error),
-        // Never used again: what failed before the batch leaves the staged key unnamed, and settling destroys it.
-        Err(error) => return settle(core).and(Err(error)),
-    }
-    settle(core)?;
-    asked.iter().for_each(|one| core.fences.forget(one.ground()));
-    Ok(())
-}
-
-/// Step 3: plans the epoch, and writes it in one batch. No lookup runs between the old pages and the new top key, and where a customer's key
-/// is replaced, no secret is wrapped under it meanwhile.
-fn write_epoch(
-    core: &Core,
-    (epoch, staged): (u64, RootKeyId),
-    asked: &[Asked],
-    mut extra: Extra<'_>,
-) -> Result<(), VaultError> {
-    let lost = lost_parts(asked);
-    let _alone = (!lost.is_empty()).then(|| core.wrapping.blocking_write());
-    let mut top = core.tree.top_to_replace();
-    let mut draft = Draft::open(core.tree.pages(), &top.key, core.limits.leaf_entries)?;
-    let mut batch = Batch::new();
-    for one in asked {
-        if let What::Customer(pseudonym) = one.what {
-            draft.erase_customer(one.tenant, pseudonym, one.handle)?;
-        }
-        add_duties(core, &mut batch, one, epoch, &top.system);
-    }
-    for ((tenant, handle), parts) in &lost {
-        let (old, fresh) = draft.rekey_customer(*tenant, *handle)?;
-        core.rewrap(&mut batch, (*tenant, *handle), (&old, &fresh), parts)?;
-    }
-    // Last: below an erased tenant nothing can be found any more.
-    for one in asked {
-        if let What::Tenant(subject) = one.what {
-            draft.erase_tenant(subject)?;
-        }
-    }
-    let renewed = extra.plan(&mut draft)?;
-    let EpochPlan { writes, top: key } = draft.into_epoch();
-    let wrapped = WrappedTop::wrap(core.provider.as_ref(), staged, epoch, &key)?;
-    let row = RootRow { top: wrapped, previous: Some(top.row.top.clone()) };
-    batch.require_value(rows::root(), top.row.encode());
-    batch.put(rows::root(), row.encode());
-    add_pages(&mut batch, writes);
-    core.committer.commit_here(batch)?;
-    *top = Top::open(row, key, core.tree.pages())?;
-    if let Extra::Renewal(renewal) = &mut extra {
-        renewal.mark = renewed;
-    }
-    Ok(())
-}
-
-impl Extra<'_> {
-    /// Adds it to the epoch's plan; returns where a renewal goes on.
-    fn plan(&self, draft: &mut Draft<'_>) -> Result<Option<RenewMark>, VaultError> {
-        match self {
-            Self::Renewal(Renewal { tenant, mark: Some(mark) }) => {
-                Ok(draft.renew_some(*tenant, mark.clone(), PAGES_AT_ONCE)?)
-            }
-            Self::Nothing | Self::Renewal(_) => Ok(None),
-            Self::AnswerKeys(tenants, day) => {
-                for tenant in *tenants {
-                    draft.replace_answer_keys(*tenant, *day)?;
-                }
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// The single records and revisions to erase, by customer; not those whose customer goes as a whole.
-fn lost_parts(asked: &[Asked]) -> BTreeMap<(TenantId, Handle), Vec<Part>> {
-    let gone: BTreeSet<Handle> =
-        asked.iter().filter(|one| matches!(one.what, What::Customer(_))).map(|one| one.handle).collect();
-    let mut lost: BTreeMap<_, Vec<Part>> = BTreeMap::new();
-    for one in asked.iter().filter(|one| !gone.contains(&one.handle)) {
-        if let What::Part(part) = one.what {
-            lost.entry((one.tenant, one.handle)).or_default().push(part);
-        }
-    }
-    lost
-}
-
-/// What is to be done once the old root key is gone.
-fn add_duties(core: &Core, batch: &mut Batch, one: &Asked, epoch: u64, system: &SystemKeys) {
-    let pending = &one.pending;
-    let duty = DutyRow {
-        tenant: one.tenant,
-        subject: one.what.subject(),
-        commitment: commitment(&pending.opening, pending.customer.as_str(), one.what.part()),
-        caller: pending.requested_by.unwrap_or(pending.caller),
-        approved_by: pending.approved_by.or(pending.requested_by.map(|_| pending.caller)),
-        epoch,
-    };
-    let answer = ErasureAnswer { receipt: pending.receipt, opening: pending.opening.clone() };
-    batch.delete(rows::erasing(one.id));
-    batch.put(rows::duty(pending.receipt), duty.encode());
-    batch.put(one.slot.row.clone(), one.slot.seal(&answer));
-    match one.what {
-        What::Customer(_) => {
-            let key = rows::reclaim(one.handle);
-            let job = core.jobs.signed(&key, ReclaimRow { tenant: one.tenant }.encode());
-            batch.put(key, job);
-        }
-        What::Part(part) => {
-            let key = rows::reclaim_record(part.record(), part.revision());
-            let row = ReclaimRecordRow { tenant: one.tenant, handle: one.handle };
-            let job = core.jobs.signed(&key, row.encode());
-            batch.put(key, job);
-        }
-        What::Tenant(subject) => {
-            let (key, row) = erased_tenant(system, subject, pending);
-            batch.put(key, row);
-        }
-    }
-}
-
-/// The row that says for ever that a tenant is erased. The system's keys stay what they are over an epoch.
-fn erased_tenant(system: &SystemKeys, subject: TenantId, pending: &Pending) -> (Vec<u8>, Vec<u8>) {
-    let row = TenantErasureRow {
-        requested_by: pending.requested_by.unwrap_or(pending.caller),
-        not_before: Timestamp::now(),
-        state: TenantErasureState::Erased,
-    };
-    let key = rows::tenant_erasure(subject);
-    let sealed = key_wrap::seal(&system.settings, &key, &row.encode());
-    (key, sealed)
+    Ok(fit)
 }
 
 /// Steps 4 to 6: the mirrors have all, the provider is left with exactly the root key that the database names, and owed receipts are written.
@@ -425,15 +295,14 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
         return Err(VaultError::ErasureNotFinal { why: "the provider still has the old root key" });
     }
     probe(core, &row)?;
-    let (from, to) = rows::all(rows::Kind::Duty);
+    let (mut from, to) = rows::all(rows::Kind::Duty);
     loop {
         let owed = core.db.range(&from, &to, DUTIES_AT_ONCE)?;
-        if owed.is_empty() {
-            return core.keep_pin();
-        }
+        let Some((last, _)) = owed.last() else { return core.keep_pin() };
+        from = rows::behind(last.clone());
         let mut batch = Batch::new();
         for (key, row) in &owed {
-            add_receipt(core, &mut batch, key, row)?;
+            core.unless_damaged("a receipt that is owed", key, add_receipt(core, &mut batch, key, row))?;
         }
         core.committer.commit_here(batch)?;
         core.committer.mirrors().wait().map_err(CommitError::from)?;

@@ -61,6 +61,10 @@ struct Fence {
     /// While somebody watches, the fence is kept, so that a later erasure closes the one that is watched.
     watching: usize,
     closed: CancellationToken,
+    /// Whether it was closed itself, and not only with the one around it.
+    is_shut: bool,
+    /// The fence around this one.
+    outer: Option<Ground>,
 }
 
 impl Fence {
@@ -226,11 +230,13 @@ impl Fences {
         let mut fences = self.lock();
         let mut closed = CancellationToken::new();
         let mut entered = [None; 4];
+        let mut around = None;
         for (depth, ground) in grounds.into_iter().enumerate().filter_map(|(depth, ground)| Some((depth, ground?))) {
             let outer = closed.clone();
             let fence = fences.entry(ground);
             let fence = fence.or_insert_with(|| Fence { closed: outer.child_token(), ..Fence::default() });
             fence.inside += 1;
+            fence.outer = around.replace(ground);
             entered[depth] = Some(ground);
             closed = fence.closed.clone();
             if closed.is_cancelled() {
@@ -262,18 +268,19 @@ impl Fences {
 
     /// Closes a fence: nobody gets in any more, and those inside are told to leave.
     pub fn close(&self, ground: impl Into<Ground>) {
-        self.lock().entry(ground.into()).or_default().closed.cancel();
+        let mut fences = self.lock();
+        let fence = fences.entry(ground.into()).or_default();
+        fence.is_shut = true;
+        fence.closed.cancel();
     }
 
-    /// Opens a fence again, after an erasure that could not begin.
+    /// Opens a fence again, after an erasure that could not begin; and those inside it that were closed only with it.
     pub fn reopen(&self, ground: impl Into<Ground>) {
         let mut fences = self.lock();
         let ground = ground.into();
         if let Some(fence) = fences.get_mut(&ground) {
-            fence.closed = CancellationToken::new();
-            if !fence.is_needed() {
-                fences.remove(&ground);
-            }
+            fence.is_shut = false;
+            open_again(&mut fences, ground);
         }
     }
 
@@ -286,9 +293,14 @@ impl Fences {
         !timeout.timed_out()
     }
 
-    /// Forgets a closed fence, once the key is gone.
+    /// Forgets a closed fence and those inside it, once the key is gone.
     pub fn forget(&self, ground: impl Into<Ground>) {
-        self.lock().remove(&ground.into());
+        let mut fences = self.lock();
+        let mut gone = vec![ground.into()];
+        while let Some(ground) = gone.pop() {
+            gone.extend(inside_of(&fences, ground));
+            fences.remove(&ground);
+        }
     }
 
     /// Changes the fences of these grounds, as far as they stand, and takes down what nobody needs any more.
@@ -306,5 +318,76 @@ impl Fences {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Ground, Fence>> {
         self.fences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fences that stand right inside another.
+fn inside_of(fences: &HashMap<Ground, Fence>, outer: Ground) -> Vec<Ground> {
+    fences.iter().filter(|(_, fence)| fence.outer == Some(outer)).map(|(ground, _)| *ground).collect()
+}
+
+/// Opens a fence that was closed, and all inside it that were not closed themselves. Of one that is not needed any more nothing is kept.
+fn open_again(fences: &mut HashMap<Ground, Fence>, ground: Ground) {
+    let around = fences.get(&ground).and_then(|fence| fence.outer);
+    let around = around.and_then(|outer| fences.get(&outer)).map(|outer| outer.closed.clone());
+    let Some(fence) = fences.get_mut(&ground) else { return };
+    if fence.is_shut || !fence.closed.is_cancelled() {
+        return;
+    }
+    fence.closed = around.map_or_else(CancellationToken::new, |outer| outer.child_token());
+    let is_needed = fence.is_needed();
+    for inner in inside_of(fences, ground) {
+        open_again(fences, inner);
+    }
+    if !is_needed {
+        fences.remove(&ground);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::grant::Grants;
+    use crate::domain::ids::{RecordId, Revision};
+    use crate::domain::record::RecordKind;
+
+    fn facts(record: u8) -> RecordFacts {
+        RecordFacts {
+            tenant: TenantId([1; 16]),
+            id: RecordId::from_bytes([record; 16]),
+            revision: Revision::FIRST,
+            kind: RecordKind::Transcript,
+            handle: Handle([2; 16]),
+            callers_team: None,
+            handled_by_caller: false,
+            is_of_stated_case: false,
+            grants: Grants::default(),
+            purposes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_fence_that_opens_again_opens_what_was_closed_with_it() {
+        let fences = Arc::new(Fences::default());
+        let (read, erased) = (facts(7), facts(8));
+        let inside = fences.enter_to_read(&read).unwrap();
+        let watch = inside.watch();
+        drop(fences.enter_to_read(&erased).unwrap());
+        fences.close(Part::Record(erased.id));
+        fences.close(read.handle);
+        assert!(inside.closed().is_cancelled() && watch.ended().is_some());
+        assert!(fences.enter_to_read(&read).is_err());
+        fences.reopen(read.handle);
+        drop(fences.enter_to_read(&read).expect("the record's fence stays closed"));
+        assert!(!fences.is_closed_around(&read));
+        // A record whose own erasure was asked for stays closed.
+        assert!(fences.enter_to_read(&erased).is_err());
+        // Who was told to leave is not told to stay.
+        assert!(inside.closed().is_cancelled());
+        drop((inside, watch));
+        fences.close(read.handle);
+        fences.forget(read.handle);
+        fences.reopen(Part::Record(erased.id));
+        assert!(fences.lock().is_empty(), "fences are left behind");
     }
 }

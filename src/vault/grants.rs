@@ -24,7 +24,7 @@ use crate::domain::grant::{BrokenGlass, CaseAssignment, Granted, Grants};
 use crate::domain::ids::{BlindIndex, CaseId, CustomerId, Handle, PrincipalName, RecordId, Revision, TenantId};
 use crate::domain::principal::Principal;
 use crate::keys::TenantKeys;
-use crate::store::{Batch, rows};
+use crate::store::{Batch, Row, rows};
 
 /// Rows looked at in one go.
 const AT_ONCE: usize = 256;
@@ -123,20 +123,21 @@ impl Vault {
             let keys = core.tenant_keys(tenant)?;
             let key = core.grants_key(&core.customer(tenant, handle)?)?;
             let page = core.page(rows::assignments(handle), behind, limit)?;
-            let mut assignments = Vec::with_capacity(page.len());
-            for (row, value) in &page {
+            let open = |(row, value): &Row| {
                 let (grant, term) = open_term(&keys, tenant, row, value)?;
-                if term.expires > Timestamp::now() {
-                    let words = key_wrap::open(&key, row, &grant.words).map_err(|_| VaultError::damaged(WHAT))?;
-                    let [case, assignee]: [Zeroizing<String>; 2] = decode_words(&words)?;
-                    assignments.push(CaseAssignment {
-                        customer: customer.clone(),
-                        case: CaseId::parse(&case)?,
-                        assignee: PrincipalName::parse(&assignee)?,
-                        expires: term.expires,
-                    });
+                if term.expires <= Timestamp::now() {
+                    return Ok(None);
                 }
-            }
+                let words = key_wrap::open(&key, row, &grant.words).map_err(|_| VaultError::damaged(WHAT))?;
+                let [case, assignee]: [Zeroizing<String>; 2] = decode_words(&words)?;
+                Ok(Some(CaseAssignment {
+                    customer: customer.clone(),
+                    case: CaseId::parse(&case)?,
+                    assignee: PrincipalName::parse(&assignee)?,
+                    expires: term.expires,
+                }))
+            };
+            let assignments = core.those_that_open(WHAT, &page, open)?.into_iter().flatten().collect();
             Ok(Fenced { content: (assignments, next_of(&page, limit)), watches: vec![inside.watch()] })
         };
         self.core.blocking(list).await
@@ -195,7 +196,11 @@ impl Core {
         let now = Timestamp::now();
         let holds = |row: Vec<u8>| -> Result<bool, VaultError> {
             let Some(value) = self.db.get(&row)? else { return Ok(false) };
-            Ok(open_term(&keys, tenant, &row, &value)?.1.expires > now)
+            match open_term(&keys, tenant, &row, &value) {
+                Ok((_, term)) => Ok(term.expires > now),
+                // One that does not open lets nobody in, and keeps nobody out who needs none.
+                Err(error) => self.unless_damaged(WHAT, &row, Err(error)).map(|()| false),
+            }
         };
         let name = &asker.principal.name;
         let assigned = asker.case.as_ref().map(|case| assignment_row(&keys, handle, case, name));
@@ -233,15 +238,33 @@ impl Core {
         let Some((last, _)) = page.last().cloned() else { return Ok(None) };
         let mut batch = Batch::new();
         for (row, value) in page {
-            let tenant = GrantRow::decode(&value)?.tenant;
-            // Of an erased tenant: reclaimed with its customers.
-            let Some(keys) = self.tree.tenant(tenant)? else { continue };
-            if open_term(&keys, tenant, &row, &value)?.1.expires <= now {
-                batch.require_value(row.clone(), value);
-                batch.delete(row);
+            match self.is_expired(&row, &value, now) {
+                Ok(true) => {
+                    batch.require_value(row.clone(), value);
+                    batch.delete(row);
+                }
+                Ok(false) => {}
+                Err(error) => self.unless_damaged(WHAT, &row, Err(error))?,
             }
         }
         Ok(Some((batch, last)))
+    }
+
+    fn is_expired(&self, row: &[u8], value: &[u8], now: Timestamp) -> Result<bool, VaultError> {
+        let tenant = GrantRow::decode(value)?.tenant;
+        // Of an erased tenant: reclaimed with its customers.
+        let Some(keys) = self.tree.tenant(tenant)? else { return Ok(false) };
+        Ok(open_term(&keys, tenant, row, value)?.1.expires <= now)
+    }
+
+    /// Whether a grant's row opens: until when, and the words.
+    pub(super) fn check_grant(&self, row: &[u8], value: &[u8]) -> Result<(), VaultError> {
+        let tenant = GrantRow::decode(value)?.tenant;
+        let handle = row.get(1..17).and_then(|handle| handle.try_into().ok()).map(Handle);
+        let customer = self.customer(tenant, handle.ok_or(VaultError::damaged(WHAT))?)?;
+        let (grant, _) = open_term(&*self.tenant_keys(tenant)?, tenant, row, value)?;
+        let words = key_wrap::open(&self.grants_key(&customer)?, row, &grant.words);
+        words.map(drop).map_err(|_| VaultError::damaged(WHAT))
     }
 }
 

@@ -263,22 +263,6 @@ impl Core {
         Ok(())
     }
 
-    /// Leaves out what is damaged: it is reported, and the work goes on with the next thing.
-    pub fn unless_damaged(
-        &self,
-        what: &'static str,
-        row: &[u8],
-        done: Result<(), VaultError>,
-    ) -> Result<(), VaultError> {
-        match done {
-            Err(error) if error.is_damage() => {
-                self.damage.met(what, row, &error);
-                Ok(())
-            }
-            done => done,
-        }
-    }
-
     /// What to do with a job, if anything. A job that is refused is put aside; one about which nothing can be told stays, and is reported.
     pub fn accepted<T>(&self, row: &[u8], value: &[u8], verdict: Verdict<T>) -> Result<Option<T>, VaultError> {
         match verdict {

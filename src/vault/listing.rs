@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::core::{Core, blinded, entry};
 use super::fence::Fenced;
-use super::format::Head;
 use super::grants::Asker;
 use super::insiders::Reading;
 use super::record_rows::agent_index;
@@ -15,7 +14,7 @@ use super::{Vault, VaultError};
 use crate::access::permit::{Permit, TenantScope};
 use crate::audit::{Event, MAX_SHOWN, Shown};
 use crate::crypto::key_wrap;
-use crate::domain::ids::{Handle, RecordId, TenantId};
+use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
 use crate::domain::principal::Principal;
 use crate::domain::record::{FindBy, Record, RecordFacts, RecordFilter};
 use crate::domain::{Invalid, Problem};
@@ -115,7 +114,11 @@ impl Vault {
                     let record = match core.open_record(facts) {
                         Ok(opened) => opened.record,
                         Err(VaultError::NotFound) => continue,
-                        Err(error) => return Err(error),
+                        Err(error) => {
+                            let row = rows::record_piece(facts.tenant, facts.id, facts.revision, 0);
+                            core.unless_damaged("a record", &row, Err(error))?;
+                            continue;
+                        }
                     };
                     let started = record.details.started;
                     if from.is_none_or(|from| started >= from) && before.is_none_or(|before| started < before) {
@@ -199,7 +202,13 @@ impl Core {
                     continue;
                 }
                 // A customer's own secrets and uploads that are not finished have no record.
-                permits.extend(self.facts(asked.asker, tenant, id, None)?.and_then(visible));
+                match self.facts(asked.asker, tenant, id, None) {
+                    Ok(facts) => permits.extend(facts.and_then(visible)),
+                    Err(error) => {
+                        let row = rows::record_piece(tenant, id, Revision::FIRST, 0);
+                        self.unless_damaged("a record", &row, Err(error))?;
+                    }
+                }
                 if permits.len() == asked.size {
                     return Ok((permits, of, cursor));
                 }
@@ -245,10 +254,9 @@ impl Core {
             let step = self.db.range(&from, &to, ROWS_AT_ONCE - ids.len())?;
             let Some((last, _)) = step.last() else { break };
             from = rows::behind(last.clone());
-            for (key, value) in &step {
+            for (key, _) in &step {
                 let (id, _, piece) = rows::parse_record_piece(key).ok_or(VaultError::damaged("a record's key"))?;
                 if piece == 0 && ids.last() != Some(&id) {
-                    Head::decode(value)?;
                     ids.push(id);
                 }
             }

@@ -92,7 +92,7 @@ pub use records::{Looked, RequestKey};
 pub use restore::{BackedUp, BackupStep, RestoreFrom, RestoreStep, Restored, backup};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
-pub use verify::{VERIFY_MARK, Verified, VerifyMark};
+pub use verify::{DamagedRow, VERIFY_MARK, Verified, VerifyMark};
 
 use self::core::Core;
 use self::writer::TreeWriter;

@@ -64,7 +64,7 @@ impl Vault {
                     Ok(decode_principal(&plain)?)
                 };
                 let next = next_of(&page, limit);
-                Ok((page.iter().map(open).collect::<Result<_, VaultError>>()?, next))
+                Ok((core.those_that_open("a principal", &page, open)?, next))
             })
             .await
     }
@@ -181,8 +181,8 @@ impl Vault {
                     Ok(core.token(id)?.filter(|(of, _)| *of == tenant).map(|(_, token)| token))
                 };
                 let next = next_of(&page, limit);
-                let tokens = page.iter().filter_map(|row| open(row).transpose()).collect::<Result<_, VaultError>>()?;
-                Ok((tokens, next))
+                let tokens: Vec<Option<TokenEntry>> = core.those_that_open("a token", &page, open)?;
+                Ok((tokens.into_iter().flatten().collect(), next))
             })
             .await
     }
@@ -378,6 +378,12 @@ impl Core {
         let Some(sealed) = self.db.get(&key)? else { return Ok(None) };
         let plain = open_row(&keys.settings, &key, &sealed, "a principal")?;
         Ok(Some(decode_principal(&plain)?))
+    }
+
+    /// Whether a principal's row opens.
+    pub(super) fn check_principal(&self, tenant: TenantId, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
+        let keys = self.tenant_keys(tenant)?;
+        Ok(decode_principal(&open_row(&keys.settings, key, row, "a principal")?).map(drop)?)
     }
 
     /// Nothing is added to a tenant whose rows were removed meanwhile: it would stay for ever.

@@ -99,8 +99,8 @@ impl Core {
         let used = self.usage(tenant)?;
         let mine = pending.entry(tenant).or_default();
         let wanted = Usage {
-            content_bytes: used.content_bytes + mine.content_bytes + bytes,
-            records: used.records + mine.records + records,
+            content_bytes: used.content_bytes.saturating_add(mine.content_bytes).saturating_add(bytes),
+            records: used.records.saturating_add(mine.records).saturating_add(records),
         };
         // Only what is asked for is held against its quota: a write that has its place keeps it. While a batch is being applied, its
         // record may count twice, which can refuse another for that moment, and never admits one too many.

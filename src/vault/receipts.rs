@@ -53,7 +53,7 @@ impl Vault {
             let page = core.page(span, behind, limit)?;
             let next = next_of(&page, limit);
             let receipts = Receipts::of(core);
-            let found = page.iter().map(|(key, row)| receipts.read(tenant, key, row)).collect::<Result<_, _>>()?;
+            let found = core.those_that_open("a receipt", &page, |(key, row)| receipts.read(tenant, key, row))?;
             Ok((found, next))
         };
         self.core.blocking(list).await

@@ -148,10 +148,11 @@ impl Core {
     fn pages_in_use(&self) -> Result<HashSet<[u8; 16]>, VaultError> {
         let mut used = HashSet::new();
         for tenant in self.living_tenants()? {
-            let pages = || {
+            let mut closed = Vec::new();
+            let mut pages = || {
                 let keys = self.tenant_keys(tenant)?;
                 let top = self.tree.top();
-                Ok(View::new(self.tree.pages(), &top.key).pages_of(tenant, &keys)?)
+                Ok(View::new(self.tree.pages(), &top.key).pages_of(tenant, &keys, &mut closed)?)
             };
             match pages() {
                 Ok(pages) => used.extend(pages.into_iter().map(|page| page.0)),

@@ -55,7 +55,11 @@ impl Vault {
         limit: usize,
     ) -> Result<TenantsPage, VaultError> {
         self.note(&permit).await?;
-        self.core.blocking(move |core| core.tenants_behind(behind, limit)).await
+        self.core
+            .blocking(move |core| {
+                core.tenants_behind(behind, limit, &|_, key, error| core.damage.met("a tenant", key, error))
+            })
+            .await
     }
 
     /// Changes a tenant. What `change` returns is stored.
@@ -207,7 +211,13 @@ impl Core {
         Ok(())
     }
 
-    fn tenants_behind(&self, behind: Option<TenantId>, limit: usize) -> Result<TenantsPage, VaultError> {
+    /// Some tenants behind one. `damaged` gets those that do not open.
+    fn tenants_behind(
+        &self,
+        behind: Option<TenantId>,
+        limit: usize,
+        damaged: &dyn Fn(TenantId, &[u8], &VaultError),
+    ) -> Result<TenantsPage, VaultError> {
         let (mut from, to) = rows::all(rows::Kind::Tenant);
         if let Some(behind) = behind {
             from = rows::tenant_piece(behind, TENANT_PIECES);
@@ -221,6 +231,7 @@ impl Core {
                 Ok(entry) => tenants.push((entry, self.usage(id)?)),
                 // Erased, and its rows not yet removed.
                 Err(VaultError::NotFound) => {}
+                Err(error) if error.is_damage() => damaged(id, &key, &error),
                 Err(error) => return Err(error),
             }
             from = rows::tenant_piece(id, TENANT_PIECES);
@@ -233,7 +244,12 @@ impl Core {
     pub fn freeze_as_stored(&self) -> Result<(), VaultError> {
         let mut behind = None;
         loop {
-            let (tenants, next) = self.tenants_behind(behind, TENANTS_AT_ONCE)?;
+            // Whether it is frozen cannot be told of one that does not open: it is, until it is whole again.
+            let damaged = |tenant, key: &[u8], error: &VaultError| {
+                self.damage.met("a tenant", key, error);
+                self.fences.freeze(tenant);
+            };
+            let (tenants, next) = self.tenants_behind(behind, TENANTS_AT_ONCE, &damaged)?;
             for (entry, _) in tenants {
                 if entry.frozen {
                     self.fences.freeze(self.tree.tenant_id(&entry.name));

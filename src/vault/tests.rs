@@ -4,11 +4,13 @@
 mod approvals;
 mod crash_matrix;
 mod deciding;
+mod fault_matrix;
 mod faulty;
 mod grants;
 mod hoarder;
 mod insiders;
 mod linking;
+mod lists;
 mod mirrors;
 mod planted_jobs;
 mod reading;

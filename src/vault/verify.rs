@@ -1,16 +1,21 @@
-//! Opening everything: every record with the keys of today, down to the last chunk, and what does not open is named.
+//! Opening everything: every record with the keys of today, down to the last chunk, then every other row that can be looked at, and what does
+//! not open is named.
+
+mod stored;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::customer::Customer;
 use super::format::{Head, Use, use_key};
 use super::record_rows::Sealed;
 use super::{Vault, VaultError, download};
 use crate::access::permit::{Permit, TenantScope};
 use crate::crypto::content;
+use crate::domain::codec::hex;
 use crate::domain::grant::Grants;
-use crate::domain::ids::{RecordId, Revision, TenantId};
+use crate::domain::ids::{Handle, RecordId, Revision, TenantId};
 use crate::domain::record::RecordFacts;
 use crate::store::{StoreError, rows};
 
@@ -34,16 +39,45 @@ pub struct Verified {
     pub frozen: u64,
     /// The damaged and the missing, up to 1,000 of them.
     pub named: Vec<(RecordId, &'static str)>,
+    /// How many other rows do not open, or are not what the service wrote.
+    pub damaged_rows: u64,
+    /// Those rows, up to 1,000 of them.
+    pub named_rows: Vec<DamagedRow>,
+}
+
+/// A row that is not as it should be, and is no record's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRow {
+    /// Its kind.
+    pub kind: rows::Kind,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What is the matter.
+    pub why: String,
+}
+
+impl DamagedRow {
+    /// Its kind and its key.
+    pub fn name(&self) -> String {
+        format!("{:?} {}", self.kind, hex(self.key.get(1..).unwrap_or_default()))
+    }
 }
 
 impl Verified {
     /// Whether everything is as it should be.
     pub fn is_whole(&self) -> bool {
-        self.damaged == 0 && self.missing == 0
+        self.damaged == 0 && self.missing == 0 && self.damaged_rows == 0
     }
 
     fn looked_at(&self) -> u64 {
         self.opened + self.erased + self.damaged + self.missing + self.frozen
+    }
+
+    fn name_row(&mut self, kind: rows::Kind, key: &[u8], why: String) {
+        self.damaged_rows += 1;
+        if self.named_rows.len() < MAX_NAMED {
+            self.named_rows.push(DamagedRow { kind, key: key.to_vec(), why });
+        }
     }
 
     fn name(&mut self, record: RecordId, why: &'static str) {
@@ -56,41 +90,88 @@ impl Verified {
 /// Where one step of a verification begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyMark {
-    /// Whether all records were opened, and those that have a key and nothing else are looked for.
-    is_of_secrets: bool,
+    /// The place of the kind of rows that is looked at.
+    step: u8,
     /// The key of the row.
     from: Vec<u8>,
 }
 
+/// What is looked at, in this order: all records, then those that have a key and nothing else, then all else.
+const STEPS: [rows::Kind; 24] = [
+    rows::Kind::Record,
+    rows::Kind::Secret,
+    rows::Kind::Page,
+    rows::Kind::Segment,
+    rows::Kind::Profile,
+    rows::Kind::Upload,
+    rows::Kind::Index,
+    rows::Kind::Assignment,
+    rows::Kind::Glass,
+    rows::Kind::Tombstone,
+    rows::Kind::Erasing,
+    rows::Kind::Duty,
+    rows::Kind::Receipt,
+    rows::Kind::Reclaim,
+    rows::Kind::ReclaimRecord,
+    rows::Kind::ReclaimPages,
+    rows::Kind::TenantErasure,
+    rows::Kind::Tenant,
+    rows::Kind::Principal,
+    rows::Kind::Token,
+    rows::Kind::Approval,
+    rows::Kind::LogKey,
+    rows::Kind::Ledger,
+    rows::Kind::RefusedJob,
+];
+
 /// Bytes of a mark: which step, the key's length, the key.
 pub const VERIFY_MARK: usize = 2 + MARK_KEY;
-/// No key of a record or secret is longer.
-const MARK_KEY: usize = 64;
+/// No key of a row that is looked at is longer.
+const MARK_KEY: usize = 80;
 
 impl VerifyMark {
     /// The beginning.
     pub fn begin() -> Self {
-        Self { is_of_secrets: false, from: rows::all(rows::Kind::Record).0 }
+        Self::of_step(0)
+    }
+
+    fn of_step(step: u8) -> Self {
+        Self { step, from: rows::all(STEPS[usize::from(step)]).0 }
+    }
+
+    /// The beginning of the next step; `None` behind the last.
+    fn next_step(&self) -> Option<Self> {
+        let step = self.step + 1;
+        (usize::from(step) < STEPS.len()).then(|| Self::of_step(step))
+    }
+
+    /// Goes on behind a row. A key that is too long is none of ours: whatever begins as it does is left out.
+    fn go_behind(&mut self, key: Vec<u8>) {
+        self.from = match key.len() < MARK_KEY {
+            true => rows::behind(key),
+            false => rows::span_of(key[..MARK_KEY - 1].to_vec()).1,
+        };
     }
 
     /// Its bytes.
     pub fn encode(&self) -> [u8; VERIFY_MARK] {
         let mut bytes = [0; VERIFY_MARK];
-        bytes[0] = u8::from(self.is_of_secrets);
-        bytes[1] = u8::try_from(self.from.len()).expect("the keys of records and secrets are short");
+        bytes[0] = self.step;
+        bytes[1] = u8::try_from(self.from.len()).expect("a mark's key has at most MARK_KEY bytes");
         bytes[2..2 + self.from.len()].copy_from_slice(&self.from);
         bytes
     }
 
     /// Reads them; `None` for what no mark gives.
     pub fn decode(bytes: &[u8; VERIFY_MARK]) -> Option<Self> {
-        let mark = Self { is_of_secrets: bytes[0] == 1, from: bytes[2..].get(..usize::from(bytes[1]))?.to_vec() };
-        let (from, to) = rows::all(mark.kind());
+        let kind = STEPS.get(usize::from(bytes[0]))?;
+        let mark = Self { step: bytes[0], from: bytes[2..].get(..usize::from(bytes[1]))?.to_vec() };
+        let (from, to) = rows::all(*kind);
         (mark.encode() == *bytes && (from..=to).contains(&mark.from)).then_some(mark)
     }
 
     fn kind(&self) -> rows::Kind {
-        if self.is_of_secrets { rows::Kind::Secret } else { rows::Kind::Record }
+        STEPS[usize::from(self.step)]
     }
 }
 
@@ -131,20 +212,21 @@ impl Core {
         loop {
             let (span, kind) = ((mark.from.clone(), rows::all(mark.kind()).1), mark.kind());
             let page = self.blocking(move |core| Ok(core.db.range(&span.0, &span.1, AT_ONCE)?)).await?;
-            if page.is_empty() && kind == rows::Kind::Secret {
-                return Ok(None);
-            }
             if page.is_empty() {
-                mark = VerifyMark { is_of_secrets: true, from: rows::all(rows::Kind::Secret).0 };
+                match mark.next_step() {
+                    Some(next) => mark = next,
+                    None => return Ok(None),
+                }
             }
             for (key, row) in page {
                 match kind {
                     rows::Kind::Record => self.verify_record(&key, &row, verified).await?,
-                    _ => self.verify_secret(&key, verified).await?,
+                    rows::Kind::Secret => self.verify_secret(&key, verified).await?,
+                    _ => self.verify_row(kind, &key, row, verified).await?,
                 }
                 progress(verified.looked_at());
-                mark.from = rows::behind(key);
-                if Instant::now() >= end || verified.named.len() >= MAX_NAMED {
+                mark.go_behind(key);
+                if Instant::now() >= end || verified.named.len() + verified.named_rows.len() >= MAX_NAMED {
                     return Ok(Some(mark));
                 }
             }
@@ -157,11 +239,14 @@ impl Core {
         row: &[u8],
         verified: &mut Verified,
     ) -> Result<(), VaultError> {
-        let (record, revision, piece) = rows::parse_record_piece(key).ok_or(VaultError::damaged("a key"))?;
+        let tenant = key.get(1..17).and_then(|tenant| tenant.try_into().ok()).map(TenantId);
+        let (Some((record, revision, piece)), Some(tenant)) = (rows::parse_record_piece(key), tenant) else {
+            verified.name_row(rows::Kind::Record, key, "its key is none of a record".to_owned());
+            return Ok(());
+        };
         if piece > 0 {
             return Ok(());
         }
-        let tenant = TenantId(key[1..17].try_into().map_err(|_| VaultError::damaged("a key"))?);
         if self.fences.is_frozen(tenant) {
             verified.frozen += 1;
             return Ok(());
@@ -185,12 +270,17 @@ impl Core {
         Ok(())
     }
 
-    /// Names a record that has a key, and of which nothing else is there.
+    /// Names a record that has a key, and of which nothing else is there; and a secret of a living customer that does not open.
     async fn verify_secret(self: &Arc<Self>, key: &[u8], verified: &mut Verified) -> Result<(), VaultError> {
-        let key = key.to_vec();
-        if let Some(record) = self.blocking(move |core| core.is_without_content(&key)).await? {
-            verified.missing += 1;
-            verified.name(record, "it has a key and no content");
+        let row = key.to_vec();
+        match self.blocking(move |core| core.is_without_content(&row)).await {
+            Ok(Some(record)) => {
+                verified.missing += 1;
+                verified.name(record, "it has a key and no content");
+            }
+            Ok(None) => {}
+            Err(error) if error.is_damage() => verified.name_row(rows::Kind::Secret, key, error.to_string()),
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -211,19 +301,28 @@ impl Core {
     /// The record of a secret's row, if the customer lives and nothing but the secret is there. An upload that is not complete is none.
     fn is_without_content(&self, key: &[u8]) -> Result<Option<RecordId>, VaultError> {
         let (handle, record, revision) = rows::parse_secret(key).ok_or(VaultError::damaged("a record's secret"))?;
+        let Some(customer) = self.customer_of_profile(handle)? else { return Ok(None) };
+        match self.secret(&customer, &customer.place(record, revision)) {
+            Ok(_) => {}
+            // Erased meanwhile.
+            Err(VaultError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        }
         if record == RecordId::PROFILE {
             return Ok(None);
         }
-        // In front of the profile stands the tenant.
+        let (from, to) = rows::revision_span(customer.tenant, record, revision);
+        let is_there = !self.db.range(&from, &to, 1)?.is_empty();
+        let is_arriving = self.db.get(&rows::upload(customer.tenant, record))?.is_some();
+        Ok((!is_there && !is_arriving).then_some(record))
+    }
+
+    /// The customer of a handle, if she has a key; by the tenant that stands in front of the profile.
+    fn customer_of_profile(&self, handle: Handle) -> Result<Option<Customer>, VaultError> {
         let profile = self.db.get(&rows::profile(handle))?;
         let Some(tenant) = profile.and_then(|profile| Some(TenantId(*profile.first_chunk()?))) else { return Ok(None) };
-        let (from, to) = rows::revision_span(tenant, record, revision);
-        let is_there = !self.db.range(&from, &to, 1)?.is_empty();
-        if is_there || self.db.get(&rows::upload(tenant, record))?.is_some() {
-            return Ok(None);
-        }
         match self.customer(tenant, handle) {
-            Ok(_) => Ok(Some(record)),
+            Ok(customer) => Ok(Some(customer)),
             Err(VaultError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }

@@ -54,6 +54,16 @@ enum Job {
     },
 }
 
+impl Job {
+    /// How much of a round it takes.
+    fn size(&self) -> usize {
+        match self {
+            Self::Erasures(jobs) => jobs.len(),
+            _ => 1,
+        }
+    }
+}
+
 struct CustomerJob {
     tenant: TenantId,
     customer: CustomerId,
@@ -151,9 +161,11 @@ fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
             return;
         };
         let (mut customers, mut erasures) = (Vec::new(), Vec::new());
-        let room = MAX_ROUND.saturating_sub(round.len()).max(1);
-        let rest = std::iter::from_fn(|| queue.try_recv().ok());
-        for job in std::iter::once(first).chain(rest).take(room) {
+        let room = MAX_ROUND.saturating_sub(round.len());
+        let mut taken = 0;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            taken += job.size();
             match job {
                 Job::Customer(job) => customers.push(job),
                 Job::Erasures(jobs) => erasures.extend(jobs),
@@ -164,6 +176,8 @@ fn run(core: &Core, runtime: &runtime::Handle, mut queue: mpsc::Receiver<Job>) {
                 }
                 Job::Renewal { since, now, answer } => drop(answer.send(round.renew(core, since, now))),
             }
+            // A list is one job and many erasures.
+            next = if taken < room { queue.try_recv().ok() } else { None };
         }
         if !customers.is_empty() {
             add_customers(core, customers);

@@ -54,7 +54,37 @@ fn refuse(path: &Path, overwritten: Overwritten, is_accepted: bool) -> Result<()
 #[cfg(target_os = "linux")]
 fn overwritten_in(place: &Path) -> Overwritten {
     // Where it cannot be asked, what follows on the same path fails with better words.
-    rustix::fs::statfs(place).map_or(Overwritten::Gone, |about| of_type(about.f_type as u32))
+    let by_type = rustix::fs::statfs(place).map_or(Overwritten::Gone, |about| of_type(about.f_type as u32));
+    match by_type {
+        Overwritten::Gone if journals_data(place) => {
+            Overwritten::Kept("a file system that journals data (data=journal)")
+        }
+        other => other,
+    }
+}
+
+/// Whether what is written goes through a journal, which keeps a copy of it until that space is used again: all of the file system
+/// (`data=journal`), or this file or folder (`chattr +j`).
+#[cfg(target_os = "linux")]
+fn journals_data(place: &Path) -> bool {
+    use rustix::fs::{IFlags, ioctl_getflags, major, minor};
+    use std::os::unix::fs::MetadataExt as _;
+    let is_marked = std::fs::File::open(place).ok().and_then(|file| ioctl_getflags(file).ok());
+    if is_marked.is_some_and(|flags| flags.contains(IFlags::JOURNALING)) {
+        return true;
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo");
+    let device = place.metadata().map(|about| (major(about.dev()), minor(about.dev())));
+    mounts.is_ok_and(|mounts| device.is_ok_and(|device| is_mounted_with_data_journal(&mounts, device)))
+}
+
+/// Whether a device is mounted so, by the text of `/proc/self/mountinfo` (proc_pid_mountinfo(5)): the third field is the device, the last one
+/// has the options of the file system.
+#[cfg(any(target_os = "linux", test))]
+fn is_mounted_with_data_journal(mounts: &str, (major, minor): (u32, u32)) -> bool {
+    let device = format!("{major}:{minor}");
+    let of_it = mounts.lines().filter(|line| line.split(' ').nth(2) == Some(&device));
+    of_it.filter_map(|line| line.rsplit(' ').next()).any(|options| options.split(',').any(|one| one == "data=journal"))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -99,6 +129,20 @@ mod tests {
         }
         assert_eq!(of_type(0x794c_7630), Overwritten::Unknown("overlayfs"));
         refuse(path, of_type(0x794c_7630), false).unwrap();
+    }
+
+    #[test]
+    fn a_file_system_that_journals_data_keeps_what_is_overwritten() {
+        let mounts = "27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard\n\
+                      31 27 8:17 / /keys rw,noatime - ext4 /dev/sdb1 rw,data=journal\n\
+                      32 27 8:18 / /data=journal rw - ext4 /dev/sdc1 rw,data=ordered\n";
+        assert!(is_mounted_with_data_journal(mounts, (8, 17)));
+        for other in [(254, 0), (8, 18), (8, 1), (1, 7)] {
+            assert!(!is_mounted_with_data_journal(mounts, other), "{other:?}");
+        }
+        let kept = Overwritten::Kept("a file system that journals data (data=journal)");
+        let refused = refuse(Path::new("/keys/root.key"), kept, false).unwrap_err().to_string();
+        assert!(refused.contains("data=journal"), "{refused}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Alone {
             return Ok(Word::Own(true));
         }
         for (id, raise, by) in core.given(tenant, alias, now)? {
-            let used = core.used(tenant, id)? + counted.used.get(&id).copied().unwrap_or(0);
+            let used = core.used(tenant, id)?.saturating_add(counted.used.get(&id).copied().unwrap_or(0));
             if used < u64::from(raise.erasures) {
                 return Ok(Word::Approved(id, by));
             }
@@ -72,7 +72,7 @@ impl Alone {
         match word {
             Word::Own(false) => {}
             Word::Own(true) => {
-                counted.alone += 1;
+                counted.alone = counted.alone.saturating_add(1);
                 batch.add(rows::erased_by(tenant, day_of(Timestamp::now()), alias), 1);
             }
             Word::Approved(id, _) => {

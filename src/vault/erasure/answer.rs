@@ -40,8 +40,9 @@ pub(in super::super) struct RequestSlot {
     keys: Arc<TenantKeys>,
     /// Under the answer key of now, and under the one before it.
     answer_keys: [Key; 2],
-    /// The customer whose record or revision is erased, and the key of the answer that ends with that customer.
-    of_part: Option<(Handle, Key)>,
+    /// The customer whose record or revision is erased, and the key of the answer that ends with that customer; no key where the
+    /// profile is damaged.
+    of_part: Option<(Handle, Option<Key>)>,
 }
 
 impl RequestSlot {
@@ -58,19 +59,27 @@ impl RequestSlot {
 
     /// The same, for the erasure of a part of this customer.
     pub(super) fn of_part_of(self, core: &Core, customer: &Customer) -> Result<Self, VaultError> {
-        let of_part = Some((customer.handle, part_answer_key(core, customer)?));
-        Ok(Self { of_part, ..self })
+        let key = match part_answer_key(core, customer) {
+            Ok(key) => Some(key),
+            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => {
+                core.damage.met("a customer's profile", &rows::profile(customer.handle), &error);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { of_part: Some((customer.handle, key)), ..self })
     }
 
-    /// The row's value.
-    pub fn seal(&self, answer: &ErasureAnswer) -> Vec<u8> {
+    /// The row's value; `None` where there is no key that ends with the customer.
+    pub fn seal(&self, answer: &ErasureAnswer) -> Option<Vec<u8>> {
         let mut plain = answer.encode();
         if let Some((handle, key)) = &self.of_part {
+            let key = key.as_ref()?;
             plain = PartAnswer { handle: *handle, sealed: key_wrap::seal(key, &self.row, &plain) }.encode();
         }
         let sealed = key_wrap::seal(&self.answer_keys[0], &self.row, &plain);
         let day = SealedDay::of(Timestamp::now(), &self.keys.settings, &self.row);
-        ErasureRequestRow { day, sealed }.encode()
+        Some(ErasureRequestRow { day, sealed }.encode())
     }
 
     /// The answer, and for a part the customer whose it was; `None` where there is no row.

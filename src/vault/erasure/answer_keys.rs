@@ -1,9 +1,8 @@
 //! Replacing the keys for answers once a day, by epochs: what was answered two days ago opens to nobody any more.
 
-use super::{Extra, run_epoch};
+use super::epoch::{Extra, run_epoch};
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{TenantId, TenantName};
-use crate::keys::View;
 use crate::vault::VaultError;
 use crate::vault::core::Core;
 use crate::vault::insiders::day_of;
@@ -22,12 +21,7 @@ pub(super) fn replace_answer_keys(core: &Core, now: Timestamp) -> Result<bool, V
     if keys.answers.day >= day {
         return Ok(false);
     }
-    let mut tenants = Vec::new();
-    View::new(core.tree.pages(), &core.tree.top().key).each_tenant(&mut |tenant, keys| {
-        if keys.answers.day < day {
-            tenants.push(tenant);
-        }
-    })?;
+    let mut tenants = core.living_tenants()?;
     tenants.sort_by_key(|tenant| *tenant == system);
     replace(core, &tenants, day)?;
     Ok(true)
@@ -35,7 +29,7 @@ pub(super) fn replace_answer_keys(core: &Core, now: Timestamp) -> Result<bool, V
 
 fn replace(core: &Core, tenants: &[TenantId], day: u32) -> Result<(), VaultError> {
     for some in tenants.chunks(TENANTS_AT_ONCE) {
-        run_epoch(core, Vec::new(), Extra::AnswerKeys(some, day))?;
+        run_epoch(core, &[], Extra::AnswerKeys(some, day))?;
     }
     Ok(())
 }

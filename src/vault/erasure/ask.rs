@@ -18,9 +18,10 @@ use crate::domain::clock::Timestamp;
 use crate::domain::erasure::{Part, Subject};
 use crate::domain::ids::{CustomerId, Handle, Pseudonym, ReceiptId, RequestId, TenantId, TenantName};
 use crate::keys::TenantKeys;
-use crate::store::{Batch, rows};
+use crate::store::{Batch, MAX_BATCH_BYTES, MAX_OPS_PER_BATCH, MAX_RANGE_ROWS, rows};
 use crate::vault::VaultError;
 use crate::vault::core::Core;
+use crate::vault::customer::Customer;
 use crate::vault::fence::Ground;
 use crate::vault::format::{ErasingRow, ErasingWhat, Head, Pending, Use, encode_tombstone, use_key};
 use crate::vault::receipts::Receipts;
@@ -147,7 +148,15 @@ struct Counted {
     old: Vec<Vec<u8>>,
 }
 
+/// So many writes one more erasure adds at most: its own, and the counts that are too old.
+const WRITES_OF_ONE: usize = 8 + DUE_COUNTS;
+
 impl Asking {
+    /// Whether one more may not fit the batch.
+    pub fn is_full(&self) -> bool {
+        self.batch.writes() + WRITES_OF_ONE > MAX_OPS_PER_BATCH || self.batch.bytes() > MAX_BATCH_BYTES / 2
+    }
+
     /// Refuses one more than an hour may have. Only the tree's writer counts, so the rows are read once a round.
     fn refuse_over_the_ceiling(&mut self, core: &Core, tenant: TenantId) -> Result<(), VaultError> {
         let counted = match self.counted.entry(tenant) {
@@ -186,7 +195,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         Target::Customer(customer) => find_customer(core, (&tenant, job.tenant), customer)?,
         Target::Part(part) => find_part(core, job.tenant, *part)?,
         Target::Tenant(name) => {
-            let (subject, by) = core.approved_tenant(name, job.caller.alias)?;
+            let (subject, by) = core.approved_tenant(name, (job.caller, job.tenant))?;
             requested_by = Some(by);
             let name = CustomerId::parse(name.as_str())?;
             (!core.fences.is_closed(subject)).then_some((Handle(subject.0), What::Tenant(subject), name))
@@ -288,7 +297,15 @@ fn find_part(core: &Core, tenant: TenantId, part: Part) -> Result<Whom, VaultErr
         return Ok(None);
     }
     let customer = core.customer(tenant, handle).map_err(gone)?;
-    core.secret(&customer, &customer.place(part.record(), part.revision().unwrap_or(newest))).map_err(gone)?;
+    let place = customer.place(part.record(), part.revision().unwrap_or(newest));
+    match core.secret(&customer, &place).map_err(gone) {
+        Ok(_) => {}
+        // It is noise here. An older image may still have it whole, so it is erased as any other.
+        Err(error) if error.is_damage() => {
+            core.damage.met("a record's secret", &rows::secret(handle, place.record, place.revision), &error);
+        }
+        Err(error) => return Err(error),
+    }
     Ok(Some((handle, What::Part(part), core.customer_id(&customer)?)))
 }
 
@@ -302,19 +319,57 @@ fn gone(error: VaultError) -> VaultError {
 
 /// The key under which what is pending is sealed: it ends with what is erased.
 fn pending_key(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Result<Key, VaultError> {
-    match what {
-        What::Customer(_) => Ok(core.customer(tenant, handle)?.pending_key()),
-        What::Tenant(subject) => {
-            let keys = core.tenant_keys(subject)?;
-            Ok(kdf::derive(&keys.settings, Use::Pending.label(), &[&subject.0]))
+    let keys = PendingKeys::of(core, tenant, handle, what)?;
+    keys.keys.into_iter().next().ok_or(VaultError::NotFound)
+}
+
+/// The keys under which what is pending may be sealed, the one that is used first.
+struct PendingKeys {
+    keys: Vec<Key>,
+    /// Whether one that may have been used is gone: a secret is not there, or does not open.
+    is_one_gone: bool,
+}
+
+impl PendingKeys {
+    fn of(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Result<Self, VaultError> {
+        match what {
+            What::Customer(_) => {
+                let key = core.customer(tenant, handle)?.pending_key();
+                Ok(Self { keys: vec![key], is_one_gone: false })
+            }
+            What::Tenant(subject) => {
+                let of_system = || kdf::derive(&core.tree.top().system.settings, Use::Pending.label(), &[&subject.0]);
+                match core.tenant_keys(subject) {
+                    Ok(keys) => {
+                        let own = kdf::derive(&keys.settings, Use::Pending.label(), &[&subject.0]);
+                        Ok(Self { keys: vec![own, of_system()], is_one_gone: false })
+                    }
+                    // Its page does not open. It can be erased all the same.
+                    Err(error) if error.is_damage() => Ok(Self { keys: vec![of_system()], is_one_gone: true }),
+                    Err(error) => Err(error),
+                }
+            }
+            What::Part(part) => Self::of_part(core, &core.customer(tenant, handle)?, part),
         }
-        What::Part(part) => {
-            let customer = core.customer(tenant, handle)?;
-            // The newest of a record whose fence is closed stays the newest.
-            let newest = || Ok::<_, VaultError>(core.newest(tenant, part.record())?.ok_or(VaultError::NotFound)?.0);
-            let place = customer.place(part.record(), part.revision().map_or_else(newest, Ok)?);
-            Ok(use_key(&core.secret(&customer, &place)?, Use::Pending, &place))
+    }
+
+    /// Of a record, the secret of its newest revision that opens. It is looked for among the secrets: after a restore from a mirror of keys
+    /// the record's own rows may not be there. Where none opens, a key of the customer's, which the erasure replaces as well.
+    fn of_part(core: &Core, customer: &Customer, part: Part) -> Result<Self, VaultError> {
+        let (from, to) = rows::record_secrets(customer.handle, part.record());
+        let rows = core.db.range(&from, &to, MAX_RANGE_ROWS)?;
+        let found = rows.iter().rev().filter_map(|(key, _)| rows::parse_secret(key));
+        let (mut keys, mut is_one_gone) = (Vec::new(), rows.is_empty());
+        for (_, record, revision) in found.filter(|(_, record, revision)| part.holds(*record, *revision)) {
+            let place = customer.place(record, revision);
+            match core.secret(customer, &place) {
+                Ok(secret) => keys.push(use_key(&secret, Use::Pending, &place)),
+                Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => is_one_gone = true,
+                Err(error) => return Err(error),
+            }
         }
+        keys.push(customer.pending_key_of(part));
+        Ok(Self { keys, is_one_gone })
     }
 }
 
@@ -332,7 +387,8 @@ fn count(core: &Core, tenant: TenantId) -> Result<Counted, VaultError> {
         if key < first {
             old.push(key);
         } else {
-            sum += value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
+            let count = value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
+            sum = u64::saturating_add(sum, count);
         }
     }
     Ok(Counted { sum, old })
@@ -341,29 +397,61 @@ fn count(core: &Core, tenant: TenantId) -> Result<Counted, VaultError> {
 /// More counts than an hour has; old ones go with every erasure.
 const DUE_COUNTS: usize = 64;
 
+/// What became of reading a pending erasure back.
+pub(super) enum Reopened {
+    /// It is to be carried out.
+    Asked(Box<Asked>),
+    /// The keys of its record are to be replaced. Who asked, and for which receipt, was sealed under a key that is gone.
+    Unnamed(Unnamed),
+    /// Its customer or tenant is erased, and with it whom this was about.
+    Void,
+}
+
+/// The erasure of a record of which nothing is known any more but where it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unnamed {
+    pub id: [u8; 16],
+    pub tenant: TenantId,
+    pub handle: Handle,
+    pub part: Part,
+}
+
 /// Reads a pending erasure back, and closes its fence.
-pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Asked, VaultError> {
+pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Reopened, VaultError> {
     let damaged = || VaultError::damaged("a pending erasure");
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
     let ErasingRow { tenant, what, sealed } = ErasingRow::decode(row)?;
+    let Some(keys) = core.tree.tenant(tenant)? else { return Ok(Reopened::Void) };
     let (handle, what) = match what {
         ErasingWhat::Customer(pseudonym) => {
-            core.tenant_keys(tenant)?;
             (core.tree.handle(tenant, pseudonym)?.ok_or_else(damaged)?, What::Customer(pseudonym))
         }
         ErasingWhat::Part(handle, part) => (handle, What::Part(part)),
         ErasingWhat::Tenant(subject) => (Handle(subject.0), What::Tenant(subject)),
     };
     core.fences.close(ground(what, handle));
-    let key_of_it = pending_key(core, tenant, handle, what)?;
-    let plain = key_wrap::open(&key_of_it, key, &sealed).map_err(|_| damaged())?;
+    let pending_keys = match PendingKeys::of(core, tenant, handle, what) {
+        Ok(keys) => keys,
+        Err(VaultError::NotFound) => {
+            core.fences.reopen(ground(what, handle));
+            return Ok(Reopened::Void);
+        }
+        Err(error) => return Err(error),
+    };
+    let plain = pending_keys.keys.iter().find_map(|one| key_wrap::open(one, key, &sealed).ok());
+    let plain = match (plain, what) {
+        (Some(plain), _) => plain,
+        (None, What::Part(part)) if pending_keys.is_one_gone => {
+            return Ok(Reopened::Unnamed(Unnamed { id, tenant, handle, part }));
+        }
+        (None, _) => return Err(damaged()),
+    };
     let pending = Pending::decode(&plain)?;
     let of_list = pending.is_of_list.then_some(pending.customer.as_str());
-    let keys = core.tenant_keys(tenant)?;
     let name = RequestName { caller: pending.caller, request: &pending.request, of_list, part: what.part() };
     let mut slot = RequestSlot::of(keys, tenant, &name);
     if let What::Part(_) = what {
         slot = slot.of_part_of(core, &core.customer(tenant, handle)?)?;
     }
-    Ok(Asked { id, tenant, handle, what, pending, slot })
+    Ok(Reopened::Asked(Box::new(Asked { id, tenant, handle, what, pending, slot })))
 }

@@ -6,10 +6,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::{Extra, run_epoch};
+use super::epoch::{Extra, run_epoch};
 use crate::domain::ids::TenantId;
-use crate::keys::{RenewMark, View};
-use crate::store::StoreError;
+use crate::keys::RenewMark;
+use crate::store::{StoreError, rows};
 use crate::vault::VaultError;
 use crate::vault::core::Core;
 
@@ -43,12 +43,15 @@ pub(super) fn renew_restored(core: &Core) -> Result<(), VaultError> {
         return Ok(());
     }
     tracing::info!("the data was restored: every page of the key tree gets a fresh key");
-    let mut tenants = Vec::new();
-    View::new(core.tree.pages(), &core.tree.top().key).each_tenant(&mut |tenant, _| tenants.push(tenant))?;
-    for tenant in tenants {
+    for tenant in core.living_tenants()? {
         let mut renewal = Renewal { tenant, mark: Some(RenewMark::begin()) };
         while renewal.mark.is_some() {
-            run_epoch(core, Vec::new(), Extra::Renewal(&mut renewal))?;
+            // A page that does not open keeps its key, and so does all below it: nothing else is kept back for it.
+            let renewed = run_epoch(core, &[], Extra::Renewal(&mut renewal));
+            if renewed.as_ref().is_err_and(VaultError::is_damage) {
+                renewal.mark = None;
+            }
+            core.unless_damaged("pages of a tenant", &rows::page(&tenant.0), renewed)?;
         }
     }
     let removed = std::fs::remove_file(&mark).and_then(|()| File::open(&core.data)?.sync_all());

@@ -1,6 +1,7 @@
 //! The round: erasures that were asked for, and wait for the epoch that they will share.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::{answer_of, with_receipt};
@@ -33,10 +34,13 @@ pub(in super::super) struct Round {
 }
 
 impl Round {
-    /// Step 1 of these, at once and in one batch. Answers those that need no epoch.
+    /// Step 1 of these, in as many batches as they take. Answers those that need no epoch.
     pub fn ask(&mut self, core: &Core, jobs: Vec<ErasureJob>) {
         let (mut asking, mut taken, mut asked) = (Asking::default(), Vec::new(), HashMap::new());
         for job in jobs {
+            if asking.is_full() {
+                self.take(core, std::mem::take(&mut asking), std::mem::take(&mut taken), std::mem::take(&mut asked));
+            }
             match ask(core, &job, &mut asking) {
                 Ok(Found::Done(erasure)) => drop(job.answer.send(Ok(*erasure))),
                 Ok(Found::UnderWay) => taken.push(Waiting { job, answer: None }),
@@ -48,6 +52,11 @@ impl Round {
                 Err(error) => drop(job.answer.send(Err(error))),
             }
         }
+        self.take(core, asking, taken, asked);
+    }
+
+    /// Makes what was asked for durable. If that fails, its fences are open again, and who asked is told.
+    fn take(&mut self, core: &Core, asking: Asking, taken: Vec<Waiting>, asked: HashMap<Vec<u8>, Asked>) {
         match asking.commit(core) {
             Ok(()) => {
                 self.waiting.extend(taken);
@@ -72,17 +81,21 @@ impl Round {
     pub fn carry_out(&mut self, core: &Core) {
         self.last = Some(Instant::now());
         let (waiting, asked) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.asked));
-        if let Err(error) = resume(core, asked) {
-            return refuse_all(waiting.into_iter().map(|one| one.job.answer), error);
-        }
+        let failed = resume(core, asked).err().map(Arc::new);
         let receipts = Receipts::of(core);
         for Waiting { job, answer } in waiting {
             // The row that answers a repeat may be closed by now: it ends with the customer, whom the same epoch may have erased.
-            let answer = match answer {
+            let found = match answer {
                 Some(answer) => with_receipt(&receipts, &job, answer).map(Some),
                 None => answer_of(core, &receipts, &job),
             };
-            let answer = answer.and_then(|answer| answer.map_or_else(|| Err(what_became_of(core, &job)?), Ok));
+            // What an epoch carried out before a later one failed is final all the same.
+            let answer = match (found, &failed) {
+                (Ok(Some(answer)), _) => Ok(answer),
+                (_, Some(error)) => Err(VaultError::Shared(Arc::clone(error))),
+                (Ok(None), None) => Err(what_became_of(core, &job).unwrap_or_else(|error| error)),
+                (Err(error), None) => Err(error),
+            };
             drop(job.answer.send(answer));
         }
     }
@@ -97,7 +110,7 @@ impl Round {
         if self.waiting.is_empty() && self.last.is_none_or(|last| last < since) {
             let begun = Instant::now();
             // One that fails is tried again with the next call, and not a day later.
-            carry_out(core, Vec::new())?;
+            carry_out(core, &mut [])?;
             self.last = Some(begun);
         }
         Ok(())

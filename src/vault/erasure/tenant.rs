@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::access::permit::{Permit, TenantScope};
-use crate::audit::Event;
+use crate::audit::{Caller, Event};
 use crate::crypto::key_wrap;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::{BlindIndex, TenantId, TenantName};
-use crate::keys::{NodeId, View};
+use crate::keys::{NodeId, TreeError, View};
 use crate::store::{Batch, rows};
 use crate::vault::core::{Core, entry};
 use crate::vault::format::{ReclaimPagesRow, TenantErasureRow, TenantErasureState};
@@ -33,6 +33,8 @@ impl Vault {
             let delay_ms = u64::try_from(core.limits.tenant_erasure_delay.as_millis()).unwrap_or(u64::MAX);
             let row = TenantErasureRow {
                 requested_by: permit.principal().alias,
+                requested_in: Some(permit.principal().tenant),
+                actor: permit.principal().actor,
                 not_before: Timestamp::now().plus_ms(delay_ms),
                 state: TenantErasureState::Requested,
             };
@@ -90,18 +92,25 @@ impl Core {
         batch.put(key, sealed);
     }
 
-    /// The tenant of this name, if its erasure may be carried out now, on the word of `approver`; and who asked for it.
-    pub(super) fn approved_tenant(
+    /// The tenant of this name, if its erasure may be carried out now, on the word of `approver` of the tenant `of`; and who asked for it.
+    ///
+    /// Two people are two if neither the names under which they call nor those of the accounts that call for them are the same. Names of
+    /// different tenants cannot be compared, so both must be of one.
+    pub(in super::super) fn approved_tenant(
         &self,
         name: &TenantName,
-        approver: BlindIndex,
+        (approver, of): (Caller, TenantId),
     ) -> Result<(TenantId, BlindIndex), VaultError> {
         let tenant = self.tree.tenant_id(name);
         let asked = self.tenant_erasure(tenant)?.ok_or(VaultError::NotFound)?;
         if asked.state != TenantErasureState::Requested {
             return Err(VaultError::NotFound);
         }
-        if asked.requested_by == approver {
+        let asking = [Some(asked.requested_by), asked.actor];
+        let is_same = |one: &BlindIndex| asking.contains(&Some(*one));
+        if [Some(approver.alias), approver.actor].iter().flatten().any(is_same)
+            || asked.requested_in.is_some_and(|requested_in| requested_in != of)
+        {
             return Err(VaultError::SecondPerson);
         }
         if Timestamp::now() < asked.not_before {
@@ -110,13 +119,21 @@ impl Core {
         Ok((tenant, asked.requested_by))
     }
 
-    /// Writes down which pages an erased tenant leaves: afterwards nobody could tell.
+    /// Writes down which pages an erased tenant leaves: afterwards nobody could tell. What does not open is reported: pages below it stay.
     pub(super) fn list_pages_to_reclaim(&self, tenant: TenantId) -> Result<(), VaultError> {
-        let keys = self.tenant_keys(tenant)?;
-        let pages = {
-            let top = self.tree.top();
-            View::new(self.tree.pages(), &top.key).pages_of(tenant, &keys)?
+        let mut closed = Vec::new();
+        let pages = match self.tenant_keys(tenant) {
+            Ok(keys) => {
+                let top = self.tree.top();
+                View::new(self.tree.pages(), &top.key).pages_of(tenant, &keys, &mut closed)?
+            }
+            Err(error) if error.is_damage() => {
+                closed.push(NodeId(tenant.0));
+                vec![NodeId(tenant.0)]
+            }
+            Err(error) => return Err(error),
         };
+        self.report_closed(&closed);
         let rows = (0..).zip(pages.chunks(PAGES_IN_A_ROW));
         let job = |(number, ids): (u32, &[NodeId])| {
             let key = rows::reclaim_pages(tenant, number);
@@ -131,5 +148,13 @@ impl Core {
             self.committer.commit_blocking(batch)?;
         }
         Ok(())
+    }
+
+    /// Reports pages of the key tree that do not open.
+    pub(super) fn report_closed(&self, pages: &[NodeId]) {
+        for page in pages {
+            let error = TreeError::CannotOpen(*page).into();
+            self.damage.met("a page of the key tree", &rows::page(&page.0), &error);
+        }
     }
 }

@@ -108,6 +108,18 @@ pub(in super::super) enum ErasingWhat {
     Tenant(TenantId),
 }
 
+impl ErasingWhat {
+    /// What sort of thing it is about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::Customer(_) => Subject::Customer,
+            Self::Part(_, Part::Record(_)) => Subject::Record,
+            Self::Part(_, Part::Revision(..)) => Subject::Revision,
+            Self::Tenant(_) => Subject::Tenant,
+        }
+    }
+}
+
 /// An erasure that is asked for. In the clear only what other rows show too; the rest is sealed under a key that ends with what is
 /// erased.
 #[derive(Clone, PartialEq, Eq)]
@@ -250,6 +262,9 @@ impl DutyRow {
     }
 }
 
+/// Since this version, the erasure of a tenant names the tenant in which it was asked for, and who called for the one who asked.
+const TENANT_ERASURE_VERSION: u8 = 2;
+
 /// How far the erasure of a tenant is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -265,29 +280,36 @@ pub(in super::super) enum TenantErasureState {
 /// The erasure of a tenant; stored sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct TenantErasureRow {
+    /// Who asked, in which tenant, and who called for that one. The last two are there since version 2.
     pub requested_by: BlindIndex,
+    pub requested_in: Option<TenantId>,
+    pub actor: Option<BlindIndex>,
     pub not_before: Timestamp,
     pub state: TenantErasureState,
 }
 
 impl TenantErasureRow {
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let row = Writer::versioned(VERSION).fixed(&self.requested_by.0).u64(self.not_before.as_ms());
-        row.u8(self.state as u8).finish()
+        let row = Writer::versioned(TENANT_ERASURE_VERSION).fixed(&self.requested_by.0).u64(self.not_before.as_ms());
+        let row = row.u8(self.state as u8).option(self.requested_in, |w, tenant| w.fixed(&tenant.0));
+        row.option(self.actor, |w, actor| w.fixed(&actor.0)).finish()
     }
 
     pub fn decode(plain: &[u8]) -> Result<Self, Decode> {
-        let mut r = begin("the erasure of a tenant", plain)?;
-        let row = Self {
-            requested_by: BlindIndex(r.array()?),
-            not_before: instant(&mut r)?,
-            state: match r.u8()? {
-                1 => TenantErasureState::Requested,
-                2 => TenantErasureState::Erased,
-                3 => TenantErasureState::Gone,
-                _ => return Err(r.damaged()),
-            },
+        let (mut r, version) = Reader::versioned("the erasure of a tenant", plain, TENANT_ERASURE_VERSION)?;
+        let (requested_by, not_before) = (BlindIndex(r.array()?), instant(&mut r)?);
+        let state = match r.u8()? {
+            1 => TenantErasureState::Requested,
+            2 => TenantErasureState::Erased,
+            3 => TenantErasureState::Gone,
+            _ => return Err(r.damaged()),
         };
+        let (mut requested_in, mut actor) = (None, None);
+        if version == TENANT_ERASURE_VERSION {
+            requested_in = r.option(|r| Ok(TenantId(r.array()?)))?;
+            actor = r.option(|r| Ok(BlindIndex(r.array()?)))?;
+        }
+        let row = Self { requested_by, requested_in, actor, not_before, state };
         r.end()?;
         Ok(row)
     }

@@ -56,7 +56,7 @@ fn wrongs_of(image: &Image, kind: rows::Kind) -> Wrongs {
 }
 
 impl House {
-    async fn new_token(&self, vault: &Vault, system: TenantId) -> TokenId {
+    pub(super) async fn new_token(&self, vault: &Vault, system: TenantId) -> TokenId {
         let (name, roles) = (PrincipalName::parse("eve").unwrap(), [Role::Supervisor].into());
         let entry = crate::domain::principal::PrincipalEntry {
             name: name.clone(),

@@ -180,6 +180,36 @@ async fn an_erasure_that_waits_when_its_tenant_is_erased_does_not_stop_the_next_
     vault.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_person_under_two_names_does_not_erase_a_tenant() {
+    let house = House::with(VaultLimits { tenant_erasure_delay: Duration::ZERO, ..limits() }).await;
+    let vault = house.open().await;
+    let system = vault.tenant_id(TenantName::system()).await.unwrap();
+    let by = |alias: u8, actor: Option<u8>, action| {
+        let mut admin = principal(system, TenantName::system(), &[Role::Admin]);
+        (admin.alias, admin.actor) = (BlindIndex([alias; 16]), actor.map(|actor| BlindIndex([actor; 16])));
+        house.access.door(&admin, action, house.tenant, None).unwrap()
+    };
+    let acme = || TenantName::parse("acme").unwrap();
+    let approve = async |alias, actor| {
+        let permit = by(alias, actor, Action::ApproveTenantErasure);
+        vault.erase_tenant(permit, acme(), erasure_of("acme")).await.map(drop)
+    };
+    // 1 asks, through the account 9.
+    vault.request_tenant_erasure(by(1, Some(9), Action::RequestTenantErasure)).await.unwrap();
+    for (alias, actor) in [(1, None), (1, Some(5)), (2, Some(1)), (2, Some(9)), (9, None)] {
+        let refused = approve(alias, actor).await;
+        assert!(matches!(refused, Err(VaultError::SecondPerson)), "{alias}, {actor:?}: {refused:?}");
+    }
+    // Names of another tenant cannot be compared with those of this one.
+    let stranger =
+        crate::audit::Caller { alias: BlindIndex([2; 16]), token: TokenId([2; 16]), actor: None, actor_token: None };
+    let refused = vault.core.approved_tenant(&acme(), (stranger, house.tenant));
+    assert!(matches!(refused, Err(VaultError::SecondPerson)), "{refused:?}");
+    approve(2, Some(5)).await.unwrap();
+    vault.close().await;
+}
+
 /// An admin of the system who does something to the house's tenant.
 async fn change(house: &House, vault: &Arc<Vault>, action: Action) -> Result<(), VaultError> {
     let system = vault.tenant_id(TenantName::system()).await.unwrap();

@@ -1,10 +1,8 @@
-//! Giving every page of a tenant a fresh key, some pages at a time.
+//! Giving all pages of a tenant fresh keys, in as many epochs as it takes.
 
-use super::draft::Draft;
-use super::page::{Kind, Page};
-use super::view::tenant_slot;
-use super::{NodeId, TreeError};
+use super::{Draft, NodeId, Page, TreeError, tenant_slot};
 use crate::domain::ids::TenantId;
+use crate::keys::page::Kind;
 
 /// Where giving all pages of a tenant fresh keys goes on: in which trie, and behind which leaf page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +46,11 @@ impl Draft<'_> {
         Ok(None)
     }
 
+    /// The pages that [`Draft::renew_some`] left out because they do not open.
+    pub fn take_closed(&mut self) -> Vec<NodeId> {
+        std::mem::take(&mut self.closed)
+    }
+
     /// The same below the last of `nodes`, which stands at `place`; returns the place of the last leaf page, if there was no room for all.
     fn renew_under(
         &mut self,
@@ -71,7 +74,16 @@ impl Draft<'_> {
             place.push(slot);
             // Leaf pages stand at places of which none begins another.
             if behind.is_none_or(|behind| place.as_slice() >= &behind[..place.len().min(behind.len())]) {
-                nodes.push(self.load(kind, id, &key)?);
+                match self.load(kind, id, &key) {
+                    Ok(child) => nodes.push(child),
+                    Err(error @ TreeError::Source(_)) => return Err(error),
+                    // Nothing below it can be reached; the others go on.
+                    Err(_) => {
+                        self.closed.push(id);
+                        place.pop();
+                        continue;
+                    }
+                }
                 let full = self.renew_under(kind, nodes, place, behind, left)?;
                 nodes.pop();
                 if full.is_some() {

@@ -1,0 +1,414 @@
+//! One byte of one row of each kind is damaged, past the service: what was damaged is lost, all else works, and `verify` names it.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::ids::Handle;
+use crate::keys::View;
+use crate::store::rows::Kind;
+use crate::store::{Batch, Write};
+
+/// What is asserted after a row was damaged, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Operation {
+    Verify,
+    ReadAnother,
+    EraseAnother,
+    EraseSame,
+    Restart,
+    EraseTenant,
+    ReadOtherTenant,
+    Restore,
+}
+
+/// What a damaged row costs beyond itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// Nothing that these operations see.
+    Nothing,
+    /// The customer whose page it is cannot be erased alone until her page is back: she would take the others of that page along.
+    Customer,
+    /// The log says otherwise, or cannot be read: the running service goes on, and a start refuses and names the way out.
+    Start,
+}
+
+struct Case {
+    kind: Kind,
+    /// Which row of the kind, for the report.
+    what: &'static str,
+    cost: Cost,
+    /// Whether `verify` of the running service can tell.
+    is_named: bool,
+}
+
+const fn case(kind: Kind, what: &'static str) -> Case {
+    Case { kind, what, cost: Cost::Nothing, is_named: true }
+}
+
+/// A row that no check can tell from a right one: it is a number, or nothing reads its value.
+const fn silent(kind: Kind, what: &'static str) -> Case {
+    Case { is_named: false, ..case(kind, what) }
+}
+
+/// A row that decides: a start compares it with the log.
+const fn deciding(kind: Kind, what: &'static str) -> Case {
+    Case { cost: Cost::Start, ..case(kind, what) }
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        case(Kind::Secret, "of one of the customer's records"),
+        case(Kind::Segment, "of the customer"),
+        case(Kind::Record, "of the customer"),
+        case(Kind::Profile, "of the customer"),
+        case(Kind::Index, "of a record"),
+        case(Kind::Upload, "that is under way"),
+        Case { cost: Cost::Customer, ..case(Kind::Page, "with the customer's key") },
+        case(Kind::Reclaim, "of an erased customer"),
+        case(Kind::ReclaimRecord, "of an erased record"),
+        case(Kind::ReclaimPages, "of an erased tenant"),
+        case(Kind::RefusedJob, "that was put aside"),
+        case(Kind::Receipt, "of an erasure"),
+        silent(Kind::Request, "that stored a record"),
+        silent(Kind::ErasureRequest, "of an erased customer"),
+        silent(Kind::Erasures, "of these five minutes"),
+        silent(Kind::Usage, "of the tenant"),
+        silent(Kind::Seen, "of a reader"),
+        silent(Kind::Reads, "of a reader"),
+        silent(Kind::ErasedBy, "of the officer"),
+        silent(Kind::Approved, "of the officer"),
+        silent(Kind::TokenOf, "of the tenant"),
+        deciding(Kind::Assignment, "of the customer"),
+        deciding(Kind::Glass, "of the customer"),
+        deciding(Kind::Tombstone, "of an erased customer"),
+        deciding(Kind::Erasing, "that waits"),
+        deciding(Kind::Duty, "that is owed"),
+        deciding(Kind::TenantErasure, "of an erased tenant"),
+        deciding(Kind::Token, "of the tenant"),
+        deciding(Kind::Principal, "of the tenant"),
+        deciding(Kind::Tenant, "that is no other's"),
+        deciding(Kind::Approval, "of the officer"),
+        deciding(Kind::LogKey, "of the log"),
+        // Held against the tree from the next start on: a block that is not complete yet was hashed by the start.
+        Case { is_named: false, ..deciding(Kind::Ledger, "an entry in the last block") },
+        // The commitment to what decides is made again with each change, from memory; a start reads it.
+        Case { is_named: false, cost: Cost::Nothing, ..deciding(Kind::Deciding, "the only one") },
+        silent(Kind::Position, "the only one"),
+        Case { is_named: false, ..deciding(Kind::Subtree, "of the first block") },
+        Case { is_named: false, ..deciding(Kind::Format, "the only one") },
+        Case { is_named: false, ..deciding(Kind::Root, "the only one") },
+    ]
+}
+
+/// A house with something of every kind.
+struct World {
+    house: House,
+    vault: Arc<Vault>,
+    system: TenantId,
+    other: TenantId,
+    of_other: RecordId,
+    ada: Handle,
+    records: Vec<RecordId>,
+    bob: RecordId,
+}
+
+impl World {
+    async fn build() -> Self {
+        let limits =
+            VaultLimits { tenant_erasure_delay: Duration::ZERO, segment_secrets: 3, leaf_entries: 2, ..limits() };
+        let house = House::mirrored(limits).await;
+        let vault = house.open().await;
+        let system = vault.tenant_id(TenantName::system()).await.unwrap();
+        let (other, of_other) = tenants::neighbour(&house, &vault, system).await;
+        let mut records = vec![house.store(&vault, "ada", 60).await.unwrap()];
+        for number in 1..6 {
+            let (permit, new) = (house.permit(Action::CreateTranscript), chat("ada", 60));
+            let stored = vault.create_transcript(permit, new, request(&format!("ada-{number}"))).await.unwrap();
+            records.push(stored.content.id);
+        }
+        let bob = house.store(&vault, "bob", 60).await.unwrap();
+        for of in ["cleo", "gone", "late", "eve", "fay", "gil", "hal"] {
+            house.store(&vault, of, 60).await.unwrap();
+        }
+        house.assign(&vault, "ada").await.unwrap();
+        house.break_glass(&vault, "ada").await.unwrap();
+        house.new_token(&vault, system).await;
+        house.approve(&vault, 5).await;
+        house.read(&vault, bob).await.unwrap();
+        house.erase(&vault, "gone").await.unwrap();
+        let part = house.store(&vault, "part", 60).await.unwrap();
+        house.erase_part(&vault, Part::Record(part)).await.unwrap();
+        let ada = vault.core.known_customer(house.tenant, &customer("ada")).unwrap().unwrap();
+        let world = Self { house, vault, system, other, of_other, ada, records, bob };
+        world.erase_a_third_tenant().await;
+        // So many entries that a block of them is complete.
+        while world.vault.core.committer.log().size() < 300 {
+            world.house.read(&world.vault, bob).await.unwrap();
+        }
+        world
+    }
+
+    async fn erase_a_third_tenant(&self) {
+        let name = || TenantName::parse("initech").unwrap();
+        let permit = self.house.admin(self.system, 1, Action::CreateTenant, self.system);
+        self.vault.create_tenant(permit, name(), settings()).await.unwrap();
+        let third = self.vault.tenant_id(name()).await.unwrap();
+        let asked = self.house.admin(self.system, 1, Action::RequestTenantErasure, third);
+        self.vault.request_tenant_erasure(asked).await.unwrap();
+        let approval = self.house.admin(self.system, 2, Action::ApproveTenantErasure, third);
+        self.vault.erase_tenant(approval, name(), erasure_of("initech")).await.unwrap();
+    }
+
+    async fn erase_tenant(&self) -> Result<(), VaultError> {
+        let asked = self.house.admin(self.system, 1, Action::RequestTenantErasure, self.house.tenant);
+        self.vault.request_tenant_erasure(asked).await?;
+        let approval = self.house.admin(self.system, 2, Action::ApproveTenantErasure, self.house.tenant);
+        let name = TenantName::parse("acme").unwrap();
+        self.vault.erase_tenant(approval, name, erasure_of("acme")).await.map(drop)
+    }
+
+    fn first(&self, kind: Kind) -> Option<Row> {
+        let (from, to) = rows::all(kind);
+        self.vault.core.db.range(&from, &to, 1).unwrap().pop()
+    }
+
+    async fn put(&self, key: Vec<u8>, value: Vec<u8>) {
+        let mut batch = Batch::new();
+        batch.put(key, value);
+        self.vault.core.committer.commit(batch).await.unwrap();
+    }
+
+    /// The row of a kind that is damaged. What there is none of now, once there was: it is as the service wrote it.
+    async fn target(&self, kind: Kind) -> Row {
+        let (tenant, ada) = (self.house.tenant, self.ada);
+        let key = match kind {
+            Kind::Secret => Some(rows::secret(ada, self.records[0], Revision::FIRST)),
+            Kind::Segment => Some(rows::segments(ada).0),
+            Kind::Record => Some(rows::record_piece(tenant, self.records[1], Revision::FIRST, 0)),
+            Kind::Profile => Some(rows::profile(ada)),
+            Kind::Page => Some(self.page_of_ada()),
+            Kind::Tenant => Some(rows::tenant_piece(self.other, 0)),
+            Kind::Ledger => Some(rows::ledger(280)),
+            _ => None,
+        };
+        if let Some(key) = key {
+            let (_, to) = rows::all(kind);
+            return self.vault.core.db.range(&key, &to, 1).unwrap().pop().unwrap();
+        }
+        if let Some(row) = self.first(kind) {
+            return row;
+        }
+        let versions = self.house.hoard.of(kind);
+        let row = match kind {
+            Kind::RefusedJob => (rows::refused_job(&rows::reclaim(ada)), vec![1, 2, 3]),
+            // Only there where an approval was used.
+            Kind::Approved => {
+                let (key, _) = self.first(Kind::Approval).unwrap();
+                ([&[Kind::Approved as u8], &key[1..]].concat(), 1_u64.to_be_bytes().to_vec())
+            }
+            _ => {
+                let (key, values) = versions.into_iter().next().unwrap_or_else(|| panic!("no row of {kind:?}"));
+                (key, values[0].clone())
+            }
+        };
+        self.put(row.0.clone(), row.1.clone()).await;
+        row
+    }
+
+    /// The leaf page with ada's key.
+    fn page_of_ada(&self) -> Vec<u8> {
+        let core = &self.vault.core;
+        let keys = core.tenant_keys(self.house.tenant).unwrap();
+        let top = core.tree.top();
+        let view = View::new(core.tree.pages(), &top.key);
+        let pages = view.pages_of(self.house.tenant, &keys, &mut Vec::new()).unwrap();
+        let is_on_the_way = |page: &crate::keys::NodeId| {
+            let (key, hidden) = (rows::page(&page.0), HiddenPage { pages: core.tree.pages(), page: *page });
+            let found = View::new(&hidden, &top.key).customer(&keys, self.ada);
+            found.is_err().then_some(key)
+        };
+        // Those that come later stand below those before.
+        pages.iter().rev().find_map(is_on_the_way).unwrap()
+    }
+
+    /// Flips a bit of a row, and writes it past the service.
+    fn damage(&self, (key, mut value): Row, at: usize) {
+        match value.get_mut(at) {
+            Some(byte) => *byte ^= 0x10,
+            None => value.push(1),
+        }
+        self.vault.core.db.apply(&[Write::Put { key, value }]).unwrap();
+        self.vault.core.db.sync().unwrap();
+    }
+
+    async fn reopen(self) -> Result<Self, String> {
+        let Self { house, vault, system, other, of_other, ada, records, bob } = self;
+        vault.close().await;
+        drop(vault);
+        let opened = Vault::open(house.paths(), house.limits.clone()).await;
+        match opened {
+            Ok(vault) => Ok(Self { house, vault, system, other, of_other, ada, records, bob }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn reads_other_tenant(&self) -> bool {
+        let caller = principal(self.other, TenantName::parse("globex").unwrap(), &[Role::Supervisor]);
+        let door = self.house.access.door(&caller, Action::GetTranscript, self.other, Some(why())).unwrap();
+        let Ok(Some(facts)) = self.vault.facts(&door, self.of_other, None).await else { return false };
+        self.vault.get_transcript(self.house.access.record(&door, facts).unwrap()).await.is_ok()
+    }
+}
+
+/// All pages but one.
+struct HiddenPage<'a> {
+    pages: &'a tree::Pages,
+    page: crate::keys::NodeId,
+}
+
+impl crate::keys::PageSource for HiddenPage<'_> {
+    fn page(&self, id: crate::keys::NodeId) -> Result<Option<Vec<u8>>, crate::keys::SourceError> {
+        if id == self.page { Ok(None) } else { self.pages.page(id) }
+    }
+}
+
+type Coverage = BTreeMap<Operation, usize>;
+
+/// One case: damages its row at `at`, and tries every operation.
+async fn run(case: &Case, place: &str, at: impl Fn(usize) -> usize, covered: &mut Coverage) {
+    let mut count = |operation| *covered.entry(operation).or_default() += 1;
+    let mut world = World::build().await;
+    let before = world.vault.core.verify(|_| {}).await.unwrap();
+    let row = world.target(case.kind).await;
+    let at = at(row.1.len());
+    world.damage(row.clone(), at);
+    let verified = world.vault.core.verify(|_| {}).await.unwrap();
+    let named = |verified: &Verified| verified.damaged + verified.missing + verified.damaged_rows;
+    if case.is_named {
+        assert!(named(&verified) > named(&before), "{place}: verify names nothing: {verified:?}");
+        let is_of_kind = verified.named_rows.iter().any(|one| one.kind == case.kind);
+        // A record that does not open is named as a record.
+        let is_of_record = verified.damaged > before.damaged || verified.missing > before.missing;
+        assert!(is_of_kind || is_of_record, "{place}: {verified:?}");
+        count(Operation::Verify);
+    }
+    let bob = world.house.read(&world.vault, world.bob).await;
+    assert_eq!(bob, Some(text(60)), "{place}: another customer is not read");
+    count(Operation::ReadAnother);
+    world.house.erase(&world.vault, "cleo").await.unwrap_or_else(|error| panic!("{place}: another: {error}"));
+    count(Operation::EraseAnother);
+    let erased = world.house.erase(&world.vault, "ada").await;
+    match case.cost {
+        Cost::Customer => assert!(matches!(erased, Err(ref error) if error.is_damage()), "{place}: {erased:?}"),
+        _ => {
+            erased.unwrap_or_else(|error| panic!("{place}: the same: {error}"));
+            assert!(world.vault.core.tree.customer_key(world.house.tenant, world.ada).unwrap().is_none(), "{place}");
+            count(Operation::EraseSame);
+        }
+    }
+    world.vault.reclaim().await.unwrap_or_else(|error| panic!("{place}: reclaim: {error}"));
+    assert!(world.reads_other_tenant().await || case.kind == Kind::Tenant, "{place}: the other tenant is not read");
+    if case.cost != Cost::Start {
+        world = world.reopen().await.unwrap_or_else(|error| panic!("{place}: restart: {error}"));
+        count(Operation::Restart);
+        world.house.erase(&world.vault, "late").await.unwrap_or_else(|error| panic!("{place}: late: {error}"));
+    }
+    world.erase_tenant().await.unwrap_or_else(|error| panic!("{place}: the tenant: {error}"));
+    count(Operation::EraseTenant);
+    world.vault.reclaim().await.unwrap_or_else(|error| panic!("{place}: reclaim of the tenant: {error}"));
+    assert!(world.reads_other_tenant().await || case.kind == Kind::Tenant, "{place}: the other tenant is not read");
+    count(Operation::ReadOtherTenant);
+    restore(world, case, place, covered).await;
+}
+
+/// The damaged database is given up, and the data comes back from the mirror, which never saw the damage.
+async fn restore(world: World, case: &Case, place: &str, covered: &mut Coverage) {
+    restore_drill::mirrored(&world.vault).await;
+    let World { house, vault, system, other, of_other, ada, records, bob } = world;
+    vault.close().await;
+    drop(vault);
+    if case.cost == Cost::Start {
+        let refused = Vault::open(house.paths(), house.limits.clone()).await.map(drop);
+        let words = refused.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert!(refused.is_ok() || words.contains("restore") || words.contains("put the newest"), "{place}: {words}");
+    }
+    house.lose_the_disk();
+    house.restore(Sort::Whole, None).await.unwrap_or_else(|error| panic!("{place}: restore: {error}"));
+    let vault = house.open().await;
+    let world = World { house, vault, system, other, of_other, ada, records, bob };
+    assert!(world.reads_other_tenant().await, "{place}: the other tenant is not read after a restore");
+    world.vault.close().await;
+    *covered.entry(Operation::Restore).or_default() += 1;
+}
+
+/// Runs those cases that `is_mine` names; prints what was covered.
+async fn run_all(is_mine: impl Fn(usize) -> bool) {
+    let mut covered = Coverage::new();
+    let mut kinds = 0;
+    for (number, case) in cases().iter().enumerate().filter(|(number, _)| is_mine(*number)) {
+        // Which byte is damaged goes round: the first, the one in the middle, the last.
+        let (at, which): (fn(usize) -> usize, _) = match number % 3 {
+            0 => (|length| length / 2, "the middle"),
+            1 => (|length| length.saturating_sub(1), "the end"),
+            _ => (|length| length.saturating_sub(length * 3 / 4), "a quarter"),
+        };
+        let place = format!("{:?} {}, {which}", case.kind, case.what);
+        // What nothing is read from is written before anything else is: a start has no vault to open.
+        if matches!(
+            case.kind,
+            Kind::Root | Kind::Format | Kind::Position | Kind::Deciding | Kind::Subtree | Kind::Ledger
+        ) {
+            run_at_start(case, &place, at, &mut covered).await;
+        } else {
+            run(case, &place, at, &mut covered).await;
+        }
+        kinds += 1;
+        println!("fault matrix: {place}: done");
+    }
+    println!("fault matrix: {kinds} kinds, {covered:?}");
+    for operation in [
+        Operation::Verify,
+        Operation::ReadAnother,
+        Operation::EraseAnother,
+        Operation::EraseSame,
+        Operation::Restart,
+        Operation::EraseTenant,
+        Operation::ReadOtherTenant,
+        Operation::Restore,
+    ] {
+        assert!(covered.get(&operation).is_some_and(|count| *count > 0), "{operation:?} was never tried: {covered:?}");
+    }
+}
+
+/// A row on which the database as a whole rests: what runs goes on, and a start either goes on or refuses and names the way out.
+async fn run_at_start(case: &Case, place: &str, at: impl Fn(usize) -> usize, covered: &mut Coverage) {
+    let world = World::build().await;
+    let row = world.target(case.kind).await;
+    let at = at(row.1.len());
+    world.damage(row, at);
+    let bob = world.house.read(&world.vault, world.bob).await;
+    assert_eq!(bob, Some(text(60)), "{place}: another customer is not read");
+    *covered.entry(Operation::ReadAnother).or_default() += 1;
+    let erased = world.house.erase(&world.vault, "cleo").await;
+    assert!(erased.is_ok() || case.kind == Kind::Root, "{place}: {erased:?}");
+    assert!(world.reads_other_tenant().await, "{place}");
+    *covered.entry(Operation::ReadOtherTenant).or_default() += 1;
+    restore(world, case, place, covered).await;
+}
+
+#[test]
+fn the_fault_matrix_has_every_kind_of_row() {
+    let tried: Vec<Kind> = cases().iter().map(|case| case.kind).collect();
+    let missing: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !tried.contains(kind)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_matrix_one_damaged_row_costs_only_itself_even() {
+    run_all(|number| number % 2 == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fault_matrix_one_damaged_row_costs_only_itself_odd() {
+    run_all(|number| number % 2 == 1).await;
+}

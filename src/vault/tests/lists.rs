@@ -1,0 +1,56 @@
+//! Many erasures at once: lists that come together while a round waits for its epoch.
+
+use super::*;
+use crate::vault::fence::Ground;
+
+const LISTS: usize = 5;
+const OF_ONE: usize = 1_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_lists_of_a_thousand_at_once_are_all_erased() {
+    let limits = VaultLimits { epoch_window: Duration::from_secs(1), erasures_per_hour: 100_000, ..limits() };
+    let house = House::with(limits).await;
+    let vault = house.open().await;
+    let name = |number: usize| format!("customer-{number}");
+    let mut coming = tokio::task::JoinSet::new();
+    for number in 0..LISTS * OF_ONE {
+        let (vault, tenant) = (Arc::clone(&vault), house.tenant);
+        coming.spawn(async move { vault.writer.ensure_customer(tenant, customer(&name(number))).await });
+    }
+    let handles: Vec<_> = coming.join_all().await.into_iter().map(Result::unwrap).collect();
+    let stays = house.store(&vault, "stays", 60).await.unwrap();
+    // From here on a round waits for the window to end, so that all lists come into one.
+    house.store(&vault, "first", 60).await.unwrap();
+    house.erase(&vault, "first").await.unwrap();
+    let mut lists = tokio::task::JoinSet::new();
+    for list in 0..LISTS {
+        let (vault, permit) = (Arc::clone(&vault), house.permit(Action::EraseCustomers));
+        let customers = (list * OF_ONE..(list + 1) * OF_ONE).map(|number| customer(&name(number))).collect();
+        let request = RequestId::parse(&format!("list-{list}")).unwrap();
+        lists.spawn(async move { vault.erase_customers(permit, customers, request).await.unwrap() });
+    }
+    let answers: Vec<_> = lists.join_all().await.into_iter().flatten().collect();
+    let failed: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).map(ToString::to_string).collect();
+    assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), answers.len(), failed.first());
+    assert_eq!(house.receipts(&vault), LISTS * OF_ONE + 1);
+    let (from, to) = rows::all(rows::Kind::Erasing);
+    assert!(vault.core.db.range(&from, &to, 1).unwrap().is_empty(), "erasures are pending");
+    let closed = handles.into_iter().filter(|handle| vault.core.fences.is_closed(Ground::from(*handle))).count();
+    assert_eq!(closed, 0, "fences stay closed");
+    assert_eq!(house.read(&vault, stays).await, Some(text(60)));
+    vault.close().await;
+}
+
+impl House {
+    /// The receipts that there are.
+    fn receipts(&self, vault: &Vault) -> usize {
+        let (mut from, to) = rows::receipts(self.tenant);
+        let mut count = 0;
+        loop {
+            let some = vault.core.db.range(&from, &to, 4096).unwrap();
+            let Some((last, _)) = some.last() else { return count };
+            from = rows::behind(last.clone());
+            count += some.len();
+        }
+    }
+}
