@@ -41,6 +41,8 @@ pub struct Server {
     hsm: Option<PathBuf>,
     /// Whether a write behind the longest file is an error to it, and not its end.
     survives_limits: bool,
+    /// Whether this process may read the service's memory although it is not dumpable.
+    shows_memory: bool,
 }
 
 /// A tenant and one bearer token for each who may do something in it.
@@ -83,7 +85,14 @@ impl Server {
     fn make_with(hsm: Option<&Hsm>, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("key")).unwrap();
-        let server = Self { folder, port: free_port(), child: None, hsm: hsm.map(Hsm::conf), survives_limits: false };
+        let server = Self {
+            folder,
+            port: free_port(),
+            child: None,
+            hsm: hsm.map(Hsm::conf),
+            survives_limits: false,
+            shows_memory: false,
+        };
         let mut init = server.command_of(&["init", "--address", &format!("127.0.0.1:{}", server.port)]);
         match hsm {
             Some(hsm) => init.args(hsm.flags()),
@@ -106,6 +115,14 @@ impl Server {
     /// From the next start on, whatever its files may not become longer than is an error to it, and not its end.
     pub fn survive_limits(&mut self) {
         self.survives_limits = true;
+    }
+
+    /// From the next start on, this process may read the service's memory, where the system has a way to allow that.
+    ///
+    /// The service is not dumpable, so only a process with `CAP_SYS_PTRACE` over it may: root, or the owner of the user
+    /// namespace in which the service started.
+    pub fn show_memory(&mut self) {
+        self.shows_memory = !rustix::process::geteuid().is_root();
     }
 
     /// How long a file of the service may become from now on.
@@ -313,6 +330,12 @@ impl Server {
         let seen_before = fs::metadata(self.log_file()).map_or(0, |about| about.len());
         let stderr = self.folder.path().join("stderr");
         let mut command = self.serve_command();
+        if self.shows_memory {
+            let plain = std::mem::replace(&mut command, Command::new("unshare"));
+            command.args(["--user", "--map-root-user"]).arg(plain.get_program()).args(plain.get_args());
+            command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.stdin(Stdio::null()).stdout(Stdio::null());
+        }
         if self.survives_limits {
             // What a shell ignores stays ignored in what takes its place.
             let plain = std::mem::replace(&mut command, Command::new("sh"));

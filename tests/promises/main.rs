@@ -27,6 +27,8 @@ mod kill;
 mod loot;
 mod masking;
 mod masking_table;
+mod memory;
+mod memory_scan;
 mod mirrors;
 mod model;
 mod model_rights;

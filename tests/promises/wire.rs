@@ -13,6 +13,8 @@ use oubliette::api::v1::audit_service_client::AuditServiceClient;
 use oubliette::api::v1::privacy_service_client::PrivacyServiceClient;
 use oubliette::api::v1::record_service_client::RecordServiceClient;
 use oubliette::api::v1::{download_recording_response as down, upload_recording_request as up};
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -146,6 +148,21 @@ impl Caller {
         client.ready().await.unwrap();
         let request = Request::new(tokio_stream::once(message));
         client.client_streaming(request, PathAndQuery::try_from(path).unwrap(), Bare).await.map(|_| ())
+    }
+
+    /// Sends a chat to be stored and does not end the request: the service holds the message in memory until the call is dropped.
+    pub fn hold_chat(&self, chat: v1::CreateTranscriptRequest) -> JoinSet<()> {
+        let mut client = tonic::client::Grpc::new(self.service.clone());
+        let mut held = JoinSet::new();
+        held.spawn(async move {
+            client.ready().await.unwrap();
+            let request = Request::new(tokio_stream::once(chat).chain(tokio_stream::pending()));
+            let path = PathAndQuery::from_static("/oubliette.v1.RecordService/CreateTranscript");
+            let codec = tonic_prost::ProstCodec::<_, v1::CreateTranscriptResponse>::default();
+            let answer = client.client_streaming(request, path, codec).await;
+            panic!("a request that has not ended was answered: {:?}", answer.err());
+        });
+        held
     }
 
     /// Uploads these messages.
