@@ -21,6 +21,7 @@
 #[path = "../tests/promises/oracle_house.rs"]
 mod oracle_house;
 
+use std::alloc::System;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +36,11 @@ use oubliette::domain::principal::Role;
 use oubliette::domain::record::RecordFacts;
 use oubliette::domain::sensitive::SensitiveKind;
 use oubliette::vault::Suspicion;
+use zeroizing_alloc::ZeroAlloc;
+
+/// The allocator of the program, so that its cost is measured.
+#[global_allocator]
+static WIPING_ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Questions to the policy, of each form.
 const QUESTIONS: usize = 20_000;

@@ -14,6 +14,7 @@
     reason = "a measurement that cannot go on should stop and say where"
 )]
 
+use std::alloc::System;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,6 +36,11 @@ use oubliette::vault::{
     Begun, MirrorPlace, RequestKey, RootKeyPlace, Sort, Target, Vault, VaultLimits, VaultPaths, create_mirror,
 };
 use zeroize::Zeroizing;
+use zeroizing_alloc::ZeroAlloc;
+
+/// The allocator of the program, so that its cost is measured.
+#[global_allocator]
+static WIPING_ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 const WRITERS: usize = 64;
 const ALONE: usize = 300;
