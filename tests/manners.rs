@@ -215,6 +215,32 @@ async fn a_stopping_server_lets_open_calls_finish_and_cuts_what_does_not() {
 }
 
 #[tokio::test]
+async fn idle_connections_are_closed_after_an_erasure() {
+    let server = Server::start(Limits::default()).await;
+    let mut busy = server.records().await;
+    let mut endless = busy.download_recording(v1::DownloadRecordingRequest::default()).await.unwrap().into_inner();
+    endless.next().await.unwrap().unwrap();
+    let channel = server.channel().await;
+    let mut idle = v1::record_service_client::RecordServiceClient::new(channel.clone());
+    idle.get_record(v1::GetRecordRequest::default()).await.unwrap();
+    // A watcher of health does not keep its connection.
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let asked = tonic_health::pb::HealthCheckRequest { service: "oubliette.v1.RecordService".to_owned() };
+    let mut watch = health.watch(asked).await.unwrap().into_inner();
+    assert_eq!(watch.next().await.unwrap().unwrap().status, 1);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(server.metrics.encode().contains("oubliette_open_connections 2"), "closed without an erasure");
+
+    server.erase();
+    let told = tokio::time::timeout(Duration::from_secs(5), watch.next()).await.expect("told in time");
+    assert_refused(&told.expect("a status").err().unwrap(), Code::Unavailable, Reason::ShuttingDown);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(server.metrics.encode().contains("oubliette_open_connections 1"), "the idle connection is open");
+    endless.next().await.expect("still sending").expect("the busy connection goes on");
+    idle.get_record(v1::GetRecordRequest::default()).await.expect("the client connects again");
+}
+
+#[tokio::test]
 async fn an_idle_server_stops_at_once() {
     let mut server = Server::start(Limits::default()).await;
     server.records().await.get_record(v1::GetRecordRequest::default()).await.unwrap();

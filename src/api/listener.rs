@@ -26,9 +26,10 @@ use tonic::transport::server::TcpIncoming;
 use crate::config::Limits;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::Tls;
-use connection::{Connection, Wire};
+use connection::Wire;
 use handshake::Handshake;
 
+pub(super) use connection::Connection;
 pub use connection::Peer;
 
 /// The first pause after a failed accept; each further failure doubles it.

@@ -39,10 +39,11 @@ use body::{FromClient, ToClient};
 #[derive(Clone)]
 pub struct MannersLayer {
     rules: Arc<Rules>,
+    stopping: CancellationToken,
 }
 
 impl MannersLayer {
-    /// With these limits. `stopping` is cancelled when the service begins to stop.
+    /// With these limits. Calls that never end by themselves end once `stopping` is cancelled.
     pub fn new(limits: &Limits, metrics: Arc<Metrics>, stopping: CancellationToken) -> Self {
         let rules = Rules {
             queue_timeout_ms: limits.call_queue_timeout_ms,
@@ -51,9 +52,14 @@ impl MannersLayer {
             stream_deadline_ms: limits.stream_deadline_ms,
             stream_idle_timeout_ms: limits.stream_idle_timeout_ms,
             metrics,
-            stopping,
         };
-        Self { rules: Arc::new(rules) }
+        Self { rules: Arc::new(rules), stopping }
+    }
+
+    /// The same for one connection, which takes no new calls once `closing` is cancelled.
+    #[must_use]
+    pub fn of_connection(&self, closing: CancellationToken) -> Self {
+        Self { rules: self.rules.clone(), stopping: closing }
     }
 }
 
@@ -61,7 +67,7 @@ impl<S> Layer<S> for MannersLayer {
     type Service = Manners<S>;
 
     fn layer(&self, inner: S) -> Manners<S> {
-        Manners { inner, rules: self.rules.clone() }
+        Manners { inner, rules: self.rules.clone(), stopping: self.stopping.clone() }
     }
 }
 
@@ -72,7 +78,6 @@ struct Rules {
     stream_deadline_ms: u64,
     stream_idle_timeout_ms: u64,
     metrics: Arc<Metrics>,
-    stopping: CancellationToken,
 }
 
 /// The service with manners.
@@ -80,6 +85,7 @@ struct Rules {
 pub struct Manners<S> {
     inner: S,
     rules: Arc<Rules>,
+    stopping: CancellationToken,
 }
 
 impl<S> Service<Request<Body>> for Manners<S>
@@ -99,20 +105,30 @@ where
         // The clone was not asked whether it is ready; the one that was takes the call.
         let clone = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, clone);
-        Box::pin(self.rules.clone().carry_out(inner, request))
+        Box::pin(self.rules.clone().carry_out(inner, request, self.stopping.clone()))
     }
 }
 
 impl Rules {
-    async fn carry_out<S>(self: Arc<Self>, mut inner: S, request: Request<Body>) -> Result<Response<Body>, Infallible>
+    async fn carry_out<S>(
+        self: Arc<Self>,
+        mut inner: S,
+        request: Request<Body>,
+        stopping: CancellationToken,
+    ) -> Result<Response<Body>, Infallible>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         let method = Method::at(request.uri().path());
         let mut call = Call::begin(method, self.metrics.clone());
-        match self.turn(request.extensions().get::<Peer>()).await {
-            Ok(turn) => call.turn = turn,
-            Err(refused) => return Ok(call.refuse(refused)),
+        // Watchers of health and users of reflection never hang up: they take no turn, and must not keep a stopping service or an idle
+        // connection alive.
+        let is_endless = !SERVICES.contains(&method.service);
+        if !is_endless {
+            match self.turn(request.extensions().get::<Peer>()).await {
+                Ok(turn) => call.turn = turn,
+                Err(refused) => return Ok(call.refuse(refused)),
+            }
         }
         let limit_ms = match method.flow {
             Flow::Unary => self.call_timeout_ms,
@@ -127,7 +143,7 @@ impl Rules {
         let mut response = answer.unwrap_or_else(|never| match never {});
         let watches = response.extensions_mut().remove().unwrap_or_default();
         call.code = amend_headers(response.headers_mut()).map(code_name);
-        let stopping = self.ends_with_the_service(method).then(|| self.stopping.clone());
+        let stopping = is_endless.then_some(stopping);
         Ok(response.map(|body| Body::new(ToClient::new(body, call, watches, end, limit_ms, stopping))))
     }
 
@@ -143,11 +159,6 @@ impl Rules {
                 retry_ms: RETRY_MS,
             }),
         }
-    }
-
-    /// Watchers of health and users of reflection never hang up; they must not keep a stopping service alive.
-    fn ends_with_the_service(&self, method: Method) -> bool {
-        !SERVICES.contains(&method.service)
     }
 }
 

@@ -3,10 +3,14 @@
 //! Health and reflection are the only services without a gate: they tell that the service is up and what its methods are,
 //! which is public, and nothing of any tenant.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::{Stream, StreamExt as _};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -14,7 +18,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::DESCRIPTORS;
-use super::listener::Listener;
+use super::listener::{Connection, Listener};
 use super::manners::MannersLayer;
 use super::methods::SERVICES;
 use crate::config::{Config, Limits};
@@ -30,14 +34,11 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// TLS cannot be set up as the configuration says.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The server ended by an error.
-    #[error("the server ended: {0}; see the log, and start it again")]
-    Transport(#[source] tonic::transport::Error),
     /// The API's own descriptors cannot be served.
     #[error("the API's descriptors cannot be served: {0}; this build is broken, use another")]
     Descriptors(#[from] tonic_reflection::server::Error),
@@ -47,8 +48,11 @@ pub enum ServeError {
 pub struct ServerSettings {
     limits: Limits,
     tls: Option<Arc<Tls>>,
+    erasures: watch::Receiver<u64>,
 }
 
+/// How long after an erasure an idle connection is closed. The answer to the erasure leaves first.
+const CLOSE_AFTER_ERASURE: Duration = Duration::from_secs(1);
 /// The most bytes of a question to health or reflection.
 const SMALL_MESSAGE_BYTES: usize = 16 * 1024;
 
@@ -61,7 +65,13 @@ impl ServerSettings {
 
     /// These limits, and this TLS.
     pub fn new(limits: Limits, tls: Option<Arc<Tls>>) -> Self {
-        Self { limits, tls }
+        Self { limits, tls, erasures: watch::channel(0).1 }
+    }
+
+    /// Closes idle connections whenever `erasures` changes.
+    #[must_use]
+    pub fn closing_after(self, erasures: watch::Receiver<u64>) -> Self {
+        Self { erasures, ..self }
     }
 
     /// TLS, where there is any.
@@ -113,11 +123,8 @@ pub async fn run(
     let limits = &settings.limits;
     let manners = MannersLayer::new(limits, metrics.clone(), stopping.clone());
     let incoming = listener.incoming(limits, settings.tls.clone(), metrics, cut.clone());
-    let serving = settings.builder().layer(manners).serve_with_incoming_shutdown(
-        routes.prepare(),
-        incoming,
-        stopping.clone().cancelled_owned(),
-    );
+    let routes = routes.prepare();
+    let serving = accept(&settings, &routes, manners, incoming, &stopping);
     let ending = async {
         shutdown.await;
         report(&health, ServingStatus::NotServing).await;
@@ -128,8 +135,65 @@ pub async fn run(
         std::future::pending().await
     };
     tokio::select! {
-        ended = serving => ended.map_err(ServeError::Transport),
+        () = serving => Ok(()),
         never = ending => never,
+    }
+}
+
+/// Serves each connection in a task of its own, so that each can be closed alone. Ends when `stopping` is cancelled and the last one is closed.
+async fn accept(
+    settings: &ServerSettings,
+    routes: &Routes,
+    manners: MannersLayer,
+    incoming: impl Stream<Item = io::Result<Connection>>,
+    stopping: &CancellationToken,
+) {
+    let mut connections = JoinSet::new();
+    {
+        let mut incoming = std::pin::pin!(incoming);
+        while let Some(Some(Ok(connection))) = stopping.run_until_cancelled(incoming.next()).await {
+            let closing = stopping.child_token();
+            let end = end_of(&connection, settings, closing.clone());
+            let server = settings.builder().layer(manners.of_connection(closing));
+            let only_this = tokio_stream::once(Ok::<_, io::Error>(connection)).chain(tokio_stream::pending());
+            connections.spawn(server.serve_with_incoming_shutdown(routes.clone(), only_this, end));
+            while connections.try_join_next().is_some() {}
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+/// Until a connection takes no new calls, because it is lost, the service stops, or it is idle after an erasure; `closing` is cancelled then.
+///
+/// The buffers of HTTP/2 and TLS keep the last bytes that went over a connection until others take their place. Closing the connection frees
+/// and wipes them. A client learns of it by GOAWAY, loses no call, and connects for its next one.
+fn end_of(
+    connection: &Connection,
+    settings: &ServerSettings,
+    closing: CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (lost, calls) = (connection.lost(), connection.calls());
+    let mut erasures = settings.erasures.clone();
+    erasures.mark_unchanged();
+    let most = settings.limits.calls_per_connection;
+    let idle_after_an_erasure = async move {
+        if erasures.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(CLOSE_AFTER_ERASURE).await;
+            if calls.available_permits() == most {
+                return;
+            }
+        }
+    };
+    async move {
+        tokio::select! {
+            () = lost.cancelled() => {}
+            () = closing.cancelled() => {}
+            () = idle_after_an_erasure => {}
+        }
+        closing.cancel();
     }
 }
 

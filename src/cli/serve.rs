@@ -257,6 +257,7 @@ async fn serve(
             }
         }
     };
+    let settings = settings.closing_after(vault.erasures());
     let served = server::run(settings, routes, doors.service, metrics.clone(), shutdown).await;
     ended.cancel();
     for task in beside {

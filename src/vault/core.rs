@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 
 use super::damage::Damage;
 use super::fence::Fences;
@@ -37,6 +37,8 @@ pub(super) struct Core {
     /// Held for reading by whoever wraps a secret under a customer's key, until it stands in the database; for writing by the epoch that
     /// replaces such a key.
     pub wrapping: Arc<RwLock<()>>,
+    /// How many batches of erasures became final since the start.
+    pub erasures: watch::Sender<u64>,
     pub reservations: Reservations,
     pub rates: Rates,
     pub insiders: Insiders,

@@ -296,9 +296,16 @@ pub(super) fn settle(core: &Core) -> Result<(), VaultError> {
     }
     probe(core, &row)?;
     let (mut from, to) = rows::all(rows::Kind::Duty);
+    let mut has_erased = false;
     loop {
         let owed = core.db.range(&from, &to, DUTIES_AT_ONCE)?;
-        let Some((last, _)) = owed.last() else { return core.keep_pin() };
+        let Some((last, _)) = owed.last() else {
+            if has_erased {
+                core.erasures.send_modify(|count| *count += 1);
+            }
+            return core.keep_pin();
+        };
+        has_erased = true;
         from = rows::behind(last.clone());
         let mut batch = Batch::new();
         for (key, row) in &owed {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::core::Core;
 use super::people::next_of;
 use super::{Vault, VaultError};
@@ -28,6 +30,11 @@ pub struct Receipt {
 }
 
 impl Vault {
+    /// Changes whenever erasures have become final.
+    pub fn erasures(&self) -> watch::Receiver<u64> {
+        self.core.erasures.subscribe()
+    }
+
     /// A receipt of the permit's tenant.
     pub async fn get_receipt(&self, permit: Permit<TenantScope>, id: ReceiptId) -> Result<Receipt, VaultError> {
         self.note(&permit).await?;

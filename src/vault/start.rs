@@ -324,6 +324,7 @@ fn core_over(
         pinning: Mutex::new(pin.map_or(0, |pin| pin.size)),
         fences: Arc::default(),
         wrapping: Arc::default(),
+        erasures: tokio::sync::watch::Sender::new(0),
         reservations: Reservations::default(),
         rates: Rates::default(),
         insiders: Insiders::default(),

@@ -15,7 +15,7 @@ use oubliette::api::v1::record_service_server::{RecordService, RecordServiceServ
 use oubliette::api::v1::upload_recording_request::Payload;
 use oubliette::config::{ClientCertificates, Config, Limits, Listen, Tls};
 use oubliette::telemetry::metrics::Metrics;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::service::Routes;
@@ -31,6 +31,7 @@ pub struct Server {
     certificate: Option<String>,
     seen: mpsc::Receiver<Seen>,
     stop: Option<oneshot::Sender<()>>,
+    erasures: watch::Sender<u64>,
     task: tokio::task::JoinHandle<Result<(), ServeError>>,
 }
 
@@ -86,7 +87,8 @@ impl Server {
             mirrors: oubliette::config::MirrorDirectories::default(),
             policy: oubliette::config::Policy::default(),
         };
-        let settings = ServerSettings::from_config(&config).unwrap();
+        let erasures = watch::Sender::new(0);
+        let settings = ServerSettings::from_config(&config).unwrap().closing_after(erasures.subscribe());
         let listener = server::bind(address).await.unwrap();
         let address = listener.address();
         let metrics = Arc::new(Metrics::default());
@@ -98,7 +100,7 @@ impl Server {
         };
         let serve = server::run(settings, Routes::new(stub), listener, metrics.clone(), shutdown);
         let task = tokio::spawn(serve);
-        Self { address, metrics, certificate, seen, stop: Some(stop), task }
+        Self { address, metrics, certificate, seen, stop: Some(stop), erasures, task }
     }
 
     pub async fn channel(&self) -> Channel {
@@ -144,6 +146,11 @@ impl Server {
                 return end;
             }
         }
+    }
+
+    /// Tells the server that an erasure has become final.
+    pub fn erase(&self) {
+        self.erasures.send_modify(|count| *count += 1);
     }
 
     pub fn stop(&mut self) {

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::Connected;
 
 use crate::telemetry::metrics::{Counted, Metrics};
@@ -103,15 +104,33 @@ impl AsyncWrite for Wire {
 pub(in crate::api) struct Connection {
     bytes: Either<Wire, Box<TlsStream<Wire>>>,
     peer: Peer,
+    /// Cancels [`Connection::lost`] when this is dropped.
+    _held: DropGuard,
+    lost: CancellationToken,
 }
 
 impl Connection {
     pub(super) fn in_the_clear(wire: Wire, peer: Peer) -> Self {
-        Self { bytes: Either::Left(wire), peer }
+        Self::new(Either::Left(wire), peer)
     }
 
     pub(super) fn over_tls(stream: TlsStream<Wire>, peer: Peer) -> Self {
-        Self { bytes: Either::Right(Box::new(stream)), peer }
+        Self::new(Either::Right(Box::new(stream)), peer)
+    }
+
+    fn new(bytes: Either<Wire, Box<TlsStream<Wire>>>, peer: Peer) -> Self {
+        let lost = CancellationToken::new();
+        Self { bytes, peer, _held: lost.clone().drop_guard(), lost }
+    }
+
+    /// Cancelled once the connection is gone.
+    pub(in crate::api) fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
+    /// The calls that may be worked on at once; all permits are there while the connection is idle.
+    pub(in crate::api) fn calls(&self) -> Arc<Semaphore> {
+        self.peer.calls.clone()
     }
 }
 
