@@ -26,7 +26,10 @@ pub enum Decode {
     },
 }
 
-/// Writes a stored thing. What it holds is wiped when dropped.
+/// The first buffer of a [`Writer`] that was not told how much comes.
+const SMALLEST: usize = 64;
+
+/// Writes a stored thing. What it holds is wiped when dropped, and when it moves to a larger buffer.
 #[derive(Default)]
 pub struct Writer {
     bytes: Zeroizing<Vec<u8>>,
@@ -45,9 +48,8 @@ impl Writer {
 
     /// One byte.
     #[must_use]
-    pub fn u8(mut self, value: u8) -> Self {
-        self.bytes.push(value);
-        self
+    pub fn u8(self, value: u8) -> Self {
+        self.fixed(&[value])
     }
 
     /// Two bytes.
@@ -71,8 +73,19 @@ impl Writer {
     /// Bytes whose number the reader knows.
     #[must_use]
     pub fn fixed(mut self, bytes: &[u8]) -> Self {
+        self.make_room(bytes.len());
         self.bytes.extend_from_slice(bytes);
         self
+    }
+
+    /// Room for `more` bytes. `Vec` would free the smaller buffer with its content in it.
+    fn make_room(&mut self, more: usize) {
+        if self.bytes.capacity() - self.bytes.len() < more {
+            let room = (self.bytes.len() + more).max(2 * self.bytes.capacity()).max(SMALLEST);
+            let mut larger = Zeroizing::new(Vec::with_capacity(room));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
     }
 
     /// Bytes with their number (four bytes) in front.

@@ -223,7 +223,7 @@ impl Revision {
     }
 }
 
-/// A caller's name for a request, by which a repeat is known.
+/// A caller's name for a request, by which a repeat is known. It is wiped when dropped.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct RequestId(String);
 
@@ -244,6 +244,12 @@ impl RequestId {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for RequestId {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
