@@ -18,7 +18,7 @@ use crate::crypto::key_wrap;
 use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec;
-use replica::{Content, Family, MAX_REPLICAS, Replica, ReplicaId, StoredKey};
+use replica::{Content, Family, MAX_REPLICAS, MAX_RETIRED, Replica, ReplicaId, StoredKey};
 
 /// A root key in files.
 pub struct FileRootKey {
@@ -47,7 +47,7 @@ impl FileRootKey {
             medium::refuse_keeping(&replica.path, replica.folder(), accepts_any_medium)?;
         }
         let members: Vec<_> = paths.iter().map(|path| (random_bytes(), path.clone())).collect();
-        let family = Family { serial: 1, members, lost: 0 };
+        let family = Family { serial: 1, members, lost: 0, retired: Vec::new() };
         let first = StoredKey::fresh(1);
         for (replica, (id, _)) in provider.replicas.iter().zip(&family.members) {
             replica.create(*id, &family, &first)?;
@@ -98,15 +98,61 @@ impl FileRootKey {
     }
 
     /// Makes one more replica of the key `current`, in a file that must not exist, and on such a medium as in [`FileRootKey::create`]. All
-    /// others must be there.
+    /// others must be there. An attempt that was stopped at any step is finished by its repeat, and one that was finished stays as it is.
     pub fn add(&self, path: &Path, current: RootKeyId, accepts_any_medium: bool) -> Result<(), RootKeyError> {
         let _one_at_a_time = self.lock();
-        medium::refuse_keeping(path, Replica::at(path).folder(), accepts_any_medium)?;
-        let contents = self.all()?;
+        let new = Replica::at(path);
+        medium::refuse_keeping(path, new.folder(), accepts_any_medium)?;
+        let contents = self.contents()?;
         let held = contents[0].keys.iter().flatten().find(|stored| stored.held.id == current);
         let key = held.ok_or(RootKeyError::NoSuchKey { id: current })?;
-        let (id, family) = self.announce(path, &contents)?;
-        Ok(Replica::at(path).fill(id, &family, key)?)
+        let (id, family) = match self.announced(path, &contents) {
+            Some(announced) => announced?,
+            None => {
+                if new.is_blank() {
+                    // Reserved by an attempt that announced nothing.
+                    new.release()?;
+                }
+                let (id, family) = self.announce(path, &contents)?;
+                return Ok(new.fill(id, &family, key)?);
+            }
+        };
+        for (replica, content) in self.replicas.iter().zip(&contents).filter(|(_, it)| it.family != family) {
+            replica.write_family(content, &family)?;
+        }
+        match new.read() {
+            Ok(stored) if stored.id != id => Err(RootKeyError::ReplicaOfOthers { path: path.to_owned() }),
+            Ok(stored) if stored.family == family && stored.keys.iter().flatten().any(|it| it.held.id == current) => {
+                Ok(())
+            }
+            Ok(_) | Err(KeyFileError::Malformed { .. }) => Ok(new.fill(id, &family, key)?),
+            // It was there when it was announced: the medium is gone, and may hold a key.
+            Err(_) => Err(RootKeyError::ReplicaNotConfigured { path: path.to_owned() }),
+        }
+    }
+
+    /// The id under which a replica at `path` is announced by an earlier attempt, and the list that all are to have; `None` where none is. An error
+    /// if anything else is the matter with the list.
+    fn announced(&self, path: &Path, contents: &[Content]) -> Option<Result<(ReplicaId, Family), RootKeyError>> {
+        let is_at_hand = |id: ReplicaId| contents.iter().any(|content| content.id == id);
+        let newest = newest(contents.iter().map(|content| &content.family))?;
+        let (id, _) = newest.members.iter().find(|(id, made_at)| made_at == path && !is_at_hand(*id))?;
+        let of_others = |replica: &Replica| Err(RootKeyError::ReplicaOfOthers { path: replica.path.clone() });
+        if let Some((replica, _)) = self.replicas.iter().zip(contents).find(|(_, it)| !newest.has(it.id)) {
+            return Some(of_others(replica));
+        }
+        match newest.members.iter().find(|(member, _)| member != id && !is_at_hand(*member)) {
+            Some((_, path)) => Some(Err(RootKeyError::ReplicaNotConfigured { path: path.clone() })),
+            None => Some(Ok((*id, newest.clone()))),
+        }
+    }
+
+    /// Whether a replica at `path` is wholly added: all name it, and it has the key `current`.
+    pub fn is_added(&self, path: &Path, current: RootKeyId) -> bool {
+        let Ok(contents) = self.contents() else { return false };
+        let Ok(new) = Replica::at(path).read() else { return false };
+        new.keys.iter().flatten().any(|stored| stored.held.id == current)
+            && contents.iter().all(|content| content.family == new.family && content.family.has(new.id))
     }
 
     /// Has all replicas name a new one, before any key stands in it. So no copy of a key is ever one that nobody knows of: what is stopped
@@ -140,6 +186,9 @@ impl FileRootKey {
         }
         let families = || contents.iter().map(|(_, content)| &content.family);
         let with_it = families().filter(|family| family.has(wanted)).map(|family| family.lost).max();
+        if with_it.is_none() && Self::are_without(families(), wanted) {
+            return Ok(());
+        }
         let lost = with_it.ok_or_else(unknown)? + u32::from(!was_destroyed);
         let mut family = newest(families()).ok_or_else(unknown)?.clone();
         if let Some((replica, _)) = contents.iter().find(|(_, content)| !family.has(content.id)) {
@@ -147,11 +196,25 @@ impl FileRootKey {
         }
         family.serial += 1;
         family.members.retain(|(member, _)| *member != wanted);
+        family.retired.retain(|retired| *retired != wanted);
+        family.retired.push(wanted);
+        family.retired.drain(..family.retired.len().saturating_sub(MAX_RETIRED));
         family.lost = families().map(|family| family.lost).fold(lost, u32::max);
         for (replica, content) in &contents {
             replica.write_family(content, &family)?;
         }
         Ok(())
+    }
+
+    /// Whether all of them know a replica as retired.
+    fn are_without<'a>(mut families: impl Iterator<Item = &'a Family>, id: ReplicaId) -> bool {
+        families.all(|family| !family.has(id) && family.retired.contains(&id))
+    }
+
+    /// Whether a replica is retired already, by its id: all that can be read say so.
+    pub fn is_retired(&self, id: &str) -> bool {
+        let Some((id, contents)) = codec::unhex(id).zip(self.readable().ok()) else { return false };
+        !contents.is_empty() && Self::are_without(contents.iter().map(|content| &content.family), id)
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -182,6 +245,13 @@ impl FileRootKey {
 
     /// What stands in all of them; an error if one is missing, or known and not at hand.
     fn all(&self) -> Result<Vec<Content>, RootKeyError> {
+        let contents = self.contents()?;
+        self.family(&contents)?;
+        Ok(contents)
+    }
+
+    /// What stands in those of the configuration; an error if one is missing.
+    fn contents(&self) -> Result<Vec<Content>, RootKeyError> {
         let mut contents = Vec::with_capacity(self.replicas.len());
         for replica in &self.replicas {
             let missing =
@@ -191,7 +261,6 @@ impl FileRootKey {
                 _ => missing(error),
             })?);
         }
-        self.family(&contents)?;
         Ok(contents)
     }
 

@@ -95,6 +95,8 @@ impl PrivateFile {
         if self.path.exists() {
             return Err(KeyFileError::Exists { of: self.of, path: self.path.clone() });
         }
+        // Of an attempt that was stopped before the file had its name.
+        self.wipe_leftover()?;
         self.write(text).and_then(|()| self.write(text))
     }
 

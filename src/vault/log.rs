@@ -1,5 +1,6 @@
 //! The log as others see it: the ledger under its Merkle tree, signed. Which key signs it, the ledger itself says.
 
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use super::core::Core;
@@ -75,6 +76,23 @@ impl Log {
         Ok(Self { origin, file, key: RwLock::new(key) })
     }
 
+    /// The file with the key that is to be named in the place of a lost one: a new file, or the one that an interrupted attempt left, whose key the
+    /// log has never named. `None` where the log names its key already. Refused where it holds a key that the log has given up.
+    pub fn file_to_replace(db: &dyn Database, path: &Path) -> Result<Option<SigningKeyFile>, VaultError> {
+        if !path.exists() {
+            return Ok(Some(SigningKeyFile::create(path)?));
+        }
+        let file = SigningKeyFile::open(path)?;
+        let found = newest(&file)?;
+        let named = named_keys(db)?;
+        match named.iter().position(|key| key.public == found) {
+            Some(0) => Ok(None),
+            None => Ok(Some(file)),
+            // An older key, from a copy: it is not signed with again. The same words as before: the file is in the way.
+            Some(_) => Ok(Some(SigningKeyFile::create(path)?)),
+        }
+    }
+
     /// Names the newest key in `file` instead of one that is lost.
     pub fn replace(committer: &Committer, db: &dyn Database, file: &SigningKeyFile) -> Result<(), VaultError> {
         let lost = NamedKey::newest(db)?;
@@ -94,14 +112,7 @@ impl Log {
 impl Core {
     /// The public keys that have signed the log, the newest first.
     pub fn log_keys(&self) -> Result<Vec<VerifierKey>, VaultError> {
-        let NamedKey { key, mut previous, .. } = NamedKey::newest(self.db.as_ref())?;
-        let mut keys = vec![key];
-        while let Some(position) = previous.filter(|_| keys.len() < MAX_KEYS) {
-            let named = NamedKey::at(self.db.as_ref(), position)?;
-            keys.push(named.key);
-            previous = named.previous;
-        }
-        Ok(keys)
+        named_keys(self.db.as_ref())
     }
 
     /// Has the log signed by a fresh key from now on; the old one is destroyed. Whatever it signed still verifies under its public key.
@@ -119,6 +130,18 @@ impl Core {
         *signs = fresh;
         Ok(self.log.file.keep_only(&key.public)?)
     }
+}
+
+/// The keys that the log has named, the newest first.
+fn named_keys(db: &dyn Database) -> Result<Vec<VerifierKey>, VaultError> {
+    let NamedKey { key, mut previous, .. } = NamedKey::newest(db)?;
+    let mut keys = vec![key];
+    while let Some(position) = previous.filter(|_| keys.len() < MAX_KEYS) {
+        let named = NamedKey::at(db, position)?;
+        keys.push(named.key);
+        previous = named.previous;
+    }
+    Ok(keys)
 }
 
 fn newest(file: &SigningKeyFile) -> Result<[u8; 32], VaultError> {

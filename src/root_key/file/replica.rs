@@ -10,7 +10,8 @@
 //! no name any more. A power cut while a page is written spoils that page and no other: what was cut does not match its check sum, and
 //! counts as not there; neither the key nor the head that counts is ever on the page that is written.
 //!
-//! The format before had one head, without a check sum, and no page 5. It is read, and gets its second head with its next change.
+//! The format before had one head, without a check sum, and no page 5. It is read, and gets its second head with its next change. Once a
+//! replica was retired, the head names it too (format 4), so that a repeat of the command is known as one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
@@ -26,6 +27,8 @@ use crate::root_key::private_file::{Holds, KeyFileError};
 use crate::root_key::{HeldKey, Pin, RootKeyId};
 
 const FORMAT: &str = "oubliette-root-key 3";
+/// The format of a head that names retired replicas.
+const WITH_RETIRED: &str = "oubliette-root-key 4";
 /// The format before this one.
 const ONE_HEAD: &str = "oubliette-root-key 2";
 const PAGE_BYTES: usize = 4096;
@@ -37,6 +40,8 @@ const FIRST_KEY: usize = 1;
 const FIRST_PIN: usize = 3;
 /// The most replicas.
 pub(super) const MAX_REPLICAS: usize = 8;
+/// The most retired replicas that are remembered; the eldest are forgotten.
+pub(super) const MAX_RETIRED: usize = 8;
 
 static ROOT_KEY: Holds = Holds { what: "root key", without: "nothing can be read" };
 
@@ -52,6 +57,8 @@ pub(super) struct Family {
     pub members: Vec<(ReplicaId, PathBuf)>,
     /// How many were retired that nobody saw destroyed.
     pub lost: u32,
+    /// Those that were retired last, the newest at the end.
+    pub retired: Vec<ReplicaId>,
 }
 
 impl Family {
@@ -86,6 +93,19 @@ pub(super) struct Replica {
 impl Replica {
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned() }
+    }
+
+    /// Whether the file was reserved and nothing was written into it yet.
+    pub fn is_blank(&self) -> bool {
+        let blank = (0..PAGES).flat_map(|_| filled("").to_vec()).collect::<Vec<_>>();
+        let is_as_long = self.path.metadata().is_ok_and(|about| about.is_file() && about.len() == blank.len() as u64);
+        is_as_long && std::fs::read(&self.path).is_ok_and(|bytes| bytes == blank)
+    }
+
+    /// Removes a reserved file, durably.
+    pub fn release(&self) -> Result<(), KeyFileError> {
+        let removed = std::fs::remove_file(&self.path).and_then(|()| File::open(self.folder())?.sync_all());
+        removed.map_err(|source| self.io("removing what an interrupted command left", source))
     }
 
     /// Writes a new file, which must not exist.
@@ -222,32 +242,41 @@ fn check_sum(text: &str) -> String {
 
 fn render_head(id: ReplicaId, family: &Family) -> String {
     let mut said = format!("serial {}\nthis {}\nlost {}", family.serial, hex(&id), family.lost);
+    for id in &family.retired {
+        said.push_str(&format!("\nretired {}", hex(id)));
+    }
     for (id, path) in &family.members {
         said.push_str(&format!("\nreplica {} {}", hex(id), path.display()));
     }
-    format!("{FORMAT}\nhead {} {said}", check_sum(&said))
+    let format = if family.retired.is_empty() { FORMAT } else { WITH_RETIRED };
+    format!("{format}\nhead {} {said}", check_sum(&said))
 }
 
 fn parse_head(text: &str) -> Option<(ReplicaId, Family)> {
     let (format, rest) = text.split_once('\n')?;
     let (serial, rest) = match format {
-        FORMAT => {
+        FORMAT | WITH_RETIRED => {
             let (serial, rest) = checked(rest, "head ")?.split_once('\n')?;
             (serial.strip_prefix("serial ")?.parse().ok()?, rest)
         }
         ONE_HEAD => (0, rest),
         _ => return None,
     };
-    let mut lines = rest.lines();
+    let mut lines = rest.lines().peekable();
     let id = unhex(lines.next()?.strip_prefix("this ")?)?;
     let lost = lines.next()?.strip_prefix("lost ")?.parse().ok()?;
+    let mut retired = Vec::new();
+    while let Some(line) = lines.next_if(|line| format == WITH_RETIRED && line.starts_with("retired ")) {
+        retired.push(unhex(line.strip_prefix("retired ")?)?);
+    }
     let member = |line: &str| {
         let (id, path) = line.strip_prefix("replica ")?.split_once(' ')?;
         Some((unhex(id)?, PathBuf::from(path)))
     };
     let members = lines.map(member).collect::<Option<Vec<_>>>()?;
-    let family = Family { serial, members, lost };
-    (family.has(id) && family.members.len() <= MAX_REPLICAS).then_some((id, family))
+    let family = Family { serial, members, lost, retired };
+    (family.has(id) && family.members.len() <= MAX_REPLICAS && family.retired.len() <= MAX_RETIRED)
+        .then_some((id, family))
 }
 
 fn render_key(stored: &StoredKey) -> Zeroizing<String> {

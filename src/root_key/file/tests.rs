@@ -177,7 +177,11 @@ fn a_replica_that_was_begun_and_not_finished_has_no_key_and_stops_epochs_until_i
         let paths = media.paths.iter().cloned().chain(named.then(|| new.clone())).collect::<Vec<_>>();
         let provider = FileRootKey::open(&paths).unwrap();
         assert_eq!(ids(&provider), [first]);
-        for refused in [provider.stage(2).map(drop), provider.keep_only(first), provider.add(&new, first, true)] {
+        for refused in [provider.stage(2).map(drop), provider.keep_only(first)] {
+            assert!(refused.as_ref().is_err_and(RootKeyError::is_of_a_replica), "{refused:?}");
+        }
+        if named {
+            let refused = provider.add(&new, first, true);
             assert!(refused.as_ref().is_err_and(RootKeyError::is_of_a_replica), "{refused:?}");
         }
     }
@@ -214,12 +218,54 @@ fn a_retirement_that_was_stopped_midway_is_finished_by_its_repeat_and_counted_on
             assert!(matches!(refused, Err(RootKeyError::ReplicaNotConfigured { .. })), "{refused:?}");
             provider.retire(&gone, was_destroyed).unwrap();
             assert_eq!(provider.lost_replicas().unwrap(), lost);
-            let again = provider.retire(&gone, was_destroyed);
-            assert!(matches!(again, Err(RootKeyError::NoSuchReplica { .. })), "nobody knows it any more");
+            // Once it is done, a repeat finds it done: the command may have been killed before it said so.
+            assert!(provider.is_retired(&gone));
+            let after = [0, 1].map(|replica| fs::read(&rest[replica]).unwrap());
+            provider.retire(&gone, was_destroyed).unwrap();
+            assert_eq!(provider.lost_replicas().unwrap(), lost);
+            assert_eq!([0, 1].map(|replica| fs::read(&rest[replica]).unwrap()), after, "a repeat changed something");
+            let unknown = provider.retire(&"0".repeat(32), was_destroyed);
+            assert!(matches!(unknown, Err(RootKeyError::NoSuchReplica { .. })), "an id that never was");
             provider.stage(2).unwrap();
             provider.keep_only(first).unwrap();
         }
     }
+}
+
+#[test]
+fn an_addition_killed_at_any_write_is_finished_by_its_repeat() {
+    // The files as they are after each write of an addition, which are pages and one reserved file.
+    let media = Media::new(2);
+    let (provider, first) = FileRootKey::create(&media.paths, true).unwrap();
+    let new = media.folder.path().join("new.key");
+    let before = media.paths.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    provider.add(&new, first, true).unwrap();
+    let after = media.paths.iter().chain([&new]).map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    // (file, page) in the order of writing: each announces on both heads, then the new one gets heads and key.
+    let writes = [(0, 5), (0, 0), (1, 5), (1, 0), (2, 0), (2, 5), (2, 1)];
+    let blank = vec![b' '; 4095].into_iter().chain([b'\n']).collect::<Vec<u8>>().repeat(6);
+    for reached in 0..=writes.len() {
+        let mut files = [before[0].clone(), before[1].clone(), blank.clone()];
+        for (file, page) in &writes[..reached] {
+            let span = page * 4096..(page + 1) * 4096;
+            files[*file][span.clone()].copy_from_slice(&after[*file][span]);
+        }
+        media.paths.iter().chain([&new]).zip(&files).for_each(|(path, file)| fs::write(path, file).unwrap());
+        let provider = media.open();
+        assert_eq!(provider.is_added(&new, first), reached == writes.len(), "after {reached} writes");
+        for repeat in 0..2 {
+            provider.add(&new, first, true).unwrap_or_else(|error| panic!("after {reached} writes, {repeat}: {error}"));
+        }
+        assert!(provider.is_added(&new, first), "after {reached} writes");
+        let all = [media.paths[0].clone(), media.paths[1].clone(), new.clone()];
+        let provider = FileRootKey::open(&all).unwrap();
+        assert_eq!(provider.lost_replicas().unwrap(), 0);
+        provider.keep_only(first).unwrap();
+        assert_eq!(ids(&FileRootKey::open(&all[2..]).unwrap()), [first], "after {reached} writes");
+    }
+    // One that was announced, and whose file is gone, may have had a key: it is retired, not made again.
+    fs::remove_file(&new).unwrap();
+    assert!(matches!(media.open().add(&new, first, true), Err(RootKeyError::ReplicaNotConfigured { .. })));
 }
 
 #[test]
