@@ -17,6 +17,9 @@ static WIPING_ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = cli.wants_json();
+    if let Err(source) = cli.prepare() {
+        return fail(&CliError::Signals { source }, json);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => return fail(&CliError::Streams { source }, json),
@@ -40,5 +43,6 @@ fn fail(error: &CliError, json: bool) -> ExitCode {
         Kind::NotFound => 4,
         Kind::Unavailable => 5,
         Kind::BadInput => 6,
+        Kind::Incomplete => 7,
     })
 }

@@ -41,7 +41,8 @@ use output::Output;
 use settings::{ConnectionArgs, Settings};
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 other failure, 2 usage, 3 refused, 4 not found, 5 unavailable (try again), 6 bad input.";
+    "Exit codes: 0 done, 1 other failure, 2 usage, 3 refused, 4 not found, 5 unavailable (try again), 6 bad input,
+7 incomplete (records or objects are missing).";
 
 /// A vault for call recordings and chat transcripts, where forgetting holds.
 #[derive(clap::Parser)]
@@ -76,7 +77,7 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Give disk space back
     #[command(after_help = restore::COMPACT_EXAMPLES)]
-    Compact(serve::PlaceArgs),
+    Compact(restore::CompactArgs),
     /// Measure a service of its own on this machine
     Bench(bench::BenchArgs),
     /// Show on a real server what the vault promises, and check each step
@@ -140,6 +141,14 @@ struct Shared {
 }
 
 impl Cli {
+    /// What has to be done while the process has one thread only.
+    pub fn prepare(&self) -> std::io::Result<()> {
+        match self.command {
+            Command::Serve(_) => serve::block_signals(),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether errors are to be told as JSON.
     pub fn wants_json(&self) -> bool {
         match &self.command {
@@ -151,7 +160,7 @@ impl Cli {
             Command::Mirror(command) => command.wants_json(),
             Command::Backup(args) => args.place.json,
             Command::Restore(args) => args.place.json,
-            Command::Compact(place) => place.json,
+            Command::Compact(args) => args.place.json,
             Command::Serve(_) | Command::Demo(_) | Command::Completions { .. } => false,
         }
     }
@@ -189,7 +198,7 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Mirror(command) => mirror::run(command).await,
         Command::Backup(args) => restore::backup(args).await,
         Command::Restore(args) => restore::restore(args).await,
-        Command::Compact(place) => restore::compact(place).await,
+        Command::Compact(args) => restore::compact(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Completions { shell } => completions(shell),
     }

@@ -5,9 +5,11 @@ mod again;
 mod chores;
 mod follow;
 mod issuers;
+mod signals;
 
 use follow::Followed;
 pub use issuers::BadIssuer;
+pub use signals::block as block_signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -125,13 +127,11 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = Config::load(&args.config)?;
     telemetry::init(&config.log)?;
     keep_memory_off_the_disk()?;
-    let (told_to_stop, stop) = (told_to_stop()?, CancellationToken::new());
-    let stopping = stop.clone();
-    tokio::spawn(async move {
-        told_to_stop.await;
-        stopping.cancel();
-    });
-    let hangups = Hangups::of(args.config)?;
+    let stop = CancellationToken::new();
+    let listening = signals::Listener::start(stop.clone());
+    let (listener, changes) =
+        listening.map_err(|source| RefusedToServe::System { doing: "listen for signals", source })?;
+    let hangups = Hangups { file: args.config, changes };
     let is_anew = again::is_anew();
     let ended = match start(config, Some(hangups), stop.clone().cancelled_owned()).await {
         // Nobody cancels the task, so without an outcome it has panicked, and so does this.
@@ -146,24 +146,18 @@ pub async fn run(args: ServeArgs) -> Result<(), CliError> {
         return Ok(());
     }
     tokio::select! {
-        () = tokio::time::sleep(again::PAUSE) => Err(again::begin()),
-        () = stop.cancelled() => Ok(()),
+        () = tokio::time::sleep(again::PAUSE) => {}
+        () = stop.cancelled() => return Ok(()),
     }
+    // From here on a signal waits for the program that takes the place of this one.
+    listener.stop().await;
+    if stop.is_cancelled() { Ok(()) } else { Err(again::begin()) }
 }
 
-/// The signal that says that the configuration has changed.
+/// Says that the configuration has changed.
 pub struct Hangups {
     file: PathBuf,
-    signal: Signal,
-}
-
-impl Hangups {
-    /// Listens from now on: a signal that comes while the vault opens neither ends the process nor is lost.
-    fn of(file: PathBuf) -> Result<Self, RefusedToServe> {
-        let listen = signal(SignalKind::hangup());
-        let signal = listen.map_err(|source| RefusedToServe::System { doing: "listen for signals", source })?;
-        Ok(Self { file, signal })
-    }
+    changes: mpsc::Receiver<()>,
 }
 
 /// Opens the vault and serves it until `shutdown`; then drains, and closes the vault. Sets up no log.
@@ -239,6 +233,7 @@ async fn serve(
         tokio::spawn(chores::reclaim(vault.clone(), ended.clone())),
         tokio::spawn(chores::forget_requests(vault.clone(), limits.request_id_retention_hours, ended.clone())),
         tokio::spawn(chores::renew_root_key(vault.clone(), ended.clone())),
+        tokio::spawn(chores::compact(vault.clone(), limits.clone(), metrics.clone(), ended.clone())),
         tokio::spawn(chores::keep_pin(vault.clone(), ended.clone())),
         tokio::spawn(chores::publish_log(vault.clone(), ended.clone())),
         tokio::spawn(chores::check_log(vault.clone(), metrics.clone(), ended.clone())),
@@ -365,17 +360,4 @@ fn lock_memory() -> rustix::io::Result<()> {
 #[cfg(not(target_os = "linux"))]
 fn lock_memory() -> rustix::io::Result<()> {
     Err(rustix::io::Errno::NOSYS)
-}
-
-/// Listens for the signals at once, so that one which comes while the vault opens is not lost.
-fn told_to_stop() -> Result<impl Future<Output = ()> + Send + 'static, RefusedToServe> {
-    let listen = |kind| signal(kind).map_err(|source| RefusedToServe::System { doing: "listen for signals", source });
-    let (mut terminate, mut interrupt): (Signal, Signal) =
-        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }

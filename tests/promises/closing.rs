@@ -83,3 +83,48 @@ async fn while_the_log_cannot_be_written_nothing_is_read_and_as_soon_as_it_can_b
     ingest.store_chat(chat("chat-after", "ada")).await.unwrap();
     assert_eq!(server.stop().await.code(), Some(0));
 }
+
+/// Stores chats until the store closes, for its file can grow no more.
+async fn close_the_store(server: &Server, token: &str) {
+    let ingest = Caller::of(server, token).await;
+    let file = server.data_dir().join("db/db");
+    server.limit_files(Some(fs::metadata(&file).unwrap().len()));
+    for number in 0..20_000 {
+        if ingest.store_chat(chat(&format!("fill-{number:05}"), "ada")).await.is_err() {
+            return;
+        }
+    }
+    panic!("the limit is never met");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_at_any_moment_of_a_self_restart_is_obeyed() {
+    // The service pauses for two seconds after `stopped`, and then takes its own place. Milliseconds from there on.
+    const OFFSETS_MS: [u64; 16] =
+        [0, 700, 1_900, 1_960, 1_975, 1_985, 1_992, 1_996, 2_000, 2_004, 2_008, 2_014, 2_022, 2_035, 2_060, 2_120];
+    let mut lives = tokio::task::JoinSet::new();
+    for offset in OFFSETS_MS {
+        lives.spawn(async move {
+            let mut server = Server::make(&[("limits.shutdown_grace_ms", "100")]);
+            server.survive_limits();
+            server.restart().await;
+            let people = server.tenant_with_people("acme").await;
+            close_the_store(&server, &people.ingest).await;
+            server.log_says("stopped").await;
+            tokio::time::sleep(Duration::from_millis(offset)).await;
+            server.signal(rustix::process::Signal::TERM);
+            (offset, server.ended().await)
+        });
+        // A few at a time, so that the moments are met.
+        while lives.len() >= 4 {
+            obeyed(lives.join_next().await.unwrap().unwrap());
+        }
+    }
+    while let Some(ended) = lives.join_next().await {
+        obeyed(ended.unwrap());
+    }
+}
+
+fn obeyed((offset, status): (u64, std::process::ExitStatus)) {
+    assert_eq!(status.code(), Some(0), "{offset} ms after it stopped for its self-restart: {status:?}");
+}

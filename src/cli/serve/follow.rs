@@ -36,10 +36,10 @@ pub async fn follow_config(
     hangups: Option<Hangups>,
     ended: CancellationToken,
 ) {
-    let Some(Hangups { file, mut signal }) = hangups else { return };
+    let Some(Hangups { file, mut changes }) = hangups else { return };
     loop {
         tokio::select! {
-            heard = signal.recv() => if heard.is_none() { return },
+            heard = changes.recv() => if heard.is_none() { return },
             () = ended.cancelled() => return,
         }
         match Config::load(&file) {
