@@ -24,7 +24,7 @@ use crate::api::server::ServeError;
 use crate::config::ConfigError;
 use crate::root_key::KeyFileError;
 use crate::telemetry::TelemetryError;
-use crate::vault::VaultError;
+use crate::vault::{StoreError, VaultError};
 
 /// Of which kind an error is: what a script wants to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Kind {
     Unavailable,
     /// The service, or a check made here, does not take the input.
     BadInput,
+    /// A copy of the data lacks records or objects.
+    Incomplete,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::NotFound => "not_found",
             Self::Unavailable => "unavailable",
             Self::BadInput => "bad_input",
+            Self::Incomplete => "incomplete",
         }
     }
 }
@@ -120,6 +123,23 @@ pub enum CliError {
         /// How many.
         count: u64,
     },
+    /// A restore could not bring everything back.
+    #[error(
+        "restored, but {count} records are missing or damaged, as listed: restore again from a mirror or backup that has them, or accept the loss with --allow-missing; the data directory can be served as it is"
+    )]
+    RestoredInPart {
+        /// How many records.
+        count: u64,
+    },
+    /// A mirror that is removed is the last one with every object.
+    #[error(
+        "{} is not removed: it is the last mirror with every object, and no other mirror of everything has them all yet; wait (oubliette mirror status), or give --force if recordings may be lost with the data directory",
+        directory.display()
+    )]
+    LastCompleteMirror {
+        /// The mirror's directory.
+        directory: PathBuf,
+    },
     /// One file for the receipts of many.
     #[error(
         "not erased: each customer of a list has a receipt of its own; erase without --receipt, and get each by its id (oubliette receipt get)"
@@ -164,6 +184,12 @@ pub enum CliError {
     /// Standard input or output failed.
     #[error("cannot use the standard streams: {source}")]
     Streams {
+        /// Why.
+        source: io::Error,
+    },
+    /// Signals cannot be blocked.
+    #[error("cannot block signals before the service starts: {source}; check what the service's user may do")]
+    Signals {
         /// Why.
         source: io::Error,
     },
@@ -313,6 +339,8 @@ impl CliError {
             | Self::NoMirror
             | Self::ReceiptOfMany => Kind::Usage,
             Self::TooLong { .. } | Self::ChatFile { .. } | Self::NotVerified(_) => Kind::BadInput,
+            Self::RestoredInPart { .. } | Self::LastCompleteMirror { .. } => Kind::Incomplete,
+            Self::Vault(error) if is_incomplete(error) => Kind::Incomplete,
             Self::Connect { .. } | Self::Broken { .. } | Self::Deadline { .. } | Self::Idle { .. } => Kind::Unavailable,
             Self::Answered(refusal) => kind_of(refusal.code),
             Self::Request { source, .. } => source.kind(),
@@ -329,6 +357,7 @@ impl CliError {
             | Self::File { .. }
             | Self::NotRegular { .. }
             | Self::Streams { .. }
+            | Self::Signals { .. }
             | Self::Content { .. }
             | Self::Sink { .. }
             | Self::ContentDiffers { .. }
@@ -361,6 +390,10 @@ impl CliError {
             _ => None,
         }
     }
+}
+
+fn is_incomplete(error: &VaultError) -> bool {
+    matches!(error, VaultError::Store(StoreError::MirrorIncomplete { .. }))
 }
 
 fn kind_of(code: Code) -> Kind {

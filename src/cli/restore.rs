@@ -11,16 +11,20 @@ use super::output::{self, Output};
 use super::serve::{self, PlaceArgs, RefusedToServe};
 use crate::api::v1;
 use crate::config::Config;
-use crate::vault::{self, BackedUp, BackupStep, RestoreFrom, RestoreStep, Sort, Vault, VaultError, Verified};
+use crate::vault::{
+    self, BackedUp, BackupRules, BackupStep, RestoreFrom, RestoreStep, Sort, Vault, VaultError, Verified,
+};
 
 pub(super) const BACKUP_EXAMPLES: &str = "The service goes on meanwhile. A second backup to the same directory copies only what is new.
 A backup holds no root key, and opens only with a mirror that is up to date: keep the root key's replicas and the mirrors safe as well.
+A mirror that does not have every object yet is not copied (exit code 7), unless --allow-incomplete accepts that recordings are missing.
 
 Example:
   oubliette backup --to /mnt/tape/oubliette --config /var/lib/oubliette/oubliette.toml";
 
 pub(super) const RESTORE_EXAMPLES: &str = "For data that is lost: data.dir must be empty or not there. Nothing takes its place before it was opened under the root key.
-Whoever was erased stays erased, whatever the age of a backup.
+Whoever was erased stays erased, whatever the age of a backup. Where records are missing or damaged afterwards, they are listed and the
+exit code is 7: the data directory is in its place and can be served, and --allow-missing accepts the loss with exit code 0.
 
 Examples:
   oubliette restore --from-mirror /mnt/b/oubliette --config /var/lib/oubliette/oubliette.toml
@@ -34,10 +38,24 @@ Example:
   oubliette verify --json";
 
 pub(super) const COMPACT_EXAMPLES: &str =
-    "Gives disk space back: the database is written anew. Stop the service before; there must be room for a second one.
+    "Gives disk space back: the database is written anew. Stop the service before; a service that runs compacts by itself (limits.compact_*).
+There must be room for a second database. Where there is none, --via makes the copy on another disk and puts it in the old one's place;
+repeat the command if it is interrupted.
 
-Example:
-  oubliette compact --config /var/lib/oubliette/oubliette.toml";
+Examples:
+  oubliette compact --config /var/lib/oubliette/oubliette.toml
+  oubliette compact --via /mnt/b --config /var/lib/oubliette/oubliette.toml";
+
+/// What to compact.
+#[derive(clap::Args)]
+pub struct CompactArgs {
+    /// Make the copy in this directory, on another disk
+    #[arg(long, value_name = "DIR")]
+    via: Option<PathBuf>,
+    /// Of which vault.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
 
 /// The most records that are named.
 const MAX_NAMED: usize = 1_000;
@@ -54,6 +72,9 @@ pub struct BackupArgs {
     /// Remove objects from the backup that the mirror does not have any more: those of what was erased
     #[arg(long)]
     prune: bool,
+    /// Copy a mirror that does not have every object yet; recordings will be missing
+    #[arg(long)]
+    allow_incomplete: bool,
     /// Of which vault.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -71,6 +92,9 @@ pub struct RestoreArgs {
     /// The newest mirror
     #[arg(long, value_name = "DIR", conflicts_with = "from_mirror")]
     mirror: Option<PathBuf>,
+    /// Accept that records are missing or damaged, and exit with 0
+    #[arg(long)]
+    allow_missing: bool,
     /// Of which vault.
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -110,6 +134,7 @@ struct RestoredView {
     epoch: u64,
     log_entries: u64,
     rows_of_backup: u64,
+    had_all_objects: bool,
 }
 
 impl VerifiedView {
@@ -162,10 +187,13 @@ impl VerifiedView {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        if let Some(RestoredView { epoch, log_entries, rows_of_backup }) = &self.restored {
+        if let Some(RestoredView { epoch, log_entries, rows_of_backup, had_all_objects }) = &self.restored {
             text.push_str(&format!(
                 "restored to epoch {epoch}, with {log_entries} entries of the log; {rows_of_backup} rows of content came from the backup\n"
             ));
+            if !had_all_objects {
+                text.push_str("the copy with the content did not have all objects when it was last written to\n");
+            }
         }
         text.push_str(&format!(
             "{} records open, {} are erased and not yet removed, {} are damaged, {} have a key and no content\n",
@@ -200,13 +228,17 @@ pub async fn backup(args: BackupArgs) -> Result<(), CliError> {
             BackupStep::Rows { done, all } => format!("rows: {done} of {all} bytes"),
         });
     };
-    let done = vault::backup(&from, &args.to, args.prune, progress).await;
+    let rules = BackupRules { prunes: args.prune, allows_incomplete: args.allow_incomplete };
+    let done = vault::backup_as(&from, &args.to, rules, progress).await;
     bar.finish_and_clear();
-    let BackedUp { objects, row_bytes } = done.map_err(VaultError::from)?;
-    let document = serde_json::json!({ "from": from, "to": args.to, "row_bytes": row_bytes, "objects": objects });
+    let BackedUp { objects, row_bytes, is_complete } = done.map_err(VaultError::from)?;
+    let document = serde_json::json!({
+        "from": from, "to": args.to, "row_bytes": row_bytes, "objects": objects, "complete": is_complete
+    });
     Output::stdout(args.place.json).result(&document, |_| {
         let (to, from) = (args.to.display(), from.display());
-        format!("{to} is up to date with {from}: {row_bytes} bytes of rows, {objects} objects\n")
+        let state = if is_complete { "is up to date with" } else { "is NOT complete, and neither is" };
+        format!("{to} {state} {from}: {row_bytes} bytes of rows, {objects} objects\n")
     })
 }
 
@@ -233,8 +265,11 @@ pub async fn restore(args: RestoreArgs) -> Result<(), CliError> {
         epoch: restored.epoch,
         log_entries: restored.log_entries,
         rows_of_backup: restored.rows_of_backup,
+        had_all_objects: restored.had_all_objects,
     };
-    Output::stdout(args.place.json).result(&VerifiedView::new(&restored.verified, Some(about)), VerifiedView::text)
+    Output::stdout(args.place.json).result(&VerifiedView::new(&restored.verified, Some(about)), VerifiedView::text)?;
+    let count = restored.verified.damaged + restored.verified.missing;
+    if count == 0 || args.allow_missing { Ok(()) } else { Err(CliError::RestoredInPart { count }) }
 }
 
 /// Runs `verify`, step by step; an error if something is damaged or missing.
@@ -256,12 +291,16 @@ pub async fn verify(client: &Client, output: &mut Output) -> Result<(), CliError
 }
 
 /// Runs `compact`.
-pub async fn compact(place: PlaceArgs) -> Result<(), CliError> {
+pub async fn compact(CompactArgs { via, place }: CompactArgs) -> Result<(), CliError> {
     serve::keep_private();
     let paths = serve::vault_paths(&Config::load(&place.config)?);
     let bar = output::progress_line(!place.json);
     let told = bar.clone();
-    let compacted = Vault::compact(paths.clone(), move |rows| told.set_message(format!("rows: {rows}"))).await;
+    let progress = move |rows| told.set_message(format!("rows: {rows}"));
+    let compacted = match via {
+        None => Vault::compact(paths.clone(), progress).await,
+        Some(directory) => Vault::compact_via(paths.clone(), directory, progress).await,
+    };
     bar.finish_and_clear();
     let done = compacted.map_err(|source| RefusedToServe::vault(&paths, source))?;
     let document = serde_json::json!({ "rows": done.rows, "bytes_before": done.before, "bytes_after": done.after });

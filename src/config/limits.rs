@@ -111,6 +111,12 @@ limits! {
     /// About how many bytes of the database stay in memory; it may take several times of that. With hundreds of thousands of customers
     /// more of it makes erasures faster.
     database_cache_bytes: u64 = 32 * MIB, 8 * MIB, 64 * GIB;
+    /// The database is compacted while it is used once so many percent of its files are dead: rows that were replaced or removed. 0: never.
+    compact_dead_percent: u64 = 50, 0, 95;
+    /// And once so many bytes are dead.
+    compact_dead_bytes: u64 = 256 * MIB, 0, 1_024 * GIB;
+    /// How often it is looked whether that is so, in seconds. A look reads every row, in turns with others.
+    compact_check_s: u64 = 3_600, 1, 7 * 24 * 3_600;
     /// How many rows one call of a list may look at.
     list_scan_rows: usize = 10_000, 200, 1_000_000;
     /// How many minutes after it was asked for the erasure of a whole tenant can be approved by a second person.

@@ -23,7 +23,7 @@
 //! | 1 | ledger entry, tombstone, what is pending; the fence is closed: reads and writes are refused, open streams are cut off | resumed at start |
 //! | 2 | the provider stages a new root key under a random id | the database does not name it: destroyed, then 2 again with another |
 //! | 3 | one batch: every page on the path under a fresh key, the top key under the staged root key, what is owed | goes on with 5 |
-//! | 4 | every mirror has everything up to here | waited for again |
+//! | 4 | every mirror has every row up to here | waited for again |
 //! | 5 | the provider destroys the old root key, and is probed: listed afresh, and every key it has tried on what the old key wrapped | goes on with 5 |
 //! | 6 | ledger entry with all that the receipt states | repeated; one entry |
 //!
@@ -31,6 +31,12 @@
 //! `root_key.epoch_window_ms` makes them wait for more of them, for slow or metered providers (one second for a security module). After a
 //! crash the same functions go on, from what the database names and the provider holds. A staged key is never used again: whatever is left
 //! unnamed is destroyed and probed first.
+//!
+//! Step 4 waits for rows and not for objects, also where a mirror's objects are not complete. What must not be lost before the old root key goes is
+//! what opens under the new one: pages, the top key, tombstones, what is owed. Objects hold content only. Those of the erased person need not be
+//! on a mirror, and open nowhere; those of others are sealed under secrets that this epoch leaves as they are, and follow in their own time.
+//! Waiting for them would let a large upload hold up every erasure. Whether a mirror has them all, its mark says (see
+//! [`operations`](super::operations)).
 //!
 //! What is pending is carried out before anything else, and all of it: a record that waits must not lose its customer to a later epoch. An
 //! epoch without erasures runs once a day, so that no root key lives longer.
@@ -121,8 +127,9 @@
 //!   configuration, and `oubliette root-key retire <id>` (`status` shows the ids); with `--destroyed` only if somebody saw its medium
 //!   destroyed. Otherwise every later receipt states it as lost: whoever finds it opens images of its time. A file of which nothing can be
 //!   made counts as gone.
-//! - *`add` or `retire` was stopped midway.* A new replica is named by all others before a key stands in it, so erasures stop, and `status` shows
-//!   it. `retire` it (`--destroyed`, where the file is removed) and `add` it again; a `retire` is simply repeated.
+//! - *`add` or `retire` was stopped midway.* Repeat it with the same file or id: it is finished, and exits with 0, also where it was finished
+//!   already. A new replica is named by all others before a key stands in it, so erasures stop until then, and `status` shows it. Where the
+//!   file is gone meanwhile, `retire` it (`--destroyed` only if somebody saw it destroyed).
 //! - *A copy of the old key is in the module*, under another label, or it came back: an erasure is not final while one opens what the old key
 //!   wrapped; reads and writes go on, also after a restart. What has our label is destroyed again by itself; destroy the other with the token's own tools.
 //! - *All of it is gone.* Then every record is gone, as if all were erased. There is no back door.

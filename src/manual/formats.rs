@@ -91,6 +91,11 @@
 //! whole, and all groups up to there are in. Applied in order they give the rows as they stood after the last group. What follows the last
 //! whole frame of the last file was cut by a crash. A backup is a copy of one generation, and of the objects.
 //!
+//! `objects-complete` says up to where the objects are complete: version (1), the leaf hash of the ledger's first entry (32), the generation's
+//! random name (16), a position (8 and 16), and `SHA-256(0x00 || all before)`. Every object that rows up to the position name, and whose key is still
+//! there, is in `objects/`. A mark that is not there, is cut, or names another generation says nothing, and one behind the rows says less
+//! than they need. `objects-progress` is for people, and nothing is decided by it.
+//!
 //! ## The root key's file
 //!
 //! Six pages of 4,096 bytes, each a text filled up with spaces, overwritten in place and synced:
@@ -111,7 +116,8 @@
 //! cut by a power cut, and counts as empty. Both heads say the same but while they are changed: the older is written first.
 //!
 //! `oubliette-root-key 2` had one head, on page 0, whose second line was `this`, and no page 5. It is read, and becomes 3 when its list of
-//! replicas changes.
+//! replicas changes. `oubliette-root-key 4` is written once a replica was retired: behind `lost` it has up to eight lines `retired <id>`, the newest
+//! last, by which a repeat of the command is known.
 //!
 //! ## The ledger
 //!

@@ -53,6 +53,13 @@
 //!   some milliseconds later, objects a moment later. Roles, tokens, settings, receipts and erasures are acknowledged only when all mirrors have
 //!   them, and so not before a new one has its first copy. `--keys-only` goes without content: small, and enough to open a backup of the
 //!   content. `mirror status` shows how far each is.
+//! - *A mirror is complete* once it has every object that its rows name. Rows come first, so a new mirror has all groups while its objects are still
+//!   being copied, for hours where there are recordings. A durable mark in its directory (`objects-complete`) says up to which group the objects are
+//!   complete; it is written only after they are synced, and bound to the generation of the rows, and what has no mark is not complete. `mirror
+//!   status` shows `complete`, how many objects and bytes were compared, and about how long the rest takes; the metrics
+//!   `oubliette_mirror_objects_behind` and `oubliette_mirror_objects_complete` show it for each mirror, also the lag after quick uploads. `backup`
+//!   copies no incomplete mirror (exit code 7) unless `--allow-incomplete` is given, and gives a backup a mark of its own; `mirror remove`
+//!   does not remove the last complete mirror while another one of everything is incomplete, unless `--force` is given.
 //! - *A mirror that fails* (unmounted, full, too slow) stops erasures and changes of roles and tokens (`NOT_MIRRORED`, and the log says which and
 //!   why), and nothing else; the metrics `oubliette_mirrors_failing` and `oubliette_mirror_groups_behind` show it. It is tried again every five
 //!   seconds, and goes on where it was; if it missed something, with a new copy.
@@ -65,13 +72,36 @@
 //!   nothing but the data directory is changed, and erasures that were under way are finished at the next start.
 //!   `oubliette restore --from-mirror DIR` brings back the newest state;
 //!   `oubliette restore --from BACKUP --mirror DIR` takes all keys and everything that decides from the mirror, and content from the backup. It opens
-//!   every record, and names those that it could not bring back. Nobody who was erased comes back, whatever the age of the backup. A mirror
+//!   every record, and names those that it could not bring back: then the exit code is 7, although the data directory is in its place and can be
+//!   served; `--allow-missing` accepts the loss with exit code 0. Objects that the mirror lacks are taken from the other mirrors of everything
+//!   in the configuration, so it loses nothing that one of them holds. Nobody who was erased comes back, whatever the age of the backup. A mirror
 //!   that is not the newest is refused, because its log does not contain the pinned one or the root key does not open it; nothing is
 //!   changed then. After a restore from keys and a backup the mirrors begin anew with what was restored; so it is refused while a mirror of
 //!   everything has more, or is not there to be looked at.
 //! - `oubliette verify` has the running service open every record, in steps, and names what does not open; it needs a token of an admin of
-//!   `system`, and shows nothing of them. `oubliette compact` writes the database of a stopped service anew and gives back what sled keeps of
-//!   replaced rows: after 60 small records of which 40 were erased, 1.05 MB became 0.20 MB.
+//!   `system`, and shows nothing of them.
+//! - *Exit codes* of all commands: 0 done, 1 other failure, 2 usage, 3 refused, 4 not found, 5 unavailable (try again), 6 bad input, 7 incomplete
+//!   (records or objects are missing).
+//! - *A command that was killed is repeated.* `root-key add`, `root-key retire`, `mirror add`, `signing-key replace` and `compact` finish what
+//!   was interrupted, and exit with 0 where it was finished already. `signing-key rotate` rotates once more. `mirror remove` of a directory that
+//!   is not among the mirrors (any more) exits with 2, as one that never was. `init` never touches what exists: remove what it lists.
+//!
+//! ## Disk space
+//!
+//! sled keeps what was replaced or removed in its log, and its file never shrinks. So erasing adds to the file at first.
+//!
+//! - A running service looks every `limits.compact_check_s` (an hour; the first time a minute after its start) how much of the database counts.
+//!   Once `limits.compact_dead_percent` (50) of the file and `limits.compact_dead_bytes` (256 MiB) are dead, it compacts the database while reads
+//!   and writes go on: the rows that count are copied to `db.compact` in chunks of 64, and the two folders are exchanged. A write waits for one
+//!   chunk at most, and once for the sync of what was written last and the exchange; the log says how long that was (`longest_pause_ms`).
+//!   The metrics `oubliette_database_file_bytes`, `_live_bytes` and `_reclaimable_bytes` show the last look, `oubliette_compactions_total` and
+//!   `oubliette_compactions_failed_total` what came of it. A crash at any moment leaves the old or the new database, both complete.
+//! - It needs room for the rows that count, about 1.6 times their bytes, and 32 MiB that stay free. It may use `limits.disk_reserve_bytes`, since it
+//!   gives space back. Without room it is refused, with the bytes that it needs and that are free, and the service goes on as it was.
+//! - `oubliette compact` does the same for a stopped service. Where there is no room for a second database, `oubliette compact --via DIR` makes the copy
+//!   on another disk, reads it back, removes the old database and puts the copy in its place. If that is interrupted, no start opens the vault
+//!   until the command was repeated: the database counts in `DIR` then.
+//! - No erasure waits for a compaction, and none needs it: of what was erased, the old file holds ciphertext whose keys are gone.
 //!
 //! The root key is in none of these. Without it they are noise.
 //!

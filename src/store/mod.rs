@@ -7,6 +7,7 @@
 
 mod batch;
 mod committer;
+mod compaction;
 mod deciding;
 pub mod disk;
 mod log;
@@ -26,11 +27,16 @@ pub use batch::{
     Batch, BatchError, MAX_BATCH_BYTES, MAX_KEY_BYTES, MAX_OPS_PER_BATCH, MAX_REQUIREMENTS_PER_BATCH, MAX_VALUE_BYTES,
 };
 pub use committer::{CommitError, Committed, Committer};
+pub use compaction::{Compacted, CompactingEngine, DiskUse, bytes_of, disk_use, refuse_without_room, remove_copy};
 pub use deciding::{NotAsLogged, Tie, check_deciding};
+pub use disk::free_bytes;
 pub use log::{LogTree, ledger_size};
 pub use log_files::LogFiles;
 pub use mirror::{MirrorPlace, MirrorStatus, Mirrors};
-pub use objects::{CopyStatus, MAX_READ_BYTES, Needed, ObjectName, ObjectStream, ObjectWriter, Objects};
+pub use objects::{
+    CopyStatus, FindContent, MAX_READ_BYTES, NamedContent, Needed, ObjectName, ObjectRows, ObjectStream, ObjectWriter,
+    Objects,
+};
 pub use sequence::Position;
 pub use sled_engine::{DEFAULT_CACHE_BYTES, SledEngine};
 
@@ -64,6 +70,17 @@ pub trait Database: Send + Sync + 'static {
     /// Whether the engine has met an error of the disk, in a read or a write, and must be opened anew.
     fn has_failed(&self) -> bool {
         false
+    }
+
+    /// Bytes of its files; `None` where that is not known.
+    fn file_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// Gives back what replaced and removed rows take, while reads and writes go on. `observe` gets how many rows are copied, and says whether to
+    /// go on. `None` where it was told to stop, or cannot do that.
+    fn compact(&self, _observe: &mut dyn FnMut(u64) -> bool) -> Result<Option<Compacted>, StoreError> {
+        Ok(None)
     }
 }
 
@@ -155,6 +172,26 @@ pub enum StoreError {
     NoMirror {
         /// The directory.
         path: PathBuf,
+    },
+    /// The objects of a mirror are not complete.
+    #[error(
+        "the mirror {path} does not have every object that its rows name: wait until it has (oubliette mirror status), take another mirror, or accept that recordings are missing (--allow-incomplete)"
+    )]
+    MirrorIncomplete {
+        /// The mirror's directory.
+        path: PathBuf,
+    },
+    /// No room for a compaction.
+    #[error(
+        "no room to compact the database: it needs {needed} bytes free in {path}, and {free} are; make room there (limits.disk_reserve_bytes is not kept from it), or stop the service and compact by way of another disk (oubliette compact --via DIR)"
+    )]
+    NoRoomToCompact {
+        /// Where.
+        path: PathBuf,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
     /// No room on the disk.
     #[error("the disk is full, or a quota is: make room and restart the service")]

@@ -24,7 +24,7 @@ use tokio_stream::{Stream, StreamExt};
 
 use copies::{Change, Copies, tell};
 
-pub use copies::{CopyStatus, Needed};
+pub use copies::{CopyStatus, FindContent, NamedContent, Needed, ObjectRows};
 
 use super::disk::{create_dir, sync_dir_if_there};
 use super::{StoreError, is_full};

@@ -1,10 +1,11 @@
 //! The metrics, and the little HTTP server that shows them to Prometheus.
 //!
 //! Labels are `&'static str` from closed lists (methods, codes, reasons), never text from a request: they cannot name a tenant
-//! or a person, and their number is bounded.
+//! or a person, and their number is bounded. The one exception is the directory of a mirror, which the configuration names.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -47,6 +48,17 @@ pub struct Metrics {
     pub mirrors_failing: Level,
     /// Groups of writes that the last of the mirrors does not have yet.
     pub mirror_groups_behind: Level,
+    /// Compactions of the database that gave space back.
+    pub compactions: Counter,
+    /// Compactions that were given up.
+    pub compactions_failed: Counter,
+    database_bytes: Level,
+    database_live_bytes: Level,
+    database_reclaimable_bytes: Level,
+    objects_behind: Family<MirrorLabel, Level>,
+    objects_complete: Family<MirrorLabel, Level>,
+    /// The mirrors that are shown: few, as the configuration names them.
+    shown_mirrors: Mutex<Vec<MirrorLabel>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +82,11 @@ struct SortLabel {
     sort: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MirrorLabel {
+    mirror: String,
+}
+
 /// Upper bounds of the latency histogram, in seconds.
 const LATENCY_BOUNDS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
@@ -90,6 +107,14 @@ impl Default for Metrics {
             erasures: Counter::default(),
             mirrors_failing: Level::default(),
             mirror_groups_behind: Level::default(),
+            compactions: Counter::default(),
+            compactions_failed: Counter::default(),
+            database_bytes: Level::default(),
+            database_live_bytes: Level::default(),
+            database_reclaimable_bytes: Level::default(),
+            objects_behind: Family::default(),
+            objects_complete: Family::default(),
+            shown_mirrors: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -118,6 +143,31 @@ impl Metrics {
         self.alerts.get_or_create(&SortLabel { sort }).inc();
     }
 
+    /// Shows what the database takes of the disk, how much of it counts, and about how much a compaction would give back.
+    pub fn show_database(&self, file_bytes: u64, live_bytes: u64, reclaimable_bytes: u64) {
+        let gauges = [&self.database_bytes, &self.database_live_bytes, &self.database_reclaimable_bytes];
+        for (gauge, bytes) in gauges.into_iter().zip([file_bytes, live_bytes, reclaimable_bytes]) {
+            gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Shows how many objects each mirror does not have yet, and whether it is known to have all. Mirrors that are not named are not shown any
+    /// more.
+    pub fn show_mirrors<'a>(&self, mirrors: impl Iterator<Item = (&'a Path, u64, bool)>) {
+        let mut shown = self.shown_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *shown);
+        for (directory, behind, is_complete) in mirrors {
+            let label = MirrorLabel { mirror: directory.display().to_string() };
+            shown.push(label.clone());
+            self.objects_behind.get_or_create(&label).set(i64::try_from(behind).unwrap_or(i64::MAX));
+            self.objects_complete.get_or_create(&label).set(i64::from(is_complete));
+        }
+        for label in before.iter().filter(|label| !shown.contains(label)) {
+            self.objects_behind.remove(label);
+            self.objects_complete.remove(label);
+        }
+    }
+
     /// All of it in the text format of OpenMetrics.
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -139,6 +189,19 @@ impl Metrics {
         registry.register("mirrors_failing", failing, self.mirrors_failing.clone());
         let behind = "Groups of writes that the last of the mirrors does not have yet";
         registry.register("mirror_groups_behind", behind, self.mirror_groups_behind.clone());
+        let behind = "Objects that a mirror of everything does not have yet, or has still to delete";
+        registry.register("mirror_objects_behind", behind, self.objects_behind.clone());
+        let complete = "1 where a mirror of everything is known to have every object that its rows name";
+        registry.register("mirror_objects_complete", complete, self.objects_complete.clone());
+        registry.register("compactions", "Compactions of the database that gave space back", self.compactions.clone());
+        let failed = "Compactions of the database that were given up, for want of room or after an error";
+        registry.register("compactions_failed", failed, self.compactions_failed.clone());
+        let taken = "Bytes that the files of the database take, at the last look (limits.compact_check_s)";
+        registry.register("database_file_bytes", taken, self.database_bytes.clone());
+        let live = "Bytes of the rows that count, at the last look";
+        registry.register("database_live_bytes", live, self.database_live_bytes.clone());
+        let dead = "About how many bytes a compaction would give back, at the last look";
+        registry.register("database_reclaimable_bytes", dead, self.database_reclaimable_bytes.clone());
         registry.register("open_connections", "Connections that are open", self.open_connections.clone());
         registry.register("open_calls", "Calls that are open", self.open_calls.clone());
         registry.register_with_unit("received", "Bytes from the network", Unit::Bytes, self.bytes_in.clone());

@@ -212,10 +212,10 @@ impl Core {
         Ok(false)
     }
 
-    /// Whether a record may need an object that a mirror has and the data directory has not: a secret of it is there, and no job of ours
+    /// Whether a record may need objects that a mirror has and the data directory has not: a secret of it is there, and no job of ours
     /// is to remove it.
-    pub fn needs_object(&self, name: ObjectName) -> Result<bool, StoreError> {
-        let (of_customer, of_record) = (rows::reclaim(name.handle()), rows::reclaim_record(name.record(), None));
+    pub fn needs_objects(&self, handle: Handle, record: RecordId) -> Result<bool, StoreError> {
+        let (of_customer, of_record) = (rows::reclaim(handle), rows::reclaim_record(record, None));
         if let Some(value) = self.db.get(&of_customer)?
             && let Verdict::Proven(_) = self.customer_job(&of_customer, &value)
         {
@@ -223,11 +223,11 @@ impl Core {
         }
         if let Some(value) = self.db.get(&of_record)?
             && let Verdict::Proven(job) = self.record_job(&of_record, &value)
-            && job.handle == name.handle()
+            && job.handle == handle
         {
             return Ok(false);
         }
-        let (from, to) = rows::record_secrets(name.handle(), name.record());
+        let (from, to) = rows::record_secrets(handle, record);
         Ok(!self.db.range(&from, &to, 1)?.is_empty())
     }
 

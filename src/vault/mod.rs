@@ -71,11 +71,12 @@ use std::time::Duration;
 pub use crate::root_key::ReplicaStatus;
 pub use crate::root_key::{MediumClass, Pkcs11Place};
 pub use crate::store::mirror::{
-    MirrorContent, MirrorPlace, MirrorStatus, Sort, content as mirror_content, create as create_mirror,
+    CopyProgress, MirrorContent, MirrorPlace, MirrorStatus, Sort, content as mirror_content, create as create_mirror,
+    wait_for_objects,
 };
-pub use crate::store::{CommitError, StoreError};
+pub use crate::store::{CommitError, Compacted, DiskUse, StoreError};
 pub use approvals::ApprovalsPage;
-pub use compact::Compacted;
+pub use compact::CompactionRules;
 pub use download::{Download, RequestedSpan};
 pub use erasure::{Erasure, Target};
 pub use error::{QuotaKind, VaultError};
@@ -89,7 +90,7 @@ pub use people::NewToken;
 pub use publish::LOG_FOLDER;
 pub use receipts::Receipt;
 pub use records::{Looked, RequestKey};
-pub use restore::{BackedUp, BackupStep, RestoreFrom, RestoreStep, Restored, backup};
+pub use restore::{BackedUp, BackupRules, BackupStep, RestoreFrom, RestoreStep, Restored, backup, backup_as};
 pub use start::StartError;
 pub use upload::{Begun, Upload};
 pub use verify::{DamagedRow, VERIFY_MARK, Verified, VerifyMark};

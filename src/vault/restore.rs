@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_stream::StreamExt as _;
 
@@ -16,13 +17,15 @@ use super::start::{OBJECTS, StartError, database_folder, inspect, on_a_thread, r
 use super::verify::Verified;
 use super::{Sort, Vault, VaultLimits, VaultPaths, erasure};
 use crate::domain::ids::{Handle, TenantId};
-use crate::store::mirror::{self, Backup};
+use crate::store::mirror::{self, Backup, MirrorContent};
 use crate::store::{Database, Objects, SledEngine, StoreError, Write, rows};
 
 /// Where the data is restored, in the data directory, before it takes its place.
 const RESTORING: &str = "restoring";
 /// Rows taken over in one go.
 const AT_ONCE: usize = 1024;
+/// How long a backup waits until the mirror has the objects of the last groups.
+const MARK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the data is restored from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Restored {
     pub log_entries: u64,
     /// Rows of content that came from the backup.
     pub rows_of_backup: u64,
+    /// Whether the mirror or backup with the content says that it has every object that its rows name.
+    pub had_all_objects: bool,
     /// What opens, and what could not be brought back.
     pub verified: Verified,
 }
@@ -78,37 +83,84 @@ pub struct BackedUp {
     pub objects: u64,
     /// Bytes of rows.
     pub row_bytes: u64,
+    /// Whether it has every object that its rows name.
+    pub is_complete: bool,
 }
 
 /// Brings the backup in `to` up to the mirror in `from`, while the mirror is written to. Nothing is touched before both were looked at. Objects
 /// that the mirror does not have any more, because they were erased, stay in the backup unless it `prunes`: a mirror whose objects are lost
-/// must not empty a backup.
+/// must not empty a backup. Refused where the mirror does not have every object that its rows name.
 pub async fn backup(
     from: &Path,
     to: &Path,
     prunes: bool,
     progress: impl Fn(BackupStep) + Clone + Send + 'static,
 ) -> Result<BackedUp, StoreError> {
+    backup_as(from, to, BackupRules { prunes, allows_incomplete: false }, progress).await
+}
+
+/// What a backup may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BackupRules {
+    /// Whether objects that the mirror does not have are removed from the backup.
+    pub prunes: bool,
+    /// Whether a mirror is copied that does not have every object that its rows name.
+    pub allows_incomplete: bool,
+}
+
+/// As [`backup`], by these rules.
+pub async fn backup_as(
+    from: &Path,
+    to: &Path,
+    rules: BackupRules,
+    progress: impl Fn(BackupStep) + Clone + Send + 'static,
+) -> Result<BackedUp, StoreError> {
     let mut done = BackedUp::default();
-    let rows = Backup::begin(from, to)?;
+    let is_whole = |content: &MirrorContent| content.sort == Sort::Whole;
+    let content = mirror::content(from)?.filter(is_whole);
+    let begun = content.ok_or_else(|| StoreError::NoMirror { path: from.to_owned() })?.groups;
+    let complete = async |group: u64| {
+        let mirror = from.to_owned();
+        let is_complete = on_blocking(move || mirror::wait_for_objects(&mirror, group, MARK_PATIENCE)).await?;
+        let incomplete = || StoreError::MirrorIncomplete { path: from.to_owned() };
+        if is_complete || rules.allows_incomplete { Ok(is_complete) } else { Err(incomplete()) }
+    };
+    complete(begun).await?;
+    let mut rows = Backup::begin(from, to)?;
     // Objects first: a record's row comes after its objects, so that what the rows name is there.
-    let (from, to) = (Objects::open_existing(&from.join(OBJECTS))?, Objects::open(&to.join(OBJECTS))?);
-    let copied = from.copy_all(&to, || {
+    let (objects, copies) = (Objects::open_existing(&from.join(OBJECTS))?, Objects::open(&to.join(OBJECTS))?);
+    let copied = objects.copy_all(&copies, |_| {
         done.objects += 1;
         progress(BackupStep::Objects(done.objects));
     });
     copied.await?;
-    if prunes {
-        from.delete_missing(&to, |_| std::future::ready(Ok(false))).await?;
+    if rules.prunes {
+        objects.delete_missing(&copies, |_| std::future::ready(Ok(false))).await?;
     }
+    let told = progress.clone();
     let copy = move || {
-        rows.copy_rows(|bytes, all| {
-            done.row_bytes = bytes;
-            progress(BackupStep::Rows { done: bytes, all });
+        let mut row_bytes = 0;
+        let until = rows.copy_rows(|bytes, all| {
+            row_bytes = bytes;
+            told(BackupStep::Rows { done: bytes, all });
         })?;
-        Ok(done)
+        Ok((rows, until, row_bytes))
     };
-    tokio::task::spawn_blocking(copy).await.unwrap_or(Err(StoreError::Stopping))
+    let (rows, until, row_bytes) = on_blocking(copy).await?;
+    done.row_bytes = row_bytes;
+    // Rows that came meanwhile name objects that came meanwhile.
+    done.is_complete = complete(until).await?;
+    objects.copy_all(&copies, |_| {}).await?;
+    if done.is_complete {
+        on_blocking(move || rows.mark_objects()).await?;
+    }
+    Ok(done)
+}
+
+async fn on_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Stopping))
 }
 
 impl Vault {
@@ -178,7 +230,9 @@ fn place(inside: &Path, data: &Path) -> Result<(), StoreError> {
     remove(inside)
 }
 
-/// What is restored can have less content than a mirror of everything has, which then would begin anew with it.
+/// What is restored can have less content than a mirror of everything has, which then would begin anew with it. Rows are compared by their
+/// groups. Objects need no comparison: whatever another mirror of everything has more of them is restored too (`restore_objects`), so a mirror
+/// whose objects are not complete loses nothing that another one holds.
 fn refuse_to_lose_a_mirror(paths: &VaultPaths, from: &RestoreFrom) -> Result<(), StartError> {
     let source = mirror::content(&from.mirror)?.filter(|content| content.sort == Sort::Whole);
     let source = source.filter(|_| from.backup.is_none());
@@ -207,8 +261,9 @@ async fn restore_inside(
     let mirrors: Vec<PathBuf> = paths.mirrors.iter().map(|mirror| mirror.directory.clone()).collect();
     let rows = move || restore_rows(&folder, &source, &mirrors, &told).map_err(StartError::from);
     let rows_of_backup = on_a_thread(rows).await?;
-    restore_objects(inside, from, progress).await?;
-    look_and_verify(paths, inside, limits, rows_of_backup, progress).await
+    let has_all_objects = restore_objects(paths, inside, from, progress).await?;
+    let restored = look_and_verify(paths, inside, limits, rows_of_backup, progress).await?;
+    Ok(Restored { had_all_objects: has_all_objects, ..restored })
 }
 
 fn remove(folder: &Path) -> Result<(), StoreError> {
@@ -293,13 +348,22 @@ fn has_key(from: &dyn Database, to: &dyn Database, kind: rows::Kind, key: &[u8])
     }
 }
 
-/// The objects of records whose keys are there: from the mirror, and what it does not have from the backup.
-async fn restore_objects(folder: &Path, from: &RestoreFrom, progress: &impl Fn(RestoreStep)) -> Result<(), StartError> {
+/// The objects of records whose keys are there: from the mirror, and what it does not have from the backup and from the other mirrors of
+/// everything in the configuration. Their names are random and their content is sealed, so a foreign object restores nothing. Returns whether
+/// the copy with the content says that it has all.
+async fn restore_objects(
+    paths: &VaultPaths,
+    folder: &Path,
+    from: &RestoreFrom,
+    progress: &impl Fn(RestoreStep),
+) -> Result<bool, StartError> {
     let path = database_folder(folder);
     let db = on_a_thread(move || Ok(Arc::new(SledEngine::open(&path)?))).await?;
     let to = Objects::open(&folder.join(OBJECTS))?;
     let mut count = 0;
-    for source in std::iter::once(&from.mirror).chain(&from.backup) {
+    let others = paths.mirrors.iter().filter(|other| other.sort == Sort::Whole && other.directory != from.mirror);
+    let named = std::iter::once(&from.mirror).chain(&from.backup).map(|source| (source, true));
+    for (source, is_named) in named.chain(others.map(|other| (&other.directory, false))) {
         let source = source.join(OBJECTS);
         if !source.is_dir() {
             continue;
@@ -308,15 +372,24 @@ async fn restore_objects(folder: &Path, from: &RestoreFrom, progress: &impl Fn(R
         let mut objects = source.list_all();
         while let Some(listed) = objects.next().await {
             let (name, _) = listed?;
-            let (from, end) = rows::record_secrets(name.handle(), name.record());
-            if !db.range(&from, &end, 1)?.is_empty() {
-                source.copy(&to, name).await?;
+            let (first, end) = rows::record_secrets(name.handle(), name.record());
+            if !db.range(&first, &end, 1)?.is_empty() {
+                match source.copy(&to, name).await {
+                    // What it was to add is named as missing, if it is.
+                    Err(error) if !is_named => tracing::warn!(%error, "another mirror's object was not copied"),
+                    copied => copied?,
+                }
             }
             count += 1;
             progress(RestoreStep::Objects(count));
         }
     }
-    Ok(())
+    let content = from.backup.clone().unwrap_or_else(|| from.mirror.clone());
+    on_a_thread(move || {
+        let content = mirror::content(&content)?;
+        Ok(content.is_some_and(|content| content.sort == Sort::Whole && content.has_all_objects()))
+    })
+    .await
 }
 
 async fn look_and_verify(
@@ -337,5 +410,5 @@ async fn look_and_verify(
         Ok(())
     })
     .await?;
-    Ok(Restored { epoch, log_entries, rows_of_backup, verified: verified? })
+    Ok(Restored { epoch, log_entries, rows_of_backup, had_all_objects: false, verified: verified? })
 }

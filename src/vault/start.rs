@@ -3,8 +3,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
+use super::compact::via::refuse_interrupted;
 use super::core::Core;
 use super::format::{decode_format, encode_format};
 use super::insiders::Insiders;
@@ -23,15 +23,13 @@ use crate::root_key::{
     FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
 };
 use crate::store::{
-    Batch, CommitError, Committer, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError, Tie,
-    check_deciding, rows,
+    Batch, CommitError, Committer, CompactingEngine, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError,
+    Tie, check_deciding, rows,
 };
 
 pub(super) const FIRST_EPOCH: u64 = 1;
 /// The objects' directory, in that of the data and in a mirror.
 pub(super) const OBJECTS: &str = "objects";
-/// How long the end of the service waits for objects to be on the mirrors.
-const COPY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a vault cannot be made or opened. Says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +109,11 @@ pub enum StartError {
     /// There is a vault already.
     #[error("{0} holds a vault already: nothing was touched; choose another directory, or serve this one")]
     Exists(String),
+    /// A compaction by way of another disk was interrupted.
+    #[error(
+        "a compaction by way of {0} was interrupted, and the database counts there: mount its disk, and run `oubliette compact --via {0}` again; it goes on where it was"
+    )]
+    CompactionInterrupted(String),
     /// There is no vault.
     #[error("{0} holds no vault: run `oubliette init` first, or name the right directory")]
     NoVault(String),
@@ -177,17 +180,18 @@ impl Vault {
         Self::over(core).await
     }
 
-    /// Has the log signed by a new key in the place of one that is lost. The vault must not be open.
+    /// Has the log signed by a new key in the place of one that is lost. The vault must not be open. A repeat finishes what was interrupted.
     pub async fn replace_signing_key(paths: VaultPaths) -> Result<(), StartError> {
         on_a_thread(move || {
             refuse_keys_inside(&paths)?;
+            refuse_interrupted(&paths.data)?;
             if !database_folder(&paths.data).is_dir() {
                 return Err(StartError::NoVault(paths.data.display().to_string()));
             }
             let provider = open_provider(&paths.root_key)?;
             let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
             let (top, _) = open_top(&paths, &db, provider.as_ref())?;
-            let file = SigningKeyFile::create(&paths.signing_key)?;
+            let Some(file) = Log::file_to_replace(db.as_ref(), &paths.signing_key)? else { return Ok(()) };
             let committer = Committer::start(Arc::clone(&db), Mirrors::none(), tie(&top.system))?;
             Log::replace(&committer, db.as_ref(), &file)?;
             committer.close();
@@ -226,13 +230,11 @@ impl Vault {
         if let Err(error) = self.keep_pin().await {
             tracing::warn!(%error, "the end of the log was not remembered beside the root key");
         }
-        let end = Instant::now() + COPY_PATIENCE;
-        while self.core.objects_behind() > 0 && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.core.wait_for_copies().await;
         let committer = self.core.committer.clone();
         // The thread is gone only if the whole runtime is.
         drop(tokio::task::spawn_blocking(move || committer.close()).await);
+        self.core.mark_copies().await;
     }
 }
 
@@ -270,6 +272,7 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
 
 fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError> {
     refuse_keys_inside(paths)?;
+    refuse_interrupted(&paths.data)?;
     if !database_folder(&paths.data).is_dir() {
         return Err(StartError::NoVault(paths.data.display().to_string()));
     }
@@ -277,7 +280,7 @@ fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError
     let provider = open_provider(&paths.root_key)?;
     let signing_key = SigningKeyFile::open(&paths.signing_key)?;
     // From here on no other process has the data, nor what a crash left beside the root key.
-    let db = SledEngine::open_with_cache(&database_folder(&paths.data), limits.database_cache_bytes)?;
+    let db = CompactingEngine::open(&paths.data, &database_folder(&paths.data), limits.database_cache_bytes)?;
     let db = Arc::new(db);
     assemble(paths, limits, db, provider, signing_key)
 }

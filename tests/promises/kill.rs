@@ -28,13 +28,35 @@ const MOST_LIFE_MS: usize = 350;
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_was_acknowledged_is_there_after_every_sigkill() {
     let rounds = std::env::var("OUBLIETTE_KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let mut chance = Chance::of_test("kill");
+    kill_again_and_again(Chance::of_test("kill"), rounds, &[], (10, MOST_LIFE_MS)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sigkill_in_the_middle_of_a_compaction_loses_nothing() {
+    // It looks a second after its start for the first time, and then compacts whatever is dead.
+    let always = ["1", "0", "1"];
+    let names = ["limits.compact_dead_percent", "limits.compact_dead_bytes", "limits.compact_check_s"];
+    let settings: Vec<(&str, &str)> = names.into_iter().zip(always).collect();
+    let server = kill_again_and_again(Chance::of_test("kill"), ROUNDS / 4, &settings, (900, 700)).await;
+    let log = std::fs::read_to_string(server.log_file()).unwrap();
+    let compactions = log.matches("the database was compacted").count();
+    tell(&format!("kill: {compactions} compactions were done between the kills"));
+    assert!(compactions > 0, "none was done");
+}
+
+async fn kill_again_and_again(
+    mut chance: Chance,
+    rounds: usize,
+    settings: &[(&str, &str)],
+    life_ms: (usize, usize),
+) -> Server {
     // Parts so small that a recording has several.
-    let mut server = Server::start_with(&[("limits.part_bytes", "65536")]).await;
+    let settings: Vec<_> = [("limits.part_bytes", "65536")].into_iter().chain(settings.iter().copied()).collect();
+    let mut server = Server::start_with(&settings).await;
     let people = server.tenant_with_people("acme").await;
     let mut book = Book::default();
     for round in 0..rounds {
-        let attempts = one_life(&mut server, &people, &book, &mut chance, round).await;
+        let attempts = one_life(&mut server, &people, &book, &mut chance, (round, life_ms)).await;
         server.restart().await;
         let readers = connect(&server, &people.privacy_officer, CHECKERS).await;
         let fresh = book.settle(&server, &people, &readers[0], attempts).await;
@@ -65,6 +87,7 @@ async fn what_was_acknowledged_is_there_after_every_sigkill() {
     ));
     assert!(counts.acknowledged > rounds && counts.in_flight > 0, "the kills hit nothing");
     assert_eq!(server.stop().await.code(), Some(0));
+    server
 }
 
 /// A write, from before it is sent.
@@ -88,7 +111,13 @@ struct Attempts {
 }
 
 /// Lets writers and an eraser at the service, and kills it.
-async fn one_life(server: &mut Server, people: &People, book: &Book, chance: &mut Chance, round: usize) -> Attempts {
+async fn one_life(
+    server: &mut Server,
+    people: &People,
+    book: &Book,
+    chance: &mut Chance,
+    (round, (least_ms, more_ms)): (usize, (usize, usize)),
+) -> Attempts {
     let attempts = Arc::new(Mutex::new(Attempts::default()));
     let known: Arc<Vec<String>> = Arc::new(book.live.keys().cloned().collect());
     let ingest = connect(server, &people.ingest, WRITERS).await;
@@ -102,7 +131,7 @@ async fn one_life(server: &mut Server, people: &People, book: &Book, chance: &mu
         let delay = Duration::from_millis(chance.below(MOST_LIFE_MS / 2) as u64);
         work.spawn(ask_to_erase(client, customer, delay, attempts.clone()));
     }
-    tokio::time::sleep(Duration::from_millis(10 + chance.below(MOST_LIFE_MS) as u64)).await;
+    tokio::time::sleep(Duration::from_millis((least_ms + chance.below(more_ms)) as u64)).await;
     server.kill9();
     while let Some(ended) = work.join_next().await {
         ended.unwrap();

@@ -251,3 +251,129 @@ async fn verify_names_what_is_damaged_and_compact_gives_space_back() {
     assert_eq!((said["damaged"].as_u64(), &said["named"][0]["record_id"]), (Some(1), &Value::from(call.record_id)));
     Caller::of(&server, &people.supervisor).await.chat(&living[0], PURPOSES[0]).await.unwrap();
 }
+
+/// Runs a command of the operator, and returns its exit code and what it says as JSON.
+fn ended(server: &Server, arguments: &[&str]) -> (i32, Value, String) {
+    let output = oubliette(arguments).arg("--json").arg("--config").arg(server.config()).output().unwrap();
+    let said = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap(), said, words(&output))
+}
+
+/// What a metric of a mirror says.
+fn of_mirror(port: u16, metric: &str, mirror: &Path) -> Option<i64> {
+    let name = format!("oubliette_{metric}{{mirror=\"{}\"}} ", mirror.display());
+    let text = crate::fixture::metrics_at(port);
+    text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_without_all_objects_never_passes_as_complete() {
+    let port = crate::fixture::free_port();
+    let metrics = format!("\"127.0.0.1:{port}\"");
+    let mut server = Server::start_with(&[("limits.part_bytes", "65536"), ("metrics.address", &metrics)]).await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let (first, second) = (server.dir().join("first"), server.dir().join("second"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    told(&server, &["mirror", "add", &path(&first)]);
+    server.hang_up();
+    first_copy(&server).await;
+    let mut calls = Vec::new();
+    for number in 0..6 {
+        let call = ingest.store_call(metadata(&format!("call-{number:04}"), "ada"), &[number; 150_000]).await.unwrap();
+        calls.push(call.record_id);
+    }
+    first_copy(&server).await;
+    // The copy of the objects to the second mirror takes as long as something is in the way of one: its rows are whole long before.
+    let part = files_below(&server.data_dir().join("objects")).pop().unwrap();
+    let in_the_way = second.join(part.strip_prefix(server.data_dir()).unwrap());
+    told(&server, &["mirror", "add", &path(&second)]);
+    assert_eq!(ended(&server, &["mirror", "add", &path(&second)]).0, 0, "a repeat is refused");
+    fs::create_dir_all(in_the_way.join("a folder").join("in a folder")).unwrap();
+    server.hang_up();
+    let second_of = |server: &Server| told(server, &["mirror", "status"])["mirrors"][1].clone();
+    until("its rows are whole", async || second_of(&server)["groups"].is_u64()).await;
+    until("it is seen in the metrics", async || of_mirror(port, "mirror_objects_behind", &second) >= Some(1)).await;
+    assert_eq!(of_mirror(port, "mirror_objects_complete", &second), Some(0));
+    assert_eq!(of_mirror(port, "mirror_objects_behind", &first), Some(0));
+    let status = second_of(&server);
+    assert_eq!(status["complete"], false, "{status}");
+    assert!(status["problem"].as_str().unwrap().contains("lacks objects"), "{status}");
+    until("its progress is told", async || second_of(&server)["objects"]["total"].as_u64() >= Some(18)).await;
+    let backup = server.dir().join("backup");
+    let to_backup = ["backup", "--to", &path(&backup), "--from-mirror", &path(&second)];
+    let (code, _, words) = ended(&server, &to_backup);
+    assert!(code == 7 && words.contains("does not have every object") && !backup.exists(), "{code}: {words}");
+    let (code, _, words) = ended(&server, &["mirror", "remove", &path(&first)]);
+    assert!(code == 7 && words.contains("the last mirror with every object"), "{code}: {words}");
+    assert_eq!(told(&server, &["mirror", "status"])["mirrors"].as_array().unwrap().len(), 2);
+    let (code, said, words) = ended(&server, &[&to_backup[..], &["--allow-incomplete"]].concat());
+    assert_eq!((code, &said["complete"]), (0, &Value::from(false)), "{words}");
+    assert_eq!(told(&server, &["backup", "--to", &path(&server.dir().join("whole"))])["complete"], true);
+
+    // The disk is lost now. From the second alone a recording is missing, and that is no success; with the first at hand nothing is.
+    server.kill9();
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    let from_second = ["restore", "--from-mirror", &path(&second)];
+    let with_first = told(&server, &from_second);
+    assert_eq!((with_first["opened"].as_u64(), with_first["missing"].as_u64()), (Some(6), Some(0)), "{with_first}");
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    assert_eq!(ended(&server, &["mirror", "remove", "--force", &path(&first)]).0, 0);
+    let (code, said, words) = ended(&server, &from_second);
+    assert!(code == 7 && words.contains("--allow-missing"), "{code}: {words}");
+    assert_eq!((said["opened"].as_u64(), said["missing"].as_u64()), (Some(5), Some(1)), "{said}");
+    assert_eq!((&said["restored"]["had_all_objects"], said["named"].as_array().unwrap().len()), (&false.into(), 1));
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    let (code, said, _) = ended(&server, &[&from_second[..], &["--allow-missing"]].concat());
+    assert_eq!((code, said["missing"].as_u64()), (0, Some(1)));
+    // The first comes back, and has it.
+    fs::remove_dir_all(server.data_dir()).unwrap();
+    told(&server, &["mirror", "add", &path(&first)]);
+    fs::remove_dir_all(&in_the_way).unwrap();
+    assert_eq!(ended(&server, &from_second).0, 0);
+    server.restart().await;
+    until("both are complete", async || {
+        let mirrors = told(&server, &["mirror", "status"])["mirrors"].clone();
+        mirrors.as_array().unwrap().iter().all(|mirror| mirror["complete"] == true)
+    })
+    .await;
+    until("the metrics say so", async || of_mirror(port, "mirror_objects_complete", &second) == Some(1)).await;
+    assert_eq!(ended(&server, &["mirror", "remove", &path(&first)]).0, 0);
+    told(&server, &to_backup);
+    assert_eq!(server.stop().await.code(), Some(0));
+    assert_eq!(
+        told(&server, &["mirror", "status"])["mirrors"][0]["complete"],
+        true,
+        "stopped in order, and not complete"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quick_uploads_that_a_mirror_does_not_have_yet_are_seen() {
+    let port = crate::fixture::free_port();
+    let metrics = format!("\"127.0.0.1:{port}\"");
+    let server = Server::start_with(&[("limits.part_bytes", "65536"), ("metrics.address", &metrics)]).await;
+    let people = server.tenant_with_people("acme").await;
+    let ingest = Caller::of(&server, &people.ingest).await;
+    let mirror = server.dir().join("mirror");
+    told(&server, &["mirror", "add", mirror.to_str().unwrap()]);
+    server.hang_up();
+    first_copy(&server).await;
+    // Its disk stands still for objects: nothing can be made where they go.
+    let (objects, away) = (mirror.join("objects"), mirror.join("away"));
+    fs::rename(&objects, &away).unwrap();
+    fs::write(&objects, b"in the way").unwrap();
+    for number in 0..10 {
+        ingest.store_call(metadata(&format!("call-{number:04}"), "ada"), &[number; 150_000]).await.unwrap();
+    }
+    until("the lag is seen", async || of_mirror(port, "mirror_objects_behind", &mirror) >= Some(10)).await;
+    let status = told(&server, &["mirror", "status"])["mirrors"][0].clone();
+    assert_eq!(status["complete"], false, "{status}");
+    fs::remove_file(&objects).unwrap();
+    fs::rename(&away, &objects).unwrap();
+    until("it has caught up", async || {
+        of_mirror(port, "mirror_objects_behind", &mirror) == Some(0)
+            && told(&server, &["mirror", "status"])["mirrors"][0]["complete"] == true
+    })
+    .await;
+}

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::errors::chain;
+use crate::config::Limits;
 use crate::domain::clock::Timestamp;
 use crate::telemetry::metrics::Metrics;
-use crate::vault::{Vault, VaultError};
+use crate::vault::{CompactionRules, Sort, Vault, VaultError};
 
 /// Gives back what erased customers left when the service last stopped.
 pub async fn reclaim(vault: Arc<Vault>, ended: CancellationToken) {
@@ -95,6 +96,55 @@ pub async fn check_log(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: Cancella
     }
 }
 
+/// Gives back what replaced and removed rows take of the disk, once it is enough.
+pub async fn compact(vault: Arc<Vault>, limits: Limits, metrics: Arc<Metrics>, ended: CancellationToken) {
+    let rules = CompactionRules { dead_percent: limits.compact_dead_percent, dead_bytes: limits.compact_dead_bytes };
+    let interval = Duration::from_secs(limits.compact_check_s);
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval.min(FIRST_LOOK), interval);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = ended.cancelled() => return,
+        }
+        let done = compact_once(&vault, rules, &metrics, &ended).await;
+        if let Err(error) = done {
+            metrics.compactions_failed.inc();
+            let again_s = interval.as_secs();
+            tracing::warn!(error = chain(&error), again_s, "the database was not compacted, and goes on as it is");
+        }
+    }
+}
+
+/// How long after the start it is looked for the first time whether the database is to be compacted.
+const FIRST_LOOK: Duration = Duration::from_secs(60);
+
+async fn compact_once(
+    vault: &Vault,
+    rules: CompactionRules,
+    metrics: &Metrics,
+    ended: &CancellationToken,
+) -> Result<(), VaultError> {
+    let is_over = |ended: &CancellationToken| {
+        let ended = ended.clone();
+        move || ended.is_cancelled()
+    };
+    let Some(found) = vault.disk_use(is_over(ended)).await? else { return Ok(()) };
+    metrics.show_database(found.file_bytes, found.live_bytes, found.dead_bytes());
+    let Some(done) = vault.compact_if_due(rules, found, is_over(ended)).await? else { return Ok(()) };
+    metrics.compactions.inc();
+    let live = found.live_bytes;
+    metrics.show_database(done.after, live, 0);
+    let longest_pause_ms = u64::try_from(done.longest_pause.as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        before = done.before,
+        after = done.after,
+        rows = done.rows,
+        longest_pause_ms,
+        "the database was compacted"
+    );
+    Ok(())
+}
+
 /// Shows how the mirrors are.
 pub async fn watch_vault(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: CancellationToken) {
     const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -122,6 +172,11 @@ pub async fn watch_vault(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: Cancel
         let behind = mirrors.iter().map(|mirror| mirror.groups_behind).max().unwrap_or(0);
         metrics.mirrors_failing.set(i64::try_from(failing).unwrap_or(i64::MAX));
         metrics.mirror_groups_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+        let whole = mirrors.iter().filter(|mirror| mirror.place.sort == Sort::Whole);
+        metrics.show_mirrors(whole.map(|mirror| {
+            let is_complete = mirror.objects_until.is_some() && mirror.objects.behind == 0 && mirror.problem.is_none();
+            (&*mirror.place.directory, mirror.objects.behind, is_complete)
+        }));
     }
 }
 

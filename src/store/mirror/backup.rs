@@ -18,6 +18,7 @@ pub struct Backup {
     source: Directory,
     target: Directory,
     from: PathBuf,
+    to: PathBuf,
 }
 
 impl Backup {
@@ -31,25 +32,39 @@ impl Backup {
         let target = Directory::to_write(to)?;
         match stream::whole(&target)? {
             Some(earlier) if earlier.vault != mirror.vault => Err(StoreError::MirrorOfOther { path: to.to_owned() }),
-            _ => Ok(Self { source, target, from: from.to_owned() }),
+            _ => Ok(Self { source, target, from: from.to_owned(), to: to.to_owned() }),
         }
     }
 
-    /// Copies the rows. `progress` gets the bytes that are there, and those that there are to be.
-    pub fn copy_rows(mut self, mut progress: impl FnMut(u64, u64)) -> Result<(), StoreError> {
+    /// Copies the rows. `progress` gets the bytes that are there, and those that there are to be. Returns up to which group.
+    pub fn copy_rows(&mut self, mut progress: impl FnMut(u64, u64)) -> Result<u64, StoreError> {
         for tried in 1.. {
             let Some(whole) = stream::whole(&self.source)? else { break };
             // What an earlier attempt left half done.
             let good = stream::whole(&self.target)?.map(|good| good.generation);
             stream::keep_only(&mut self.target, good)?;
             match self.copy_generation(&whole, &mut progress) {
-                Ok(copied) => return stream::keep_only(&mut self.target, Some(copied)),
+                Ok(copied) => {
+                    stream::keep_only(&mut self.target, Some(copied))?;
+                    let newest = stream::newest(&self.target)?;
+                    return newest.map(|(_, at)| at.sequence).ok_or_else(|| self.no_mirror());
+                }
                 // The old generation went while it was copied.
                 Err(StoreError::Io { .. }) if tried < TRIES => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(StoreError::NoMirror { path: self.from })
+        Err(self.no_mirror())
+    }
+
+    /// Marks that the backup has every object that its rows name. They must be durable there already.
+    pub fn mark_objects(&self) -> Result<(), StoreError> {
+        let Some((_, at)) = stream::newest(&self.target)? else { return Err(self.no_mirror()) };
+        super::mark_objects(&self.to, at).map(drop)
+    }
+
+    fn no_mirror(&self) -> StoreError {
+        StoreError::NoMirror { path: self.from.clone() }
     }
 
     /// Copies a generation, or what it has more than the copy that is there; returns under which name it stands in the backup.

@@ -52,6 +52,19 @@ impl Directory {
         }
     }
 
+    /// Whether a process writes to it now. Changes nothing, so the disk may be mounted read-only.
+    pub fn is_written_to(dir: &Path) -> Result<bool, StoreError> {
+        let lock = match File::open(dir.join(LOCK_FILE)) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(false),
+            lock => lock.map_err(|e| StoreError::io("opening a mirror's lock file", e))?,
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(e)) => Err(StoreError::io("looking at a mirror's lock", e)),
+        }
+    }
+
     /// To be read, also while somebody writes.
     pub fn to_read(dir: &Path) -> Self {
         Self { rows: dir.join(ROWS), open: None, _lock: None }

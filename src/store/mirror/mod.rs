@@ -10,9 +10,11 @@
 //! was, or begins a new generation where it missed something.
 
 mod backup;
+mod content;
 mod directory;
 mod frames;
 mod lane;
+mod object_mark;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use backup::Backup;
+pub use content::{MirrorContent, content, objects_complete_until, wait_for_objects};
+pub(super) use content::{mark_objects, unmark_objects, were_objects_complete};
+pub use object_mark::CopyProgress;
 
 use super::{Database, Position, StoreError, Write, rows};
 use crate::audit::merkle::{self, Frontier};
@@ -104,8 +109,10 @@ pub struct MirrorStatus {
     pub groups_behind: u64,
     /// Whether it gets its very first copy: until then a lost disk is lost.
     pub is_new: bool,
-    /// How many objects it has still to follow: those made, those deleted, and one for a comparison of all.
-    pub objects_behind: usize,
+    /// How far the copy of its objects is.
+    pub objects: CopyProgress,
+    /// Up to which group its objects are complete; `None` where that is not known.
+    pub objects_until: Option<u64>,
     /// Why it does not follow; `None` if it does.
     pub problem: Option<String>,
 }
@@ -253,6 +260,18 @@ impl Mirrors {
         self.state().lanes.iter().any(|lane| lane.is_ours && !lane.is_removed && lane.place.directory == directory)
     }
 
+    /// The number of the generation that a mirror is written to, if this process has written to it.
+    pub(super) fn generation_of(&self, directory: &Path) -> Option<u32> {
+        let state = self.state();
+        let lane = state.lanes.iter().find(|lane| !lane.is_removed && lane.place.directory == directory)?;
+        lane.written.as_ref().map(|(stream, _)| stream.generation.number)
+    }
+
+    /// Where the database stands.
+    pub fn newest(&self) -> Position {
+        self.state().newest
+    }
+
     /// None.
     pub fn none() -> Self {
         Self::over(Vec::new(), Position::BEGIN)
@@ -272,7 +291,8 @@ impl Mirrors {
             place: lane.place.clone(),
             groups_behind: newest.saturating_sub(lane.reached),
             is_new: lane.is_new,
-            objects_behind: 0,
+            objects: CopyProgress::default(),
+            objects_until: None,
             problem: lane.problem.clone(),
         };
         state.lanes.iter().filter(|lane| !lane.is_removed).map(status).collect()
@@ -418,28 +438,6 @@ pub fn create(directory: &Path) -> Result<(), StoreError> {
 /// Whether there is one.
 pub fn is_made(directory: &Path) -> bool {
     Directory::is_made(directory)
-}
-
-/// What a mirror holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MirrorContent {
-    /// Of which rows.
-    pub sort: Sort,
-    /// How many groups it has.
-    pub groups: u64,
-    /// Bytes that its rows take.
-    pub bytes: u64,
-}
-
-/// What a mirror holds; `None` where there is no whole copy.
-pub fn content(directory: &Path) -> Result<Option<MirrorContent>, StoreError> {
-    let newest = stream::newest(&Directory::to_read(directory))?;
-    let content = |(stream, at): (Stream, Position)| MirrorContent {
-        sort: stream.generation.sort,
-        groups: at.sequence,
-        bytes: stream.bytes,
-    };
-    Ok(newest.map(content))
 }
 
 /// Everything that was ever written into the files of a mirror that are there, whatever counts of it: for whoever attacks them.

@@ -3,33 +3,50 @@
 //! What happens here is told to a copy through a bounded queue; where that is full, or the copy was not there, it compares again. A copy is
 //! written to only while the rows' side has found the mirror to be ours. What is missing here and stands in a copy is deleted there only
 //! if no record can need it any more: an objects directory that was lost or not mounted must not empty the mirrors.
+//!
+//! Once a copy has everything, it marks so in the mirror's directory, up to the position of the database (`follower`). An object is
+//! told before the rows that name it are committed: so when all that was told until a position was read is done, the objects are
+//! complete up to that position.
+
+mod follower;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use object_store::ObjectStoreExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{ObjectName, Objects, PIECE_BYTES, StoreError};
 use crate::domain::ids::{Handle, RecordId};
-use crate::store::mirror::{Mirrors, is_made};
+use crate::store::mirror::{CopyProgress, Mirrors};
+use crate::store::{Database, Position};
+use follower::Follower;
 
 /// What may wait for one copy.
 const QUEUE: usize = 16 * 1024;
-/// How long after a failure it is tried again.
-const RETRY: Duration = Duration::from_secs(5);
-/// How long after a comparison that found something missing here it is made again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// How often it is looked whether the copies are settled.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// After so many objects that cannot be copied, a comparison stops: then it is not the objects.
 const MAX_FAILED: usize = 64;
 
-/// Whether a record may need an object. The vault answers: it knows the keys. Blocks.
-pub type Needed = Arc<dyn Fn(ObjectName) -> Result<bool, StoreError> + Send + Sync>;
+/// Whether a record may need its objects. The vault answers: it knows the keys. Blocks.
+pub type Needed = Arc<dyn Fn(Handle, RecordId) -> Result<bool, StoreError> + Send + Sync>;
+
+/// What the rows say about objects.
+#[derive(Clone)]
+pub struct ObjectRows {
+    /// Where the rows are.
+    pub db: Arc<dyn Database>,
+    /// Finds the content that rows name.
+    pub named: FindContent,
+    /// Whether a record may need its objects.
+    pub needed: Needed,
+}
 
 /// What happened to objects.
 #[derive(Debug, Clone, Copy)]
@@ -50,17 +67,99 @@ pub(super) struct Copy {
     _ends: DropGuard,
 }
 
+/// Content of a record in objects, as a row names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedContent {
+    /// The customer.
+    pub handle: Handle,
+    /// The record.
+    pub record: RecordId,
+    /// Bytes of its objects.
+    pub bytes: u64,
+}
+
+/// Finds content that the rows from a key on name, and the key to go on from; `None` at the end. What rows mean is known above this layer.
+pub type FindContent =
+    Arc<dyn Fn(&dyn Database, &[u8]) -> Result<(Vec<NamedContent>, Option<Vec<u8>>), StoreError> + Send + Sync>;
+
 /// What both sides of a copy see.
 struct Shared {
     missed: AtomicBool,
-    /// What it has still to do: changes, and one for a comparison.
-    behind: AtomicUsize,
+    /// A comparison of all objects is due, or runs.
+    compares: AtomicBool,
+    /// Changes that were told, and those that were done or missed.
+    told: AtomicU64,
+    handled: AtomicU64,
+    comparison: Mutex<Comparison>,
+    /// Up to where the objects were marked complete last.
+    marked: Mutex<Option<Position>>,
+    /// Up to where that was last tried.
+    tried: Mutex<Option<Position>>,
+    /// The mark is wanted at once.
+    hurry: Notify,
     problem: Mutex<Option<String>>,
 }
 
+/// How far a comparison is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Comparison {
+    began: Option<Instant>,
+    objects: (u64, u64),
+    bytes: (u64, u64),
+}
+
+impl Comparison {
+    /// An object was compared, and copied if need be.
+    fn pass(&mut self, bytes: u64) {
+        self.objects.0 += 1;
+        self.bytes.0 += bytes;
+    }
+
+    /// About how long it still takes, if it goes on as until now.
+    fn seconds_left(&self) -> Option<u64> {
+        let took = self.began?.elapsed().as_secs_f64();
+        let left = self.bytes.1.saturating_sub(self.bytes.0);
+        (self.bytes.0 > 0).then(|| (took * left as f64 / self.bytes.0 as f64).ceil() as u64)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
+    fn new() -> Self {
+        Self {
+            missed: AtomicBool::new(false),
+            compares: AtomicBool::new(true),
+            told: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            comparison: Mutex::default(),
+            marked: Mutex::default(),
+            tried: Mutex::default(),
+            hurry: Notify::new(),
+            problem: Mutex::default(),
+        }
+    }
+
     fn says(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *locked(&self.problem) = problem;
+    }
+
+    fn progress(&self) -> CopyProgress {
+        let waiting = self.told.load(Ordering::Acquire).saturating_sub(self.handled.load(Ordering::Acquire));
+        let mut progress = CopyProgress { behind: waiting, ..CopyProgress::default() };
+        if self.missed.load(Ordering::Acquire) {
+            progress.behind += 1;
+        }
+        if self.compares.load(Ordering::Acquire) {
+            let comparison = *locked(&self.comparison);
+            (progress.objects, progress.bytes) = (comparison.objects, comparison.bytes);
+            progress.seconds_left = comparison.seconds_left();
+            // Until all are counted, there is one thing to do: the comparison.
+            progress.behind += comparison.objects.1.saturating_sub(comparison.objects.0).max(1);
+        }
+        progress
     }
 }
 
@@ -69,25 +168,37 @@ impl Shared {
 pub struct CopyStatus {
     /// The mirror's directory.
     pub mirror: PathBuf,
-    /// How much it has still to follow.
-    pub behind: usize,
-    /// Why it does not.
+    /// How far it is.
+    pub progress: CopyProgress,
+    /// Up to which group it was marked complete.
+    pub complete_until: Option<u64>,
+    /// Why it does not follow.
     pub problem: Option<String>,
 }
 
 impl Copy {
     fn tell(&self, change: Change) {
-        self.shared.behind.fetch_add(1, Ordering::AcqRel);
+        self.shared.told.fetch_add(1, Ordering::AcqRel);
         if self.changes.try_send(change).is_err() {
-            self.shared.behind.fetch_sub(1, Ordering::AcqRel);
+            // In this order: a mark is written only where nothing was missed once all that was told is handled.
             self.shared.missed.store(true, Ordering::Release);
+            self.shared.handled.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn status(&self) -> CopyStatus {
+        CopyStatus {
+            mirror: self.mirror.clone(),
+            progress: self.shared.progress(),
+            complete_until: locked(&self.shared.marked).map(|at| at.sequence),
+            problem: locked(&self.shared.problem).clone(),
         }
     }
 }
 
 /// Tells all copies.
 pub(super) fn tell(copies: &Copies, change: Change) {
-    copies.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|copy| copy.tell(change));
+    locked(copies).iter().for_each(|copy| copy.tell(change));
 }
 
 /// What a comparison came to.
@@ -99,44 +210,55 @@ struct Compared {
 }
 
 impl Objects {
-    /// From now on copies what is here to `folder` in each of these mirrors' directories, and to no other. Needs the async runtime.
-    pub fn copy_to(&self, places: &[PathBuf], folder: &str, mirrors: &Mirrors, needed: &Needed) {
-        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+    /// From now on copies what is here to `folder` in each of these mirrors' directories, and to no other. `rows` says what the rows
+    /// name and need. Needs the async runtime.
+    pub fn copy_to(&self, places: &[PathBuf], folder: &str, mirrors: &Mirrors, rows: &ObjectRows) {
+        let mut copies = locked(&self.copies);
         copies.retain(|copy| places.contains(&copy.mirror));
         for mirror in places {
             if copies.iter().any(|copy| copy.mirror == *mirror) {
                 continue;
             }
             let (changes, queue) = mpsc::channel(QUEUE);
-            let (missed, behind) = (AtomicBool::new(false), AtomicUsize::new(1));
-            let shared = Arc::new(Shared { missed, behind, problem: Mutex::default() });
+            let shared = Arc::new(Shared::new());
             let ends = CancellationToken::new();
-            let follower = Follower {
-                source: Self { copies: Copies::default(), ..self.clone() },
-                mirror: mirror.clone(),
-                dir: mirror.join(folder),
-                mirrors: mirrors.clone(),
-                needed: Arc::clone(needed),
-                queue,
-                shared: Arc::clone(&shared),
-                compares: true,
-                is_missing: false,
-            };
-            let ended = ends.clone();
+            let source = Self { copies: Copies::default(), ..self.clone() };
+            let follower = Follower::new(source, (mirror, folder), mirrors, rows.clone(), queue, &shared);
+            let (ended, over) = (ends.clone(), ends.clone());
             tokio::spawn(async move { ended.run_until_cancelled(follower.follow()).await });
+            let report = follower::report(mirror.clone(), mirrors.clone(), Arc::clone(&shared));
+            tokio::spawn(async move { over.run_until_cancelled(report).await });
             copies.push(Copy { mirror: mirror.clone(), changes, shared, _ends: ends.drop_guard() });
         }
     }
 
     /// How the copies are.
     pub fn copies(&self) -> Vec<CopyStatus> {
-        let copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = |copy: &Copy| CopyStatus {
-            mirror: copy.mirror.clone(),
-            behind: copy.shared.behind.load(Ordering::Acquire),
-            problem: copy.shared.problem.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        locked(&self.copies).iter().map(Copy::status).collect()
+    }
+
+    /// Has every copy that has everything mark so, up to where the database stands; returns when it is done, or after `patience`. A copy that is
+    /// behind or fails is not waited for.
+    pub async fn mark_copies(&self, mirrors: &Mirrors, patience: Duration) {
+        let end = Instant::now() + patience;
+        let newest = mirrors.newest();
+        let is_settled = |copy: &Copy| {
+            let is_idle = copy.shared.progress().behind > 0 || locked(&copy.shared.problem).is_some();
+            is_idle || *locked(&copy.shared.tried) == Some(newest) || !mirrors.is_followed(&copy.mirror)
         };
-        copies.iter().map(status).collect()
+        loop {
+            let all_settled = locked(&self.copies).iter().fold(true, |all, copy| {
+                let settled = is_settled(copy);
+                if !settled {
+                    copy.shared.hurry.notify_one();
+                }
+                all && settled
+            });
+            if all_settled || Instant::now() >= end {
+                return;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Copies an object to another place, durably; nothing happens if it is there, or is not here any more.
@@ -169,7 +291,7 @@ impl Objects {
     }
 
     /// Copies what is missing there. One object that cannot be copied does not keep the others back: the first such error comes at the end.
-    pub async fn copy_all(&self, to: &Self, mut each: impl FnMut()) -> Result<(), StoreError> {
+    pub async fn copy_all(&self, to: &Self, mut each: impl FnMut(u64)) -> Result<(), StoreError> {
         let compared = self.copy_missing(to, &mut each).await?;
         compared.why.map_or(Ok(()), Err)
     }
@@ -194,136 +316,20 @@ impl Objects {
         Ok(needed)
     }
 
-    async fn copy_missing(&self, to: &Self, each: &mut impl FnMut()) -> Result<Compared, StoreError> {
+    async fn copy_missing(&self, to: &Self, each: &mut impl FnMut(u64)) -> Result<Compared, StoreError> {
         let mut compared = Compared::default();
         let mut here = self.list_all();
         while let Some(listed) = here.next().await {
-            if let Err(error) = self.copy(to, listed?.0).await {
+            let (name, bytes) = listed?;
+            if let Err(error) = self.copy(to, name).await {
                 compared.failed += 1;
                 if compared.failed >= MAX_FAILED {
                     return Err(error);
                 }
                 compared.why.get_or_insert(error);
             }
-            each();
+            each(bytes);
         }
         Ok(compared)
     }
-}
-
-/// A copy's side of the queue.
-struct Follower {
-    source: Objects,
-    mirror: PathBuf,
-    dir: PathBuf,
-    mirrors: Mirrors,
-    needed: Needed,
-    queue: mpsc::Receiver<Change>,
-    shared: Arc<Shared>,
-    /// Whether a comparison is due; it counts as one change.
-    compares: bool,
-    /// Whether the last one found something that is missing here.
-    is_missing: bool,
-}
-
-impl Follower {
-    async fn follow(mut self) {
-        while let Err(error) = self.until_an_error().await {
-            let directory = self.dir.display();
-            tracing::error!(%directory, %error, "a mirror does not get the objects; compared and tried again in 5 s");
-            self.shared.says(Some(error.to_string()));
-            self.compare_again();
-            tokio::time::sleep(RETRY).await;
-            if self.queue.is_closed() && self.queue.is_empty() {
-                return;
-            }
-        }
-    }
-
-    fn compare_again(&mut self) {
-        if !self.compares {
-            self.shared.behind.fetch_add(1, Ordering::AcqRel);
-            self.compares = true;
-        }
-    }
-
-    async fn until_an_error(&mut self) -> Result<(), StoreError> {
-        self.is_ready().await;
-        self.must_be_there()?;
-        let path = self.dir.clone();
-        let to = super::blocking(move || Objects::open(&path)).await?;
-        to.sweep_staged().await?;
-        loop {
-            if self.compares {
-                self.compare(&to).await?;
-                self.compares = false;
-                self.shared.behind.fetch_sub(1, Ordering::AcqRel);
-            }
-            let change = match self.is_missing {
-                false => self.queue.recv().await,
-                true => match tokio::time::timeout(LOOK_AGAIN, self.queue.recv()).await {
-                    Ok(change) => change,
-                    Err(_) => {
-                        self.compare_again();
-                        continue;
-                    }
-                },
-            };
-            let Some(change) = change else { return Ok(()) };
-            let done = self.carry_over(&to, change).await;
-            self.shared.behind.fetch_sub(1, Ordering::AcqRel);
-            done?;
-            if self.shared.missed.swap(false, Ordering::AcqRel) {
-                self.compare_again();
-            }
-        }
-    }
-
-    /// Waits until the rows' side has looked at the mirror; it says itself what is the matter if it cannot.
-    async fn is_ready(&self) {
-        while !self.mirrors.is_followed(&self.mirror) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    async fn compare(&mut self, to: &Objects) -> Result<(), StoreError> {
-        self.must_be_there()?;
-        let mut compared = self.source.copy_missing(to, &mut || {}).await?;
-        compared.missing_here =
-            self.source.delete_missing(to, |name| is_needed(Arc::clone(&self.needed), name)).await?;
-        if let Some(error) = compared.why {
-            return Err(error);
-        }
-        let missing = compared.missing_here;
-        self.is_missing = missing > 0;
-        if missing > 0 {
-            tracing::error!(mirror = %self.mirror.display(), missing, "objects of records are missing here, and stand on the mirror");
-        }
-        let words = || {
-            format!(
-                "{missing} objects of records are missing in the data directory, and stand on this mirror: stop the service and copy what is missing from its objects directory"
-            )
-        };
-        self.shared.says((missing > 0).then(words));
-        Ok(())
-    }
-
-    async fn carry_over(&self, to: &Objects, change: Change) -> Result<(), StoreError> {
-        self.must_be_there()?;
-        match change {
-            Change::Made(name) => self.source.copy(to, name).await,
-            Change::Deleted(name) => to.delete(name).await,
-            Change::DeletedAll(handle, record) => to.delete_prefix(handle, record).await.map(drop),
-        }
-    }
-
-    /// Nothing is written to the mount point of a disk that is not mounted, nor to what is not ours.
-    fn must_be_there(&self) -> Result<(), StoreError> {
-        let is_there = is_made(&self.mirror) && self.mirrors.is_followed(&self.mirror);
-        if is_there { Ok(()) } else { Err(StoreError::NotAMirror { path: self.mirror.clone() }) }
-    }
-}
-
-async fn is_needed(needed: Needed, name: ObjectName) -> Result<bool, StoreError> {
-    super::blocking(move || needed(name)).await
 }

@@ -1,7 +1,7 @@
 //! What becomes of mirrors and backups when something else than the whole disk is lost: they give nothing up that somebody may still need.
 
 use super::*;
-use crate::vault::{RestoreFrom, RestoreStep, backup, create_mirror};
+use crate::vault::{RestoreFrom, RestoreStep, backup, create_mirror, mirror_content};
 
 impl House {
     fn objects_of(&self, folder: &std::path::Path) -> Vec<PathBuf> {
@@ -186,4 +186,106 @@ async fn nothing_is_restored_from_less_while_a_mirror_of_everything_may_have_mor
     create_mirror(&dir).unwrap();
     let restored = house.restore(Sort::Keys, Some(backup_dir)).await.unwrap();
     assert_eq!((restored.verified.opened, restored.verified.missing), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mirror_that_says_it_has_all_objects_has_them_in_every_image() {
+    let house = House::mirrored(limits()).await;
+    let vault = house.open().await;
+    let (mirror, copy) = (house.mirror(Sort::Whole), house.folder.path().join("image"));
+    let (mut images, mut complete) = (0, 0);
+    let mut number = 0;
+    while (images < 24 || complete == 0) && images < 200 {
+        // Uploads and an erasure beside the image, which takes rows, mark and objects in this order.
+        let upload = |at: usize| {
+            let (house, vault) = (&house, &vault);
+            async move { house.store(vault, &format!("customer-{at}"), 150_000).await.unwrap() }
+        };
+        let uploads = async { (upload(number).await, upload(number + 1).await, upload(number + 2).await) };
+        let imaged = async {
+            let (from, to) = (mirror.clone(), copy.clone());
+            tokio::task::spawn_blocking(move || restore_drill::copy_mirror(&from, &to)).await.unwrap();
+        };
+        tokio::join!(uploads, imaged);
+        if number % 4 == 0 {
+            house.erase(&vault, &format!("customer-{number}")).await.unwrap();
+            vault.reclaim().await.unwrap();
+        }
+        number += 3;
+        images += 1;
+        // Now and then there is time to have everything.
+        if images % 3 == 0 {
+            tokio::time::sleep(Duration::from_millis(600)).await;
+        }
+        let Some(content) = mirror_content(&copy).unwrap() else { panic!("the image holds no mirror") };
+        if content.has_all_objects() {
+            complete += 1;
+            assert_restores_all(&house, &copy).await;
+        }
+        std::fs::remove_dir_all(&copy).unwrap();
+    }
+    eprintln!("{complete} of {images} images said that they have all objects");
+    assert!(complete > 0, "none said so, and nothing was tried");
+    vault.close().await;
+    drop(vault);
+    // Stopped in order, it has everything, and says so.
+    assert!(mirror_content(&mirror).unwrap().unwrap().has_all_objects());
+}
+
+/// Restores the image of a mirror on another host, as if the disk were lost, and finds nothing missing.
+async fn assert_restores_all(house: &House, image: &std::path::Path) {
+    let data = house.folder.path().join("restored");
+    let paths = VaultPaths { data: data.clone(), mirrors: Vec::new(), ..house.paths() };
+    let from = RestoreFrom { mirror: image.to_owned(), backup: None };
+    match Vault::restore(paths, house.limits.clone(), from, |_: RestoreStep| {}).await {
+        Ok(restored) => {
+            assert!(restored.had_all_objects);
+            assert!(restored.verified.is_whole(), "{:?}", restored.verified);
+        }
+        // An erasure since has replaced the root key: this image opens no more.
+        Err(StartError::WrongRootKey { .. } | StartError::RolledBack { .. }) => {}
+        Err(error) => panic!("{error}"),
+    }
+    drop(std::fs::remove_dir_all(&data));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_lost_before_a_mirror_was_added_keep_it_incomplete() {
+    let mut house = House::with(limits()).await;
+    let vault = house.open().await;
+    house.store(&vault, "ada", 150_000).await.unwrap();
+    let of_bob = house.store(&vault, "bob", 150_000).await.unwrap();
+    vault.close().await;
+    drop(vault);
+    std::fs::remove_file(house.objects_of(&house.paths().data).remove(0)).unwrap();
+    let place = MirrorPlace { directory: house.folder.path().join("late"), sort: Sort::Whole };
+    create_mirror(&place.directory).unwrap();
+    house.mirrors = vec![place.clone()];
+    let vault = house.open().await;
+    until("it is not told", || {
+        vault.mirrors()[0].problem.as_deref().is_some_and(|why| why.contains("1 records are missing"))
+    })
+    .await;
+    house.store(&vault, "cleo", 150_000).await.unwrap();
+    until("the others are not copied", || house.objects_of(&place.directory).len() == 5).await;
+    assert!(!mirror_content(&place.directory).unwrap().unwrap().has_all_objects());
+    let to = house.folder.path().join("backup");
+    let refused = backup(&place.directory, &to, false, |_| {}).await;
+    assert!(matches!(refused, Err(StoreError::MirrorIncomplete { .. })), "{refused:?}");
+    // Once what is lost is erased, the mirror lacks nothing that anybody may need.
+    for of in ["ada", "bob"] {
+        house.erase(&vault, of).await.unwrap();
+    }
+    vault.reclaim().await.unwrap();
+    assert_eq!(house.read(&vault, of_bob).await, None);
+    vault.close().await;
+    drop(vault);
+    let vault = house.open().await;
+    until("it is not complete", || {
+        mirror_content(&place.directory).unwrap().is_some_and(|content| content.has_all_objects())
+    })
+    .await;
+    backup(&place.directory, &to, false, |_| {}).await.unwrap();
+    assert!(mirror_content(&to).unwrap().unwrap().has_all_objects());
+    vault.close().await;
 }
