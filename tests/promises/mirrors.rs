@@ -151,9 +151,9 @@ async fn a_lost_disk_is_restored_from_a_mirror_or_from_a_backup_and_the_newest_k
     refused(&server, &["restore", "--from", &path(&backup), "--mirror", &path(&backup)], &["put the newest root key"]);
     refused(&server, &["restore", "--from-mirror", &path(&whole)], &["holds no whole mirror"]);
     assert!(!server.data_dir().exists());
-    let restored = told(&server, &from_backup);
-    assert_eq!(restored["damaged"], 0, "{restored}");
-    // What was stored after the backup could not come back, and is named.
+    let (code, restored, said) = ended(&server, &from_backup);
+    assert_eq!((code, &restored["damaged"]), (7, &Value::from(0)), "{restored}: {said}");
+    // What was stored after the backup could not come back, and is named; that is no success.
     assert_eq!(
         (restored["missing"].as_u64(), &restored["named"][0]["record_id"]),
         (Some(1), &Value::from(of_dora.record_id))

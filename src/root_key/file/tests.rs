@@ -192,7 +192,8 @@ fn a_replica_that_was_begun_and_not_finished_has_no_key_and_stops_epochs_until_i
     let second = provider.stage(2).unwrap();
     provider.keep_only(second).unwrap();
     assert_eq!(provider.lost_replicas().unwrap(), 0);
-    // What is in the way is met before anything is announced.
+    // What is in the way is met before anything is announced. (What an interrupted attempt reserved is not in the way.)
+    fs::write(&new, b"somebody's").unwrap();
     for in_the_way in [new.as_path(), Path::new("/nowhere/new.key")] {
         assert!(matches!(provider.add(in_the_way, second, true), Err(RootKeyError::File(_))));
         assert_eq!(provider.status().len(), 2);

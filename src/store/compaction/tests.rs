@@ -129,7 +129,7 @@ fn a_compaction_that_is_stopped_or_fails_leaves_the_database_as_it_was() {
     let mut model = Model::new();
     (0..80).for_each(|_| write_some(&db, &mut model, &mut random, 900));
     let copy = disk.folder.path().join(COPY_FOLDER);
-    for stop_after in 0..12 {
+    for stop_after in 0..6 {
         let mut left = stop_after;
         let stopped = db.compact(&mut |_| {
             write_some(&db, &mut model, &mut random, 900);
@@ -159,53 +159,59 @@ fn a_compaction_that_is_stopped_or_fails_leaves_the_database_as_it_was() {
     assert_eq!(all(&disk.open()), model);
 }
 
+const VALUE_BYTES: usize = 700;
+/// One of so many customers' rows stays.
+const ONE_OF: u32 = 10;
+
+/// Fills a database with rows, and removes nine of ten.
+fn fill(committer: &Committer, rows: u32) {
+    for number in 0..rows {
+        let mut batch = Batch::new();
+        batch.put(key(number), vec![1; VALUE_BYTES]);
+        committer.commit_blocking(batch).unwrap();
+    }
+    for number in (0..rows).filter(|number| !number.is_multiple_of(ONE_OF)) {
+        let mut batch = Batch::new();
+        batch.delete(key(number));
+        committer.commit_blocking(batch).unwrap();
+    }
+}
+
+/// Writes a row after the other and reads it and others back, until it is over; returns how many, and the longest write.
+fn work(committer: &Committer, db: &dyn Database, first: u32, old_rows: u32, is_over: &AtomicBool) -> (u32, Duration) {
+    let mut longest = Duration::ZERO;
+    for number in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            return (number, longest);
+        }
+        let row = key(first + number);
+        let mut batch = Batch::new();
+        batch.put(row.clone(), number.to_be_bytes());
+        let began = Instant::now();
+        committer.commit_blocking(batch).unwrap();
+        longest = longest.max(began.elapsed());
+        assert_eq!(db.get(&row).unwrap().unwrap(), number.to_be_bytes());
+        let old = key(ONE_OF * (number % (old_rows / ONE_OF)));
+        assert_eq!(db.get(&old).unwrap(), Some(vec![1; VALUE_BYTES]));
+    }
+    (0, longest)
+}
+
 #[test]
 fn writers_and_readers_go_on_beside_compactions_that_give_space_back() {
-    const VALUE: usize = 700;
+    const ROWS: u32 = 12_000;
     let disk = Disk::new();
     let engine = Arc::new(disk.open());
     let db: Arc<dyn Database> = Arc::clone(&engine) as Arc<dyn Database>;
     let committer = Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::plain_tie()).unwrap();
-    let put = |number: u32, byte: u8| {
-        let mut batch = Batch::new();
-        batch.put(key(number), vec![byte; VALUE]);
-        batch
-    };
-    (0..12_000).for_each(|number| drop(committer.commit_blocking(put(number, 1)).unwrap()));
-    for number in 0..12_000 {
-        if number % 10 != 0 {
-            let mut batch = Batch::new();
-            batch.delete(key(number));
-            committer.commit_blocking(batch).unwrap();
-        }
-    }
+    fill(&committer, ROWS);
     let before = disk_use(&*db, &mut |_| true).unwrap().unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
-    let (written, read) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let longest_us = Arc::new(AtomicU64::new(0));
-    let workers: Vec<_> = (0..3_u32)
+    let first_of = |worker: u32| 100_000 * (worker + 1);
+    let workers: Vec<_> = (0..3)
         .map(|worker| {
-            let (committer, db, over) = (committer.clone(), Arc::clone(&db), Arc::clone(&is_over));
-            let (written, read, longest) = (Arc::clone(&written), Arc::clone(&read), Arc::clone(&longest_us));
-            std::thread::spawn(move || {
-                for number in 0.. {
-                    if over.load(Ordering::Relaxed) {
-                        return number;
-                    }
-                    let row = key(100_000 * (worker + 1) + number);
-                    let mut batch = Batch::new();
-                    batch.put(row.clone(), number.to_be_bytes());
-                    let began = Instant::now();
-                    committer.commit_blocking(batch).unwrap();
-                    let took = u64::try_from(began.elapsed().as_micros()).unwrap();
-                    longest.fetch_max(took, Ordering::Relaxed);
-                    assert_eq!(db.get(&row).unwrap().unwrap(), number.to_be_bytes());
-                    assert_eq!(db.get(&key(10 * (number % 1_200))).unwrap(), Some(vec![1; VALUE]));
-                    written.fetch_add(1, Ordering::Relaxed);
-                    read.fetch_add(2, Ordering::Relaxed);
-                }
-                0
-            })
+            let (committer, db, is_over) = (committer.clone(), Arc::clone(&db), Arc::clone(&is_over));
+            std::thread::spawn(move || work(&committer, &*db, first_of(worker), ROWS, &is_over))
         })
         .collect();
     let mut longest_pause = Duration::ZERO;
@@ -215,22 +221,19 @@ fn writers_and_readers_go_on_beside_compactions_that_give_space_back() {
         assert!(round > 0 || done.after < before.file_bytes / 2, "{before:?}, {done:?}");
     }
     is_over.store(true, Ordering::Relaxed);
-    let counts: Vec<u32> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
+    let done: Vec<_> = workers.into_iter().map(|worker| worker.join().unwrap()).collect();
     let after = disk_use(&*db, &mut |_| true).unwrap().unwrap();
+    let (written, longest) = done.iter().fold((0, Duration::ZERO), |(sum, most), (n, it)| (sum + n, most.max(*it)));
     eprintln!(
-        "compaction: {} bytes of {} given back; 4 rounds beside {} writes, the longest pause {longest_pause:?}, the longest write {} us",
-        before.file_bytes.saturating_sub(after.file_bytes),
-        before.file_bytes,
-        written.load(Ordering::Relaxed),
-        longest_us.load(Ordering::Relaxed)
+        "compaction: {before:?} became {after:?}; 4 rounds beside {written} writes, the longest pause {longest_pause:?}, the longest write {longest:?}"
     );
     committer.close();
     drop((db, engine));
     let rows = all(&disk.open());
-    for (worker, count) in counts.into_iter().enumerate() {
+    for (first, (count, _)) in (0..3).map(first_of).zip(done) {
         for number in 0..count {
-            let row = key(100_000 * (u32::try_from(worker).unwrap() + 1) + number);
-            assert_eq!(rows.get(&row).map(Vec::as_slice), Some(&number.to_be_bytes()[..]), "lost: {worker}, {number}");
+            let found = rows.get(&key(first + number)).map(Vec::as_slice);
+            assert_eq!(found, Some(&number.to_be_bytes()[..]), "lost: {first}, {number}");
         }
     }
 }
