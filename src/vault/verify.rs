@@ -97,7 +97,7 @@ pub struct VerifyMark {
 }
 
 /// What is looked at, in this order: all records, then those that have a key and nothing else, then all else.
-const STEPS: [rows::Kind; 24] = [
+const STEPS: [rows::Kind; 23] = [
     rows::Kind::Record,
     rows::Kind::Secret,
     rows::Kind::Page,
@@ -121,7 +121,6 @@ const STEPS: [rows::Kind; 24] = [
     rows::Kind::Approval,
     rows::Kind::LogKey,
     rows::Kind::Ledger,
-    rows::Kind::RefusedJob,
 ];
 
 /// Bytes of a mark: which step, the key's length, the key.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::ask::MOST_COUNTED;
 use crate::access::permit::{Permit, TenantScope};
 use crate::domain::approval::ApprovalId;
 use crate::domain::clock::Timestamp;
@@ -86,7 +87,13 @@ impl Alone {
 impl Core {
     /// How many erasures somebody has asked for alone today.
     fn erased_alone(&self, tenant: TenantId, alias: BlindIndex, now: Timestamp) -> Result<u64, VaultError> {
-        self.counter(&rows::erased_by(tenant, day_of(now), alias))
+        let row = rows::erased_by(tenant, day_of(now), alias);
+        let count = self.counter(&row)?;
+        if count > MOST_COUNTED {
+            self.damage.met("a counter", &row, &VaultError::damaged("a counter"));
+            return Ok(0);
+        }
+        Ok(count)
     }
 
     /// How many erasures an approval was used for.

@@ -388,11 +388,18 @@ fn count(core: &Core, tenant: TenantId) -> Result<Counted, VaultError> {
             old.push(key);
         } else {
             let count = value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
+            if count > MOST_COUNTED {
+                core.damage.met("a counter", &key, &VaultError::damaged("a counter"));
+                continue;
+            }
             sum = u64::saturating_add(sum, count);
         }
     }
     Ok(Counted { sum, old })
 }
+
+/// No counter of erasures gets as high as this within a day: one that stands higher is damaged, and counts nothing.
+pub(super) const MOST_COUNTED: u64 = 1 << 32;
 
 /// More counts than an hour has; old ones go with every erasure.
 const DUE_COUNTS: usize = 64;

@@ -26,7 +26,7 @@ async fn five_lists_of_a_thousand_at_once_are_all_erased() {
     for list in 0..LISTS {
         let (vault, permit) = (Arc::clone(&vault), house.permit(Action::EraseCustomers));
         let customers = (list * OF_ONE..(list + 1) * OF_ONE).map(|number| customer(&name(number))).collect();
-        let request = RequestId::parse(&format!("list-{list}")).unwrap();
+        let request = RequestId::parse(&format!("list-number-{list}")).unwrap();
         lists.spawn(async move { vault.erase_customers(permit, customers, request).await.unwrap() });
     }
     let answers: Vec<_> = lists.join_all().await.into_iter().flatten().collect();

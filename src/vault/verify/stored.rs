@@ -46,7 +46,6 @@ impl Core {
                 Some(_) => Ok(()),
                 None => damaged("a job: it carries no valid tag"),
             },
-            Kind::RefusedJob => damaged("a job that was refused and put aside"),
             Kind::Tombstone => {
                 let keys = self.tenant_keys(tenant_in(key)?)?;
                 match key_wrap::open(&keys.settings, key, row) {
