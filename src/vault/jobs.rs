@@ -25,7 +25,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::codec::hex;
 use crate::domain::ids::{BlindIndex, Handle, RecordId, Revision, TenantId};
 use crate::keys::{SystemKeys, View};
-use crate::store::{Batch, MAX_KEY_BYTES, MAX_RANGE_ROWS, MAX_VALUE_BYTES, ObjectName, StoreError, rows};
+use crate::store::{Batch, MAX_KEY_BYTES, MAX_RANGE_ROWS, MAX_VALUE_BYTES, StoreError, rows};
 
 /// The most refused jobs that are kept; of further ones only the log line stays.
 const MAX_REFUSED: usize = 1_024;
