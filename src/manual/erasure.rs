@@ -89,6 +89,37 @@
 //!
 //! Reardon, Ritzdorf, Basin, Capkun: *Secure Data Deletion from Persistent Media*, CCS 2013.
 //!
+//! ## What is removed afterwards
+//!
+//! Rows and objects of what is erased are noise. They are removed by jobs: rows that the epoch writes. Somebody who can write to the disk can
+//! write such a row too, so a job is executed only if two things hold:
+//!
+//! 1. It carries a tag (HMAC-SHA256) under a key of the key tree. That key must outlive the customer, because the job comes after her; it must
+//!    not change with an epoch; and it must come back with a restore. The system's settings key does all three, and every mirror has it. The
+//!    jobs are not among the control rows: a planted one would then stop every start, and each removal would add to the log.
+//! 2. No key of today opens what it removes. The customer has no key in her tenant's tree; no secret of the record opens; the record of an
+//!    upload is not stored; the pages are used by no tenant. So an older job of ours that is put back removes nothing either.
+//!
+//! A job that fails is moved to a row of its own, logged, counted (`oubliette_alerts_total{sort="job_refused"}`) and entered in the log as an alert.
+//! A job that cannot be judged, because a page on the way is damaged, stays until it can. A mirror keeps every object that only a refused job
+//! would remove.
+//!
+//! ## Damage
+//!
+//! | what does not open | what an erasure does |
+//! |---|---|
+//! | a secret or a segment of the customer's | erasing another record of hers drops it: it is noise, and stays it under the fresh key |
+//! | a record's secret, when the record is erased | the customer's key is replaced all the same; the receipt is as usual |
+//! | the secret under which a pending erasure is sealed | it is carried out; who asked cannot be told any more, so there is no receipt |
+//! | a page on the customer's path | refused for the customers of that page: dropping the page would destroy the others on it. Restore first |
+//! | a page below an erased tenant | reported; pages below it stay on the disk |
+//! | the page of a tenant | the tenant can be erased, and nothing else is done with it |
+//! | a pending erasure, a receipt that is owed | it stays, is reported, and keeps no other back |
+//! | a page, when a restore gives all pages fresh keys | it keeps its key, and so does what is below it |
+//!
+//! All of it is logged with the row, counted (`sort="row_damaged"`), and named by `oubliette verify`. A damaged control row lets the service run and refuses the
+//! next start: restore from a mirror before the row is changed, because what is committed to afterwards is the damaged row.
+//!
 //! ## Receipts
 //!
 //! A receipt is the ledger's entry with the proof that it is in the log which the service has signed: see [`formats`](super::formats). It

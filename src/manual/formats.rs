@@ -43,6 +43,14 @@
 //! **secret**: version, wrapped secret (60): under the customer key, or under that of the segment in which the record lies. The reserved
 //! record id of all zeros holds the secret of the customer's profile.
 //!
+//! **Jobs** (reclaim, reclaim record, reclaim pages, upload) end with a tag (32): `HMAC-SHA256(key, framed("job"), framed(row's key), framed(what
+//! stands in front of the tag))`. The key is HKDF-SHA256 of the system's settings key; info: `framed("oubliette job")`. In front of the tag: of reclaim
+//! version (2), tenant (16); of reclaim record version (2), tenant, handle (16 each); of reclaim pages version (2), list of page ids (16 each);
+//! of upload version (2), handle (16), created in ms (8). **refused job**: the value of the job, up to 4,096 bytes; its key ends with the job's.
+//!
+//! **erasure of a tenant**, sealed: version (2), who asked (16), from when on it can be approved in ms (8), state (1: 1 requested, 2 erased, 3
+//! gone), from version 2 on the option of the tenant in which it was asked for (16), and of the alias of who called for the one who asked (16).
+//!
 //! **segment**: the wrapped key (60) of all secrets from its first record up to the first one of the next segment.
 //!
 //! **profile**: tenant (16), sealed customer id.
@@ -141,7 +149,7 @@
 //! | 16 | granted | operation, handle, alias of who may, option of until in ms (8) |
 //! | 21 | approval | operation, whose (16) and which (8), how many erasures more in all, and reads and customers more a day (4 each), ground (1), until in ms (8) |
 //! | 22 | cases listed | handle |
-//! | 17 | alert | sort (1: 1 glass broken, 2 unusual reading, 3 ceiling met), alias of whom it is about |
+//! | 17 | alert | sort (1: 1 glass broken, 2 unusual reading, 3 ceiling met, 4 a job refused, about zeros), alias of whom it is about |
 //! | 19 | policy | SHA-256 of its text (32), whether it decides (1) |
 //! | 20 | failed logins | reason (text), how many (4), from how many sources (4) |
 //!

@@ -18,6 +18,7 @@ use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure};
 use crate::audit::note::Origin;
 use crate::crypto::kdf;
 use crate::crypto::pseudonym::tag;
+use crate::domain::codec::Decode;
 use crate::keys::{Draft, EpochPlan, NodeId, PageSource, PageWrite, SourceError, SystemKeys, View};
 use crate::root_key::{
     FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
@@ -354,7 +355,12 @@ fn open_top(
     provider: &dyn RootKey,
 ) -> Result<(Top, Option<Pin>), StartError> {
     let no_vault = || StartError::NoVault(paths.data.display().to_string());
-    decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(VaultError::from)?;
+    decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(|error| match error {
+        Decode::Damaged { .. } => {
+            StoreError::Damaged { what: "the row with the version of the database's layout" }.into()
+        }
+        newer => VaultError::from(newer),
+    })?;
     let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
     let row = RootRow::decode(&row).map_err(VaultError::from)?;
     refuse_wrong_root_key(provider, &row.top)?;

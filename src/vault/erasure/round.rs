@@ -1,7 +1,6 @@
 //! The round: erasures that were asked for, and wait for the epoch that they will share.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::answer::{answer_of, with_receipt};
@@ -81,21 +80,18 @@ impl Round {
     pub fn carry_out(&mut self, core: &Core) {
         self.last = Some(Instant::now());
         let (waiting, asked) = (std::mem::take(&mut self.waiting), std::mem::take(&mut self.asked));
-        let failed = resume(core, asked).err().map(Arc::new);
+        // Whatever failed, a receipt that is written may not be pinned yet: a repeat of the request gets it.
+        if let Err(error) = resume(core, asked) {
+            return refuse_all(waiting.into_iter().map(|one| one.job.answer), error);
+        }
         let receipts = Receipts::of(core);
         for Waiting { job, answer } in waiting {
             // The row that answers a repeat may be closed by now: it ends with the customer, whom the same epoch may have erased.
-            let found = match answer {
+            let answer = match answer {
                 Some(answer) => with_receipt(&receipts, &job, answer).map(Some),
                 None => answer_of(core, &receipts, &job),
             };
-            // What an epoch carried out before a later one failed is final all the same.
-            let answer = match (found, &failed) {
-                (Ok(Some(answer)), _) => Ok(answer),
-                (_, Some(error)) => Err(VaultError::Shared(Arc::clone(error))),
-                (Ok(None), None) => Err(what_became_of(core, &job).unwrap_or_else(|error| error)),
-                (Err(error), None) => Err(error),
-            };
+            let answer = answer.and_then(|answer| answer.map_or_else(|| Err(what_became_of(core, &job)?), Ok));
             drop(job.answer.send(answer));
         }
     }
