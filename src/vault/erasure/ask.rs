@@ -86,6 +86,15 @@ impl What {
         }
     }
 
+    /// What stands of it in the row of what is pending.
+    fn stored(self, handle: Handle) -> ErasingWhat {
+        match self {
+            Self::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
+            Self::Part(part) => ErasingWhat::Part(handle, part),
+            Self::Tenant(subject) => ErasingWhat::Tenant(subject),
+        }
+    }
+
     pub fn part(self) -> Option<Part> {
         match self {
             Self::Customer(_) | Self::Tenant(_) => None,
@@ -241,14 +250,9 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
         counted.sum += 1;
         asking.alone.count(batch, who, word);
     }
-    let what = match what {
-        What::Customer(pseudonym) => ErasingWhat::Customer(pseudonym),
-        What::Part(part) => ErasingWhat::Part(handle, part),
-        What::Tenant(subject) => ErasingWhat::Tenant(subject),
-    };
     let event = Event::ErasureAsked { receipt: asked.pending.receipt };
     let entry = audit::Entry { at: Timestamp::now(), tenant: job.tenant, caller: Some(job.caller), event };
-    batch.put(row, ErasingRow { tenant: job.tenant, what, sealed }.encode());
+    batch.put(row, ErasingRow { tenant: job.tenant, what: what.stored(handle), sealed }.encode());
     batch.append(entry.encode().to_vec());
     core.fences.close(asked.ground());
     asking.grounds.push(asked.ground());
