@@ -96,7 +96,8 @@
 //!   chunk at most, and once for the sync of what was written last and the exchange; the log says how long that was (`longest_pause_ms`).
 //!   The metrics `oubliette_database_file_bytes`, `_live_bytes` and `_reclaimable_bytes` show the last look, `oubliette_compactions_total` and
 //!   `oubliette_compactions_failed_total` what came of it. A crash at any moment leaves the old or the new database, both complete.
-//! - It needs room for the rows that count, about 1.6 times their bytes, and 32 MiB that stay free. It may use `limits.disk_reserve_bytes`, since it
+//! - It needs room for the rows that count, about 1.6 times their bytes (small databases more; the first compaction
+//!   measures it), and 32 MiB that stay free. It may use `limits.disk_reserve_bytes`, since it
 //!   gives space back. Without room it is refused, with the bytes that it needs and that are free, and the service goes on as it was.
 //! - `oubliette compact` does the same for a stopped service. Where there is no room for a second database, `oubliette compact --via DIR` makes the copy
 //!   on another disk, reads it back, removes the old database and puts the copy in its place. If that is interrupted, no start opens the vault

@@ -36,8 +36,10 @@ const CHUNK_ROWS: usize = 64;
 const SYNC_EVERY_BYTES: u64 = 8 * 1024 * 1024;
 /// A copy is given up when less is free on the disk: what is left belongs to erasures, audit and reads.
 const LEAST_FREE_BYTES: u64 = 32 * 1024 * 1024;
-/// A copy takes about so many percent of the bytes of its rows, by what was measured.
-const COPY_PERCENT: u64 = 160;
+/// A copy takes about so many percent of the bytes of its rows at least; small databases take more, which the first copy shows.
+const LEAST_COPY_PERCENT: u64 = 160;
+/// What a copy was seen to take is believed up to here.
+const MOST_COPY_PERCENT: u64 = 2_000;
 /// How long the old engine is waited for by who still reads from it.
 const OLD_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -50,6 +52,8 @@ pub struct DiskUse {
     pub live_bytes: u64,
     /// How many rows there are.
     pub rows: u64,
+    /// How many percent of the bytes that count a fresh copy takes.
+    pub copy_percent: u64,
 }
 
 impl DiskUse {
@@ -60,7 +64,7 @@ impl DiskUse {
 
     /// About how many bytes a copy takes.
     pub fn copy_bytes(&self) -> u64 {
-        self.live_bytes.saturating_mul(COPY_PERCENT) / 100
+        self.live_bytes.saturating_mul(self.copy_percent) / 100
     }
 }
 
@@ -103,6 +107,8 @@ pub struct CompactingEngine {
     /// After an exchange that may or may not be durable nothing is written any more.
     is_undecided: AtomicBool,
     longest_pause_us: AtomicU64,
+    /// What the last copy took, so that what a compaction cannot give back is not taken for dead.
+    copy_percent: AtomicU64,
 }
 
 impl CompactingEngine {
@@ -119,6 +125,7 @@ impl CompactingEngine {
             compacting: Mutex::new(()),
             is_undecided: AtomicBool::new(false),
             longest_pause_us: AtomicU64::new(0),
+            copy_percent: AtomicU64::new(LEAST_COPY_PERCENT),
         })
     }
 
@@ -135,7 +142,7 @@ impl CompactingEngine {
         let _one_at_a_time = self.compacting.lock().unwrap_or_else(PoisonError::into_inner);
         let before = bytes_of(&self.folder)?;
         self.longest_pause_us.store(0, Ordering::Relaxed);
-        let copied = self.copy(observe).and_then(|rows| rows.map_or(Ok(None), |rows| self.exchange(rows)));
+        let copied = self.copy(observe).and_then(|copied| copied.map_or(Ok(None), |copied| self.exchange(copied)));
         let exchanged = match copied {
             Ok(Some(exchanged)) => exchanged,
             given_up => {
@@ -151,18 +158,21 @@ impl CompactingEngine {
         remove_copy(&self.data)?;
         observe(exchanged.rows);
         let longest_pause = Duration::from_micros(self.longest_pause_us.load(Ordering::Relaxed));
-        Ok(Some(Compacted { before, after: bytes_of(&self.folder)?, rows: exchanged.rows, longest_pause }))
+        let after = bytes_of(&self.folder)?;
+        let percent = after.saturating_mul(100) / exchanged.row_bytes.max(1);
+        self.copy_percent.store(percent.clamp(LEAST_COPY_PERCENT, MOST_COPY_PERCENT), Ordering::Relaxed);
+        Ok(Some(Compacted { before, after, rows: exchanged.rows, longest_pause }))
     }
 
-    /// Step 1. Returns how many rows were copied; `None` if it was told to stop.
-    fn copy(&self, observe: &mut dyn FnMut(u64) -> bool) -> Result<Option<u64>, StoreError> {
+    /// Step 1. Returns how many rows were copied, and their bytes; `None` if it was told to stop.
+    fn copy(&self, observe: &mut dyn FnMut(u64) -> bool) -> Result<Option<(u64, u64)>, StoreError> {
         remove_copy(&self.data)?;
         let to = Arc::new(SledEngine::open_with_cache(&self.data.join(COPY_FOLDER), self.cache_bytes)?);
         *self.copying() = Some(Copying { to: Arc::clone(&to), next: Some(Vec::new()) });
-        let (mut rows, mut unsynced) = (0, 0);
+        let (mut rows, mut row_bytes, mut unsynced) = (0, 0, 0);
         loop {
             let Some((copied, bytes)) = self.copy_chunk()? else { return Ok(None) };
-            (rows, unsynced) = (rows + copied, unsynced + bytes);
+            (rows, row_bytes, unsynced) = (rows + copied, row_bytes + bytes, unsynced + bytes);
             if copied == 0 || unsynced >= SYNC_EVERY_BYTES {
                 to.sync()?;
                 unsynced = 0;
@@ -172,7 +182,7 @@ impl CompactingEngine {
                 return Ok(None);
             }
             if copied == 0 {
-                return Ok(Some(rows));
+                return Ok(Some((rows, row_bytes)));
             }
         }
     }
@@ -193,7 +203,7 @@ impl CompactingEngine {
     }
 
     /// Steps 2 to 4, while no write is applied.
-    fn exchange(&self, rows: u64) -> Result<Option<Exchanged>, StoreError> {
+    fn exchange(&self, (rows, row_bytes): (u64, u64)) -> Result<Option<Exchanged>, StoreError> {
         let mut guard = self.copying();
         let began = Instant::now();
         let Some(copying) = guard.take() else { return Ok(None) };
@@ -209,7 +219,7 @@ impl CompactingEngine {
         let old = std::mem::replace(&mut *live, copying.to);
         drop(live);
         self.note_pause(began);
-        Ok(Some(Exchanged { old, rows }))
+        Ok(Some(Exchanged { old, rows, row_bytes }))
     }
 
     /// Drops the old engine once nobody reads from it any more, so that its last writes are over before its folder goes.
@@ -231,6 +241,7 @@ impl CompactingEngine {
 struct Exchanged {
     old: Arc<SledEngine>,
     rows: u64,
+    row_bytes: u64,
 }
 
 impl Database for CompactingEngine {
@@ -277,8 +288,9 @@ impl Database for CompactingEngine {
         self.is_undecided.load(Ordering::Acquire) || self.live().has_failed()
     }
 
-    fn file_bytes(&self) -> Result<Option<u64>, StoreError> {
-        bytes_of(&self.folder).map(Some)
+    fn file_use(&self) -> Result<Option<DiskUse>, StoreError> {
+        let copy_percent = self.copy_percent.load(Ordering::Relaxed);
+        Ok(Some(DiskUse { file_bytes: bytes_of(&self.folder)?, copy_percent, ..DiskUse::default() }))
     }
 
     fn compact(&self, observe: &mut dyn FnMut(u64) -> bool) -> Result<Option<Compacted>, StoreError> {
@@ -288,8 +300,7 @@ impl Database for CompactingEngine {
 
 /// What `db` takes, and how much of it counts; reads every row. `None` if `observe`, which is called now and then, says to stop.
 pub fn disk_use(db: &dyn Database, observe: &mut dyn FnMut(u64) -> bool) -> Result<Option<DiskUse>, StoreError> {
-    let Some(file_bytes) = db.file_bytes()? else { return Ok(None) };
-    let mut found = DiskUse { file_bytes, ..DiskUse::default() };
+    let Some(mut found) = db.file_use()? else { return Ok(None) };
     let mut next = Vec::new();
     loop {
         let some = db.range(&next, &[0xff; 16], CHUNK_ROWS)?;

@@ -72,8 +72,8 @@ pub trait Database: Send + Sync + 'static {
         false
     }
 
-    /// Bytes of its files; `None` where that is not known.
-    fn file_bytes(&self) -> Result<Option<u64>, StoreError> {
+    /// Bytes of its files, and what a copy takes; `None` where that is not known. What counts of it is not looked at ([`disk_use`]).
+    fn file_use(&self) -> Result<Option<DiskUse>, StoreError> {
         Ok(None)
     }
 

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_compaction_is_due_by_share_and_by_least_bytes() {
-        let found = |file_bytes, live_bytes| DiskUse { file_bytes, live_bytes, rows: 1 };
+        let found = |file_bytes, live_bytes| DiskUse { file_bytes, live_bytes, rows: 1, copy_percent: 160 };
         let rules = CompactionRules { dead_percent: 50, dead_bytes: 1_000 };
         assert!(rules.is_due(&found(10_000, 1_000)));
         assert!(!rules.is_due(&found(10_000, 6_000)), "less than half is dead");

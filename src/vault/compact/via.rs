@@ -13,8 +13,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::store::{
-    Compacted, Database, MAX_RANGE_ROWS, SledEngine, StoreError, Write, bytes_of, disk_use, free_bytes,
-    refuse_without_room, remove_copy, rows,
+    Compacted, Database, MAX_RANGE_ROWS, SledEngine, StoreError, Write, bytes_of, free_bytes, refuse_without_room,
+    remove_copy, rows,
 };
 use crate::vault::start::{StartError, database_folder};
 
@@ -26,6 +26,8 @@ const OLD_FOLDER: &str = "db.old";
 const COPY_FOLDER: &str = "oubliette-compact";
 /// The copy's copy, before it is renamed.
 const NEW_FOLDER: &str = "db.compact";
+/// A copy takes about so many percent of the bytes of its rows.
+const COPY_PERCENT: u64 = 160;
 /// Rows copied in one go.
 const AT_ONCE: usize = MAX_RANGE_ROWS / 4;
 
@@ -61,8 +63,12 @@ fn copy_rows(data: &Path, via: &Path, progress: &impl Fn(u64)) -> Result<(u64, u
     remove_copy(data)?;
     let copy = via.join(COPY_FOLDER);
     remove(&copy).map_err(|e| failed("removing an earlier copy", e))?;
-    let (before, found) = (bytes_of(&folder)?, disk_use(&from, &mut |_| true)?.unwrap_or_default());
-    refuse_without_room(via, found.copy_bytes())?;
+    let (before, mut live) = (bytes_of(&folder)?, 0_u64);
+    each(&from, |some| {
+        live += some.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum::<u64>();
+        Ok(())
+    })?;
+    refuse_without_room(via, live.saturating_mul(COPY_PERCENT) / 100)?;
     let to = SledEngine::open(&copy)?;
     let mut count = 0;
     each(&from, |some| {
