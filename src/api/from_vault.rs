@@ -59,6 +59,10 @@ fn of_vault(error: &VaultError) -> ApiError {
             tracing::error!(%error, "something stored does not verify");
             ApiError::RecordDamaged
         }
+        VaultError::CustomerNotInTree | VaultError::Tree(_) if error.is_of_the_key_tree() => {
+            tracing::error!(%error, "the key tree does not verify");
+            ApiError::KeyTreeDamaged
+        }
         VaultError::Commit(CommitError::NotMirrored(error)) => {
             tracing::error!(%error, "not acknowledged");
             ApiError::NotMirrored

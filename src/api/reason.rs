@@ -134,6 +134,8 @@ reasons! {
     StreamBroken = "STREAM_BROKEN",
     /// The stored bytes of a record do not verify.
     RecordDamaged = "RECORD_DAMAGED",
+    /// A page of the key tree is not the one that the audit log vouches for, or a customer's rows have no key in it.
+    KeyTreeDamaged = "KEY_TREE_DAMAGED",
     /// A fault of the service.
     Internal = "INTERNAL",
     /// An error of the transport that has no reason of its own.

@@ -279,6 +279,11 @@ pub enum ApiError {
     /// What is stored does not verify.
     #[error("what is stored of this record does not verify and was not released; tell the operator of the vault")]
     RecordDamaged,
+    /// The key tree does not verify.
+    #[error(
+        "the keys of this customer do not verify: what is stored was changed past the service, and nothing was done; tell the operator of the vault at once"
+    )]
+    KeyTreeDamaged,
     /// A fault of the service. What it was stands in the log, beside the id.
     #[error("the service failed; repeat the call, and give the operator the fault id {fault_id} if it fails again")]
     Internal {
@@ -360,6 +365,7 @@ impl ApiError {
             Self::Cancelled => (Code::Cancelled, Reason::Deadline),
             Self::StreamBroken => (Code::Aborted, Reason::StreamBroken),
             Self::RecordDamaged => (Code::DataLoss, Reason::RecordDamaged),
+            Self::KeyTreeDamaged => (Code::DataLoss, Reason::KeyTreeDamaged),
             Self::Internal { .. } => (Code::Internal, Reason::Internal),
         }
     }

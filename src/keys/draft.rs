@@ -3,6 +3,8 @@
 //! Inserts rewrite leaf pages under their own keys. An erasure marks every page on the leaf's paths; [`Draft::into_epoch`] then
 //! gives each marked page a fresh key, from the leaves up to the top, in one go for any number of erasures.
 
+#[cfg(test)]
+mod faults;
 mod renew;
 
 use std::collections::HashMap;
@@ -380,51 +382,6 @@ impl<'a> Draft<'a> {
 
     pub(super) fn node(&mut self, id: NodeId) -> &mut Node {
         self.nodes.get_mut(&id).expect("a node is loaded before it is changed")
-    }
-}
-
-/// Faults, planted by tests that must see the hoarder win.
-#[cfg(test)]
-impl Draft<'_> {
-    /// Adds a customer under a key that another one has.
-    pub fn add_customer_with(
-        &mut self,
-        tenant: TenantId,
-        pseudonym: Pseudonym,
-        handle: Handle,
-        key: Key,
-    ) -> Result<(), TreeError> {
-        self.add_customer(tenant, pseudonym, handle)?;
-        for node in self.nodes.values_mut().filter(|node| node.kind == Kind::Customers) {
-            if let Page::Leaf(entries) = &mut node.page {
-                let entry = entries.iter_mut().find(|entry| entry.label == handle.0);
-                entry.into_iter().for_each(|entry| entry.payload = key.duplicate());
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives every page that is loaded, but the top, the key that it has in `keys`, and tells its parent.
-    pub fn use_keys_again(&mut self, keys: &HashMap<NodeId, Key>) {
-        let again: HashMap<NodeId, Key> = self
-            .nodes
-            .keys()
-            .filter(|id| **id != NodeId::TOP)
-            .filter_map(|id| Some((*id, keys.get(id)?.duplicate())))
-            .collect();
-        for (id, node) in &mut self.nodes {
-            node.change = node.change.max(Change::Rewritten);
-            renew(&mut node.key, &again, *id);
-            match (&mut node.page, node.kind) {
-                (Page::Inner(children), _) => {
-                    children.iter_mut().for_each(|child| renew(&mut child.key, &again, child.id));
-                }
-                (Page::Leaf(tenants), Kind::Tenants) => {
-                    tenants.iter_mut().for_each(|entry| renew(&mut entry.payload, &again, NodeId(entry.label)));
-                }
-                (Page::Leaf(_), _) => {}
-            }
-        }
     }
 }
 

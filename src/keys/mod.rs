@@ -60,10 +60,25 @@ pub trait PageSource {
     fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError>;
 }
 
-/// The source of pages could not answer.
+/// The source of pages has no page to give that may be used.
 #[derive(Debug, thiserror::Error)]
-#[error("a page of the key tree could not be read")]
-pub struct SourceError(#[from] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum SourceError {
+    /// It could not answer.
+    #[error("a page of the key tree could not be read")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It has another page than the audit log vouches for.
+    #[error(
+        "integrity check failed: page {node:?} of the key tree has digest {found}, and the audit log vouches for {expected}: it was changed, removed or replaced by an older one past the service; keep a copy of the data directory, and restore from a mirror (oubliette restore)"
+    )]
+    NotAsLogged {
+        /// The page's name.
+        node: NodeId,
+        /// The digest that its page must have; `none` for a page that must not be there.
+        expected: String,
+        /// The digest of the page that is there; `none` where there is none.
+        found: String,
+    },
+}
 
 /// Why the key tree could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +98,7 @@ pub enum TreeError {
     /// A leaf that is to be erased is not there.
     #[error("the key tree has no such leaf")]
     NoSuchLeaf,
-    /// The source failed.
+    /// The source failed, or has another page than the audit log vouches for.
     #[error(transparent)]
     Source(#[from] SourceError),
 }

@@ -81,11 +81,26 @@
 //! forgotten after `limits.request_id_retention_hours`. (A tombstone that named its receipt would give the person a time, and times sort the
 //! orphaned handles. So who wants the receipt of an erasure again asks for it by the receipt's id.)
 //!
-//! What decides is tied to the log: with every change of a tombstone, of what is pending or owed, a role, a token, a tenant or the root of the
-//! keys goes an entry that commits to all of these rows as they are then, under a key of the key tree and for its place in the log. A start
-//! compares, and hashes anew what of the log comes behind it, up to the root that the pin remembers. The commitment is salted and only the
-//! newest salt is kept, so the entries of the past do not tell which tombstone came when. An epoch changes the root, so the newest commitment
-//! is a day old at most.
+//! Control rows are tied to the log. They are tombstones, what is pending or owed, roles, tokens, tenants, the root of the keys, and the digests
+//! of the key tree's pages. With every change of one, the log gets an entry that commits to all of them as they are then, under a key of the key
+//! tree and for its position in the log. A start compares, and hashes the log behind that entry again, up to the root that the pin remembers.
+//! The commitment is salted and only the newest salt is kept, so the entries of the past do not tell which tombstone came when. An epoch
+//! changes the root, so the newest commitment is a day old at most.
+//!
+//! Pages are compared with their digests when they are read, not at the start: at a million customers a start reads about 7 MB of digests and
+//! not 300 MB of pages. So an older page of the same epoch, which still opens under its key, is not taken for the page of now. It is an error
+//! of that page (`KEY_TREE_DAMAGED`): its customers are neither served nor reported as unknown or erased, all others are served. An
+//! erasure that finds no customer looks for rows of the customer under the handle that the directory's page would give; if there are
+//! any, it raises the same alarm and does not answer `NOT_FOUND`.
+//!
+//! Why a sum is enough: what is committed to is a multiset hash, the sum modulo 2^256 of a keyed hash of each row, so one changed row costs two
+//! hashes and not a pass over all rows. Clarke et al. (ASIACRYPT 2003) prove the additive hash secure if the hash of an element is a
+//! pseudo-random function under a secret key, and the sum itself is hidden. HMAC-SHA256 is the function. The sum is hidden: it is
+//! stored under AES-256-GCM, each time under a new key, and the log has only an HMAC of it. It must be: from sums in the clear, the
+//! difference of two images is the hash of one row, and with many of those, sets of rows with equal sums are found by Wagner's algorithm
+//! (CRYPTO 2002) much faster than by search. Hidden, nobody sees the hash of any row, and another set of rows has the same sum with
+//! probability 2^-256. The sum of an earlier time does not help, because the commitment is for one position in the log. Layout 1 had the
+//! sums in the clear: the upgrade takes another key, so hashes from its images are worth nothing.
 //!
 //! Reardon, Ritzdorf, Basin, Capkun: *Secure Data Deletion from Persistent Media*, CCS 2013.
 //!

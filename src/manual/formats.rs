@@ -79,10 +79,20 @@
 //!
 //! **manifest**, before sealing: version, list of parts: object (16), commitment (32), plaintext length (8).
 //!
-//! **deciding**: version (2), position of the ledger's newest entry of kind 12 (8), salt (32), and the sum (32), modulo 2^256, over all rows of
-//! the kinds root, tombstone, erasing, duty, tenant erasure, log key, token, principal, tenant, assignment, glass and approval, of `HMAC-SHA256(key, framed("deciding row"),
-//! framed(row's key), framed(row's value))`. The entry of kind 12 holds the commitment (32): `HMAC-SHA256(key, framed("deciding rows"),
-//! framed(position), framed(salt), framed(sum))`. The key is HKDF-SHA256 of the system's settings key; info: `framed("oubliette deciding rows")`.
+//! **format**: version of the layout (2), text `oubliette`. Layout 1 had no page digests, and the row below in version 2. It is upgraded at the
+//! first start; a mirror of layout 1 is restored as it is, and upgraded at the start that follows.
+//!
+//! **page digest**: `SHA-256(0x00 || key of the page's row || stored page)` (32). The committer writes it with each write of a page and removes
+//! it with the page. A page is compared with it whenever it is read.
+//!
+//! **deciding**: version (3), position of the ledger's newest entry of kind 12 (8), salt (32), and, framed and sealed, the sum (32) over all
+//! control rows. These are the rows of the kinds format, page digest, root, tombstone, erasing, duty, tenant erasure, log key, token, principal,
+//! tenant, assignment, glass and approval. The sum is taken modulo 2^256 over `HMAC-SHA256(key, framed("control row"), framed(row's key),
+//! framed(row's value))`. The entry of kind 12 holds the commitment (32): `HMAC-SHA256(key, framed("control rows"), framed(position),
+//! framed(salt), framed(sum))`. The key is HKDF-SHA256 of the system's settings key; info: `framed("oubliette control rows")`. The sum is sealed
+//! with AES-256-GCM, bound to `oubliette sum of control rows`, under a key of its own: HKDF-SHA256, info `framed("one sum"), framed(position),
+//! framed(salt)`, of HKDF-SHA256 of the system's settings key; info: `framed("oubliette sum of control rows")`. In version 2, of layout 1, the sum
+//! stood in the clear, without the kinds format and page digest; `deciding row`, `deciding rows` and `oubliette deciding rows` were the fields and info.
 //!
 //! **position**: version, how many groups the committer wrote (8), and the random name of the run of the service that wrote the last one (16).
 //!

@@ -189,7 +189,9 @@
 //! | the token refuses the PIN, or is locked | the PIN was tried once and is not tried again, because tokens count. Write the right one to `root_key.pin_file`; a PIN that is written again is tried again, without a restart. Let nothing restart the service in a loop: each start tries once |
 //! | the root key in the token is not made in the module, or not kept from being extracted | somebody put a key under our label; see who. The service starts when it is gone |
 //! | the mirror is newer than this database | this database is an older copy: restore from the mirror |
-//! | what decides is not what the log knows of | somebody or something wrote to the database past the service: keep a copy, and restore from a mirror |
+//! | integrity check failed: control rows do not match the audit log | somebody or something wrote to the database past the service: keep a copy, and restore from a mirror |
+//! | integrity check failed: page ... of the key tree (`KEY_TREE_DAMAGED`, alert `key_tree_damaged`) | the same, or the disk lost a write. The customers of this page are refused until it is mended, all others are served. Keep a copy, stop, and restore from a mirror |
+//! | the database is upgraded to a new layout | nothing: it happens once, at the first start of a newer program, and continues after an interruption. An earlier program refuses the data afterwards. Mirrors follow by themselves |
 //! | does not verify | the record was damaged or tampered with; nothing of it was released |
 //!
 //! ## sled

@@ -1,7 +1,7 @@
 //! A batch: writes that become durable together, and what must hold for them to be written at all. It only collects; the
 //! committer checks and decides, so that two batches can never both rely on the same state.
 
-use super::rows::{DECIDING, Kind};
+use super::rows::{self, Kind};
 
 /// The most bytes of a value. Larger values would make the engine keep them in files of their own, which it never syncs.
 pub const MAX_VALUE_BYTES: usize = 4096;
@@ -15,7 +15,8 @@ pub const MAX_REQUIREMENTS_PER_BATCH: usize = 16 * 1024;
 pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 
 /// The kinds of rows that only the committer writes.
-const COMMITTERS_OWN: [u8; 4] = [Kind::Ledger as u8, Kind::Subtree as u8, Kind::Position as u8, Kind::Deciding as u8];
+const COMMITTERS_OWN: [u8; 5] =
+    [Kind::Ledger as u8, Kind::Subtree as u8, Kind::Position as u8, Kind::Deciding as u8, Kind::PageDigest as u8];
 /// What a row costs beyond its bytes, so that many tiny rows count as well.
 const ROW_OVERHEAD_BYTES: usize = 64;
 
@@ -35,6 +36,7 @@ pub(super) enum Op {
     Delete { key: Vec<u8> },
     Append { value: Vec<u8>, named: Option<Vec<u8>> },
     Add { key: Vec<u8>, delta: i64 },
+    DigestPage { node: [u8; 16] },
 }
 
 /// What `key` must hold; `None`: it must not be there.
@@ -79,8 +81,8 @@ pub enum BatchError {
         /// How many.
         bytes: usize,
     },
-    /// A direct write among the ledger's rows.
-    #[error("a write names a row of the ledger; the ledger is only appended to")]
+    /// A direct write among the rows of the ledger and those that tie others to it.
+    #[error("a write names a row that only the committer writes (the ledger is only appended to)")]
     LedgerRow,
 }
 
@@ -125,6 +127,13 @@ impl Batch {
         self.ops.push(Op::Add { key, delta });
     }
 
+    /// Gives the page of this node a digest, if it has none: pages of layout 1 have none. With each write of a page the committer does so
+    /// by itself.
+    pub fn digest_page(&mut self, node: [u8; 16]) {
+        self.count(node.len());
+        self.ops.push(Op::DigestPage { node });
+    }
+
     /// Requires that `key` is not there when the batch is written. Returns the number by which a conflict names it.
     pub fn require_absent(&mut self, key: impl Into<Vec<u8>>) -> usize {
         self.require(key.into(), None)
@@ -156,13 +165,14 @@ impl Batch {
         self.bytes
     }
 
-    /// Whether it changes rows that decide about something.
-    pub(super) fn is_deciding(&self) -> bool {
+    /// Whether it changes control rows that must be on the mirrors before it is acknowledged.
+    pub(super) fn waits_for_mirrors(&self) -> bool {
         let keys = self.ops.iter().filter_map(|op| match op {
             Op::Put { key, .. } | Op::Delete { key } | Op::Add { key, .. } => Some(key),
             Op::Append { named, .. } => named.as_ref(),
+            Op::DigestPage { .. } => None,
         });
-        keys.filter_map(|key| key.first()).any(|kind| DECIDING.contains(kind))
+        keys.filter_map(|key| key.first()).any(|kind| rows::waits_for_mirrors(*kind))
     }
 
     /// What is held. It stays with the caller, so that it outlives the writes.
@@ -207,6 +217,7 @@ impl Op {
             Self::Put { key, value } => (Some(key), Some(value)),
             Self::Delete { key } | Self::Add { key, .. } => (Some(key), None),
             Self::Append { value, named } => (named.as_ref(), Some(value)),
+            Self::DigestPage { .. } => (None, None),
         };
         if let Some(key) = key {
             check_key(key)?;

@@ -5,7 +5,8 @@
 //! sync. After a failed write it is closed for ever: it never retries. It never interprets a row, except counters (8 bytes) and
 //! the position in the key of a ledger row. The ledger's Merkle tree grows here, since here its order is made.
 //!
-//! Each group gets a number, and goes on to the mirrors once it is durable. A batch with deciding rows is answered when they have it.
+//! Each group gets a number, and goes on to the mirrors once it is durable. A batch that changes control rows is
+//! answered when they have it; one that only changes pages of the key tree is not held up.
 //!
 //! What holds if the process stops: before the sync returns, each batch of the group is there whole or not at all, and nobody
 //! was told that it is; afterwards all of them are there.
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::deciding::{Deciding, Tie};
+use super::control_rows::{ControlRows, RowMac};
 use super::mirror::{Mirrors, NotMirrored};
 use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, Position, StoreError, Write, rows};
 use crate::audit::merkle::Frontier;
@@ -99,8 +100,8 @@ struct Job {
 
 impl Committer {
     /// Starts the thread. The ledger goes on behind its last row, the groups behind the last one.
-    /// The rows that decide are tied to it by `tie`.
-    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors, tie: Tie) -> Result<Self, StoreError> {
+    /// The control rows are tied to it by `mac`.
+    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors, mac: RowMac) -> Result<Self, StoreError> {
         let frontier = Frontier::of(&LogTree::new(&*db), super::log::ledger_size(&*db)?)?;
         let at = Position::of(&*db)?.in_new_run();
         mirrors.begin(frontier.clone());
@@ -108,9 +109,9 @@ impl Committer {
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
         let (stops, follow) = (stopping.clone(), mirrors.clone());
-        let deciding = Deciding::of(&*db, tie)?;
+        let control_rows = ControlRows::of(&*db, mac)?;
         let writer =
-            Writer { db, frontier, at, deciding, log: log.clone(), messages, mirrors: follow, stopping: stops };
+            Writer { db, frontier, at, control_rows, log: log.clone(), messages, mirrors: follow, stopping: stops };
         let thread = thread::Builder::new()
             .name("committer".to_owned())
             .spawn(move || writer.run())
@@ -119,12 +120,12 @@ impl Committer {
         Ok(Self { queue, room, log, mirrors, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
-    /// Writes `batch`; when this returns `Ok`, it is durable, and with deciding rows on all mirrors as well. Waits while the queue is full. Dropping the future after it began
+    /// Writes `batch`; when this returns `Ok`, it is durable, and with control rows on all mirrors as well. Waits while the queue is full. Dropping the future after it began
     /// to wait for the answer does not take the batch back; dropping it before that leaves nothing of it.
     pub async fn commit(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let is_deciding = batch.is_deciding();
+        let waits = batch.waits_for_mirrors();
         let committed = self.submit(batch).await?;
-        if is_deciding {
+        if waits {
             let mirrors = self.mirrors.clone();
             let waited = tokio::task::spawn_blocking(move || mirrors.wait()).await;
             waited.map_err(|_| StoreError::Stopping)??;
@@ -144,9 +145,9 @@ impl Committer {
 
     /// [`Committer::commit`] for a thread that may block; never call it on a thread of the async runtime.
     pub fn commit_blocking(&self, batch: Batch) -> Result<Committed, CommitError> {
-        let is_deciding = batch.is_deciding();
+        let waits = batch.waits_for_mirrors();
         let committed = self.commit_here(batch)?;
-        if is_deciding {
+        if waits {
             self.mirrors.wait()?;
         }
         Ok(committed)
@@ -206,7 +207,7 @@ struct Writer {
     frontier: Frontier,
     /// Where the database stands.
     at: Position,
-    deciding: Deciding,
+    control_rows: ControlRows,
     /// The frontier for others to see, once it is durable.
     log: Arc<Mutex<Frontier>>,
     messages: mpsc::Receiver<Message>,
@@ -264,8 +265,8 @@ impl Writer {
                 Err(refused) => tell(answer, Err(refused)),
             }
         }
-        let mut deciding = self.deciding.clone();
-        let tied = group.commit_to(&mut deciding);
+        let mut control_rows = self.control_rows.clone();
+        let tied = group.commit_to(&mut control_rows);
         let (mut writes, frontier) = group.finish();
         let written = if tied.is_err() || writes.is_empty() {
             // Earlier groups are durable already, so a group of fences has nothing to wait for.
@@ -274,7 +275,7 @@ impl Writer {
             let at = self.at.next();
             writes.push(Write::Put { key: rows::position(), value: at.encode() });
             self.apply(&writes, held).map(|()| {
-                (self.at, self.deciding) = (at, deciding);
+                (self.at, self.control_rows) = (at, control_rows);
                 self.mirrors.send(at, writes, &frontier);
             })
         };

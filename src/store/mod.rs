@@ -2,13 +2,13 @@
 //!
 //! It is the only room that names `sled` and `object_store`. Keys and values are opaque bytes, sealed before they come here: this
 //! room never sees a secret, knows no cipher and does not interpret a row. Over the entries of the ledger it keeps their Merkle tree, and
-//! has the ledger commit to the rows that decide (`deciding`). What is committed goes on to other disks (`mirror`, `objects/copies`). An
+//! has the ledger commit to the control rows (`control_rows`). What is committed goes on to other disks (`mirror`, `objects/copies`). An
 //! answer to a write means that it survives a power cut.
 
 mod batch;
 mod committer;
 mod compaction;
-mod deciding;
+mod control_rows;
 pub mod disk;
 mod log;
 mod log_files;
@@ -28,7 +28,7 @@ pub use batch::{
 };
 pub use committer::{CommitError, Committed, Committer};
 pub use compaction::{Compacted, CompactingEngine, DiskUse, bytes_of, disk_use, refuse_without_room, remove_copy};
-pub use deciding::{NotAsLogged, Tie, check_deciding};
+pub use control_rows::{NotAsLogged, RowMac, check_control_rows, page_digest};
 pub use disk::free_bytes;
 pub use log::{LogTree, ledger_size};
 pub use log_files::LogFiles;
@@ -265,8 +265,12 @@ fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// A tie without a key, for tests of this room.
+/// Functions without a key, for tests of this module.
 #[cfg(test)]
-fn plain_tie() -> Tie {
-    std::sync::Arc::new(|field, parts| crate::audit::merkle::leaf(&[field.as_bytes(), &parts.concat()].concat()))
+fn unkeyed_row_mac() -> RowMac {
+    RowMac::new(
+        |field, parts| crate::audit::merkle::leaf(&[field.as_bytes(), &parts.concat()].concat()),
+        |_, plain| plain.to_vec(),
+        |_, sealed| Some(sealed.to_vec()),
+    )
 }

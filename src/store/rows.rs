@@ -6,7 +6,8 @@
 //! | format | | version of the layout |
 //! | root | | epoch, root key id, wrapped top key |
 //! | page | node id | a sealed page of the key tree |
-//! | deciding | | what ties the rows that decide to the ledger |
+//! | page digest | node id | the hash of a page of the key tree |
+//! | deciding | | what ties the control rows to the ledger |
 //! | position | | the number of the last group, and which run of a service wrote it |
 //! | record | tenant, record, revision, piece | header, sealed metadata, sealed content, in pieces |
 //! | secret | handle, record, revision | a record secret wrapped under the customer key, or under that of its segment |
@@ -44,6 +45,7 @@
 
 mod insiders;
 mod jobs;
+mod key_tree;
 mod kinds;
 
 pub use insiders::{
@@ -53,6 +55,9 @@ pub use insiders::{
 pub use jobs::{
     parse_reclaim_pages, parse_reclaim_record, reclaim, reclaim_pages, reclaim_pages_of, reclaim_record, refused_job,
 };
+pub(crate) use key_tree::CONTROL;
+pub(super) use key_tree::waits_for_mirrors;
+pub use key_tree::{page, page_digest, parse_page};
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};
 
@@ -68,8 +73,10 @@ pub enum Kind {
     Page = 0x03,
     /// Where the database stands.
     Position = 0x04,
-    /// What ties the rows that decide to the ledger.
+    /// What ties the control rows to the ledger.
     Deciding = 0x05,
+    /// The hash of a page of the key tree.
+    PageDigest = 0x06,
     /// A piece of a record.
     Record = 0x10,
     /// A wrapped record secret.
@@ -138,23 +145,6 @@ pub enum Kind {
     Approved = 0x69,
 }
 
-/// Rows that decide about something. The ledger commits to all of them with each change, and a batch that changes one is
-/// acknowledged only when the mirrors have it.
-pub(super) const DECIDING: [u8; 12] = [
-    Kind::Root as u8,
-    Kind::Tombstone as u8,
-    Kind::Erasing as u8,
-    Kind::Duty as u8,
-    Kind::TenantErasure as u8,
-    Kind::LogKey as u8,
-    Kind::Token as u8,
-    Kind::Principal as u8,
-    Kind::Tenant as u8,
-    Kind::Assignment as u8,
-    Kind::Glass as u8,
-    Kind::Approval as u8,
-];
-
 /// Rows of content and what finds it. A mirror of keys goes without them.
 pub const CONTENT: [Kind; 3] = [Kind::Record, Kind::Upload, Kind::Index];
 
@@ -214,14 +204,9 @@ pub fn position() -> Vec<u8> {
     key(Kind::Position, &[])
 }
 
-/// What ties the rows that decide to the ledger.
+/// What ties the control rows to the ledger.
 pub fn deciding() -> Vec<u8> {
     key(Kind::Deciding, &[])
-}
-
-/// A page of the key tree.
-pub fn page(node: &[u8; 16]) -> Vec<u8> {
-    key(Kind::Page, &[node])
 }
 
 /// A piece of a record.

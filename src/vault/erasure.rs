@@ -28,6 +28,7 @@ mod epoch;
 mod renewal;
 mod round;
 mod tenant;
+mod unlisted;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use crate::domain::Invalid;
 use crate::domain::ceiling::CeilingKind;
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::Decode;
-use crate::keys::TreeError;
+use crate::keys::{SourceError, TreeError};
 use crate::masking::wav::NotSilenceable;
 use crate::root_key::{KeyFileError, RootKeyError};
 use crate::store::{CommitError, StoreError};
@@ -167,6 +167,11 @@ pub enum VaultError {
         /// What.
         what: &'static str,
     },
+    /// A customer's rows are there, and the key tree does not name the customer.
+    #[error(
+        "integrity check failed: rows of the customer are stored, and the key tree does not name the customer, so nothing was erased; keep a copy of the data directory, and restore from a mirror (oubliette restore)"
+    )]
+    CustomerNotInTree,
     /// Something stored cannot be read.
     #[error(transparent)]
     Decode(#[from] Decode),
@@ -202,8 +207,25 @@ impl VaultError {
         match self {
             Self::Damaged { .. } | Self::Decode(_) => true,
             Self::Store(error) | Self::Commit(CommitError::Store(error)) => matches!(error, StoreError::Damaged { .. }),
-            Self::Tree(error) => !matches!(error, TreeError::Source(_)),
+            Self::Tree(TreeError::Source(error)) => matches!(error, SourceError::NotAsLogged { .. }),
+            Self::Tree(_) => true,
             Self::Shared(error) => error.is_damage(),
+            _ => false,
+        }
+    }
+
+    /// Whether the key tree is not what the audit log vouches for, or does not open.
+    pub fn is_of_the_key_tree(&self) -> bool {
+        match self {
+            Self::CustomerNotInTree => true,
+            Self::Shared(error) => error.is_of_the_key_tree(),
+            Self::Tree(error) => matches!(
+                error,
+                TreeError::MissingPage(_)
+                    | TreeError::CannotOpen(_)
+                    | TreeError::Decode(_)
+                    | TreeError::Source(SourceError::NotAsLogged { .. })
+            ),
             _ => false,
         }
     }

@@ -52,11 +52,13 @@ mod replicas;
 mod requests;
 mod restore;
 mod revisions;
+mod row_mac;
 mod start;
 mod tenants;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod upgrade;
 mod upload;
 mod verify;
 mod whole;

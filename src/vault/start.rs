@@ -6,26 +6,25 @@ use std::sync::{Arc, Mutex};
 
 use super::compact::via::refuse_interrupted;
 use super::core::Core;
-use super::format::{decode_format, encode_format};
+use super::format::{Layout, decode_format, encode_format};
 use super::insiders::Insiders;
 use super::jobs::Jobs;
 use super::log::Log;
 use super::pin::pinned;
 use super::quota::{Rates, Reservations};
+use super::row_mac::{CONTROL_ROWS, CONTROL_ROWS_OF_LAYOUT_1, row_mac};
 use super::tree::{Pages, RootRow, Top, Tree, WrappedTop};
 use super::writer::{TreeWriter, add_pages};
-use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure};
+use super::{RootKeyPlace, Vault, VaultError, VaultLimits, VaultPaths, erasure, upgrade};
 use crate::audit::note::Origin;
-use crate::crypto::kdf;
-use crate::crypto::pseudonym::tag;
 use crate::domain::codec::Decode;
-use crate::keys::{Draft, EpochPlan, NodeId, PageSource, PageWrite, SourceError, SystemKeys, View};
+use crate::keys::{Draft, EpochPlan, NodeId, PageSource, PageWrite, SourceError, View};
 use crate::root_key::{
     FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
 };
 use crate::store::{
     Batch, CommitError, Committer, CompactingEngine, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError,
-    Tie, check_deciding, rows,
+    check_control_rows, rows,
 };
 
 pub(super) const FIRST_EPOCH: u64 = 1;
@@ -87,9 +86,9 @@ pub enum StartError {
         /// The database's epoch.
         epoch: u64,
     },
-    /// Rows that decide are not those that the log knows of.
+    /// Control rows are not those that the log commits to.
     #[error(
-        "what decides in this database (who was erased or is to be, roles, tokens, tenants, the root of the keys) is not what its log knows of: a row was changed, added or taken out past the service; keep a copy for whoever examines it, and restore from a mirror (oubliette restore); nothing was changed"
+        "integrity check failed: control rows (who was erased or is to be, roles, tokens, tenants, the digests of the key tree's pages, the root of the keys) do not match the audit log: a row was changed, added or removed past the service; keep a copy of the data directory, and restore from a mirror (oubliette restore); nothing was changed"
     )]
     NotAsLogged,
     /// The objects are not where they were.
@@ -191,9 +190,9 @@ impl Vault {
             }
             let provider = open_provider(&paths.root_key)?;
             let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-            let (top, _) = open_top(&paths, &db, provider.as_ref())?;
+            let Opened { top, .. } = open_top(&paths, &db, provider.as_ref())?;
             let Some(file) = Log::file_to_replace(db.as_ref(), &paths.signing_key)? else { return Ok(()) };
-            let committer = Committer::start(Arc::clone(&db), Mirrors::none(), tie(&top.system))?;
+            let committer = Committer::start(Arc::clone(&db), Mirrors::none(), row_mac(&top.system, CONTROL_ROWS))?;
             Log::replace(&committer, db.as_ref(), &file)?;
             committer.close();
             Ok(())
@@ -255,10 +254,10 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let (provider, root_key) = create_provider(paths)?;
     let signing_key = SigningKeyFile::create(&paths.signing_key)?;
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-    let pages = Pages(Arc::clone(&db));
+    let pages = Pages::new(Arc::clone(&db), Layout::NEWEST);
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
     let system = View::new(&Planned(&writes), &top).system().map_err(VaultError::from)?;
-    let committer = Committer::start(db, Mirrors::none(), tie(&system))?;
+    let committer = Committer::start(db, Mirrors::none(), row_mac(&system, CONTROL_ROWS))?;
     let mut batch = Batch::new();
     batch.put(rows::format(), encode_format());
     let top = WrappedTop::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?;
@@ -286,7 +285,7 @@ fn open(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError
     assemble(paths, limits, db, provider, signing_key)
 }
 
-/// Opens the tree in `db` under the root key, and finishes erasures.
+/// Opens the tree in `db` under the root key, upgrades an earlier layout, and finishes erasures.
 pub(super) fn assemble(
     paths: &VaultPaths,
     limits: VaultLimits,
@@ -295,11 +294,12 @@ pub(super) fn assemble(
     signing_key: SigningKeyFile,
 ) -> Result<Arc<Core>, StartError> {
     let core = core_over(paths, limits, db, provider, signing_key)?;
+    upgrade::run(&core)?;
     erasure::recover(&core)?;
     Ok(core)
 }
 
-/// Opens a vault to look at it, and changes nothing: no erasure is finished, no pin is set, no mirror is written to.
+/// Opens a vault to look at it, and changes nothing: no layout is upgraded, no erasure is finished, no pin is set, no mirror is written to.
 pub(super) fn inspect(paths: &VaultPaths, limits: VaultLimits) -> Result<Arc<Core>, StartError> {
     let paths = VaultPaths { mirrors: Vec::new(), ..paths.clone() };
     let provider = open_provider(&paths.root_key)?;
@@ -315,15 +315,15 @@ fn core_over(
     provider: Arc<dyn RootKey>,
     signing_key: SigningKeyFile,
 ) -> Result<Arc<Core>, StartError> {
-    let (top, pin) = open_top(paths, &db, provider.as_ref())?;
+    let Opened { top, pin, pages } = open_top(paths, &db, provider.as_ref())?;
     let log = Log::open(signing_key, db.as_ref())?;
     let mirrors = Mirrors::start(paths.mirrors.clone(), &db)?;
     let jobs = Jobs::new(&top.system);
     Ok(Arc::new(Core {
-        committer: Committer::start(Arc::clone(&db), mirrors, tie(&top.system))?,
+        committer: Committer::start(Arc::clone(&db), mirrors, row_mac(&top.system, CONTROL_ROWS))?,
         objects: open_objects(&paths.data)?,
         provider,
-        tree: Tree::new(Pages(Arc::clone(&db)), top),
+        tree: Tree::new(pages, top),
         log,
         pinning: Mutex::new(pin.map_or(0, |pin| pin.size)),
         fences: Arc::default(),
@@ -347,15 +347,18 @@ fn open_objects(data: &Path) -> Result<Objects, StartError> {
     if dir.is_dir() { Ok(Objects::open(&dir)?) } else { Err(StartError::NoObjects(dir.display().to_string())) }
 }
 
+/// What [`open_top`] opens.
+struct Opened {
+    top: Top,
+    pin: Option<Pin>,
+    pages: Pages,
+}
+
 /// Opens the top of the tree in `db`, after everything was checked that can be before anything is written, here or to a mirror: the root key,
-/// the pinned log, and the rows that decide.
-fn open_top(
-    paths: &VaultPaths,
-    db: &Arc<dyn Database>,
-    provider: &dyn RootKey,
-) -> Result<(Top, Option<Pin>), StartError> {
+/// the pinned log, and the control rows.
+fn open_top(paths: &VaultPaths, db: &Arc<dyn Database>, provider: &dyn RootKey) -> Result<Opened, StartError> {
     let no_vault = || StartError::NoVault(paths.data.display().to_string());
-    decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(|error| match error {
+    let layout = decode_format(&db.get(&rows::format())?.ok_or_else(no_vault)?).map_err(|error| match error {
         Decode::Damaged { .. } => {
             StoreError::Damaged { what: "the row with the version of the database's layout" }.into()
         }
@@ -366,16 +369,14 @@ fn open_top(
     refuse_wrong_root_key(provider, &row.top)?;
     let pin = pinned(provider, db.as_ref(), row.top.epoch)?;
     let key = row.top.unwrap(provider)?;
-    let top = Top::open(row, key, &Pages(Arc::clone(db)))?;
-    let checked = check_deciding(db.as_ref(), &tie(&top.system), pin.map(|pin| (pin.size, pin.root)))?;
+    let pages = Pages::new(Arc::clone(db), layout);
+    let top = Top::open(row, key, &pages)?;
+    let mac = row_mac(&top.system, CONTROL_ROWS);
+    let of_layout_1 = (layout == Layout::First).then(|| row_mac(&top.system, CONTROL_ROWS_OF_LAYOUT_1));
+    let pinned = pin.map(|pin| (pin.size, pin.root));
+    let checked = check_control_rows(db.as_ref(), &mac, of_layout_1.as_ref(), pinned)?;
     checked.map_err(|NotAsLogged| StartError::NotAsLogged)?;
-    Ok((top, pin))
-}
-
-/// What ties the rows that decide to the log, under a key that every epoch leaves as it is.
-fn tie(system: &SystemKeys) -> Tie {
-    let key = kdf::derive(&system.settings, "oubliette deciding rows", &[]);
-    Arc::new(move |field, parts| tag(&key, field, parts))
+    Ok(Opened { top, pin, pages })
 }
 
 /// The pages of a plan, before they stand anywhere.

@@ -6,12 +6,15 @@ mod crash_matrix;
 mod deciding;
 mod fault_matrix;
 mod faulty;
+#[path = "../../tests/golden/mod.rs"]
+mod golden;
 mod grants;
 mod hoarder;
 mod insiders;
 mod linking;
 mod lists;
 mod mirrors;
+mod pages;
 mod planted_jobs;
 mod reading;
 mod requests;
@@ -19,7 +22,9 @@ mod restore_drill;
 mod revisions;
 mod row_kinds;
 mod softhsm;
+mod sums;
 mod tenants;
+mod upgrade;
 
 use std::pin::Pin;
 use std::task::Poll;

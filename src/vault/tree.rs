@@ -4,21 +4,27 @@
 //! lookup sees the pages of one epoch. Of opened keys only the tenants' are kept, and they go with their epoch; customer keys
 //! and record secrets are never kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::VaultError;
+use super::format::Layout;
+use super::{Vault, VaultError};
 use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::Key;
-use crate::domain::codec::{Decode, Reader, Writer};
+use crate::domain::codec::{Decode, Reader, Writer, hex};
 use crate::domain::ids::{CustomerId, Handle, Pseudonym, TenantId, TenantName};
 use crate::keys::{NodeId, PageSource, SourceError, SystemKeys, TenantKeys, View};
 use crate::root_key::{RootKey, RootKeyError, RootKeyId};
-use crate::store::{Database, rows};
+use crate::store::{Database, page_digest, rows};
 
 const ROOT_VERSION: u8 = 1;
 /// The most tenants whose keys are kept opened; above it all are dropped and opened anew.
 const MAX_OPEN_TENANTS: usize = 1024;
+/// How often a page is read again that is replaced while it is read.
+const MAX_READS: usize = 100;
+/// The most damaged pages that are reported in the log, once each.
+const MAX_REPORTED: usize = 1024;
 
 /// The root row: which root key wraps the top key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,12 +107,77 @@ impl Top {
     }
 }
 
-/// Pages from the database.
-pub(super) struct Pages(pub Arc<dyn Database>);
+/// Pages from the database, each compared with its digest, which the audit log vouches for. A page that does not match is an error of
+/// that page alone: whoever needs another page does not notice.
+pub(super) struct Pages {
+    db: Arc<dyn Database>,
+    /// Whether a page without a digest counts: as long as a database of layout 1 is not upgraded.
+    accepts_undigested: AtomicBool,
+    /// Pages that were reported in the log, up to [`MAX_REPORTED`].
+    reported: Mutex<HashSet<NodeId>>,
+    /// Damaged pages, once each, and customers who are stored and not in the tree.
+    alarms: AtomicU64,
+}
+
+impl Pages {
+    pub fn new(db: Arc<dyn Database>, layout: Layout) -> Self {
+        let accepts_undigested = AtomicBool::new(layout < Layout::PageDigests);
+        Self { db, accepts_undigested, reported: Mutex::default(), alarms: AtomicU64::new(0) }
+    }
+
+    /// From now on every page has a digest.
+    pub fn require_digests(&self) {
+        self.accepts_undigested.store(false, Ordering::Release);
+    }
+
+    /// How often the tree was found to be wrong since the start, for the alert.
+    pub fn alarms(&self) -> u64 {
+        self.alarms.load(Ordering::Relaxed)
+    }
+
+    /// Counts something that is wrong with the tree.
+    pub fn raise_alarm(&self) {
+        self.alarms.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
+        self.db.get(key).map_err(|error| SourceError::Unreadable(Box::new(error)))
+    }
+
+    fn report(&self, node: NodeId, expected: Option<&[u8]>, found: Option<&[u8]>) -> SourceError {
+        let words = |digest: Option<&[u8]>| digest.map_or_else(|| "none".to_owned(), hex);
+        let error = SourceError::NotAsLogged { node, expected: words(expected), found: words(found) };
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() < MAX_REPORTED && reported.insert(node) {
+            self.raise_alarm();
+            tracing::error!(%error, "a page of the key tree was changed past the service: the customers of this page cannot be found");
+        }
+        error
+    }
+}
 
 impl PageSource for Pages {
     fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
-        self.0.get(&rows::page(&id.0)).map_err(|error| SourceError(Box::new(error)))
+        let (page_row, digest_row) = (rows::page(&id.0), rows::page_digest(&id.0));
+        let mut expected = self.get(&digest_row)?;
+        let mut reads_left = MAX_READS;
+        loop {
+            let page = self.get(&page_row)?;
+            let found = page.as_ref().map(|page| page_digest(&page_row, page));
+            let found = found.as_ref().map(<[u8; 32]>::as_slice);
+            let is_undigested = expected.is_none() && self.accepts_undigested.load(Ordering::Acquire);
+            if found == expected.as_deref() || is_undigested {
+                return Ok(page);
+            }
+            // A page and its digest change together. If another digest is there by now, the page was replaced between the two reads, and
+            // each turn of this loop stands for one more durable write of this page.
+            let now = self.get(&digest_row)?;
+            reads_left -= 1;
+            if now == expected || reads_left == 0 {
+                return Err(self.report(id, expected.as_deref(), found));
+            }
+            expected = now;
+        }
     }
 }
 
@@ -170,6 +241,14 @@ impl Tree {
         }
         opened.insert(id, Arc::clone(&tenant));
         Ok(Some(tenant))
+    }
+}
+
+impl Vault {
+    /// How often the key tree was found to be wrong since the start: pages that are not those of the audit log, and customers whose rows are
+    /// stored and whom the tree does not name.
+    pub fn key_tree_alarms(&self) -> u64 {
+        self.core.tree.pages().alarms()
     }
 }
 

@@ -132,6 +132,6 @@ impl Found {
 
 impl PageSource for Loot {
     fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
-        self.db.get(&rows::page(&id.0)).map_err(|error| SourceError(Box::new(error)))
+        self.db.get(&rows::page(&id.0)).map_err(|error| SourceError::Unreadable(Box::new(error)))
     }
 }

@@ -236,7 +236,7 @@ struct Pages<'a>(&'a SledEngine);
 
 impl PageSource for Pages<'_> {
     fn page(&self, id: NodeId) -> Result<Option<Vec<u8>>, SourceError> {
-        self.0.get(&rows::page(&id.0)).map_err(|error| SourceError(Box::new(error)))
+        self.0.get(&rows::page(&id.0)).map_err(|error| SourceError::Unreadable(Box::new(error)))
     }
 }
 

@@ -152,6 +152,7 @@ pub async fn watch_vault(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: Cancel
     let mut told = vault.alerts_of_insiders();
     // What was met while it started counts, too.
     let mut told_of_storage = vault.alerts_of_storage().map(|(sort, _)| (sort, 0));
+    let mut found_wrong = 0;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -167,6 +168,9 @@ pub async fn watch_vault(vault: Arc<Vault>, metrics: Arc<Metrics>, ended: Cancel
             (before..now).for_each(|_| metrics.alert(sort));
         }
         told_of_storage = alerts;
+        let wrong = vault.key_tree_alarms();
+        (found_wrong..wrong).for_each(|_| metrics.alert("key_tree_damaged"));
+        found_wrong = wrong;
         let mirrors = vault.mirrors();
         let failing = mirrors.iter().filter(|mirror| mirror.problem.is_some()).count();
         let behind = mirrors.iter().map(|mirror| mirror.groups_behind).max().unwrap_or(0);

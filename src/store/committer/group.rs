@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::{CommitError, Committed};
 use crate::audit::merkle::{self, Frontier};
 use crate::store::batch::{Batch, Op, Requirement};
-use crate::store::deciding::Deciding;
-use crate::store::{Database, StoreError, Write, log, rows};
+use crate::store::control_rows::ControlRows;
+use crate::store::{Database, StoreError, Write, log, page_digest, rows};
 
 /// Writes by key; `None` is a delete. Sorted, because the engine then touches each of its pages once.
 type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -55,22 +55,35 @@ impl<'a> Group<'a> {
         self.overlay.extend(completed.map(row));
     }
 
-    /// Follows the rows that decide, and has the ledger commit to them if one of them changes.
-    pub(super) fn commit_to(&mut self, deciding: &mut Deciding) -> Result<(), StoreError> {
+    /// Follows the control rows, and has the ledger commit to them if one of them changes. Digests of pages are written here, so that nothing
+    /// that changes a page can leave its digest out.
+    pub(super) fn commit_to(&mut self, control_rows: &mut ControlRows) -> Result<(), StoreError> {
+        self.digest_pages();
         let mut is_changed = false;
-        for kind in rows::DECIDING {
+        for kind in rows::CONTROL {
             for (key, after) in self.overlay.range(vec![kind]..vec![kind + 1]) {
-                is_changed |= deciding.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
+                is_changed |= control_rows.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
             }
         }
         if is_changed {
             let position = self.frontier.size();
-            let (entry, row) = deciding.commit(position);
+            let (entry, row) = control_rows.commit(position);
             self.grow(merkle::leaf(&entry));
             self.overlay.insert(rows::ledger(position), Some(entry));
             self.overlay.insert(rows::deciding(), Some(row));
         }
         Ok(())
+    }
+
+    /// Gives each page that is written its digest, and takes that of each page that is removed away.
+    fn digest_pages(&mut self) {
+        let (from, to) = rows::all(rows::Kind::Page);
+        let digest = |(key, page): (&Vec<u8>, &Option<Vec<u8>>)| {
+            let node = rows::parse_page(key)?;
+            Some((rows::page_digest(&node), page.as_ref().map(|page| page_digest(key, page).to_vec())))
+        };
+        let digests: Vec<_> = self.overlay.range(from..to).filter_map(digest).collect();
+        self.overlay.extend(digests);
     }
 
     /// The writes of the group, one a key, and the edge of the ledger's tree once they are there.
@@ -100,6 +113,12 @@ impl Staged<'_> {
                 }
                 (rows::ledger(position), Some(value))
             }
+            Op::DigestPage { node } => {
+                let (page, digest) = (rows::page(&node), rows::page_digest(&node));
+                // A digest that is there stays, whatever the page is by now: it may be the page that was changed.
+                let (Some(stored), None) = (self.value(&page)?, self.value(&digest)?) else { return Ok(()) };
+                (digest, Some(page_digest(&page, &stored).to_vec()))
+            }
             Op::Add { key, delta } => {
                 let sum = self.counter(&key)?.saturating_add_signed(delta);
                 (key, Some(sum.to_be_bytes().to_vec()))
@@ -109,12 +128,12 @@ impl Staged<'_> {
         Ok(())
     }
 
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.overlay.get(key).map_or_else(|| self.group.value(key), |value| Ok(value.clone()))
+    }
+
     fn counter(&self, key: &[u8]) -> Result<u64, StoreError> {
-        let value = match self.overlay.get(key) {
-            Some(value) => value.clone(),
-            None => self.group.value(key)?,
-        };
-        value.map_or(Ok(0), |bytes| {
+        self.value(key)?.map_or(Ok(0), |bytes| {
             bytes.try_into().map(u64::from_be_bytes).map_err(|_| StoreError::Damaged { what: "a counter" })
         })
     }

@@ -5,7 +5,7 @@
 //! new generation begins, and the old one goes when the new one is whole.
 //!
 //! A mirror trails by what is on its way to it. Who must not be answered before the mirrors have something waits for them
-//! ([`Mirrors::wait`]): deciding rows, and step 4 of an erasure. A mirror that fails, or that cannot keep up, is said to be failing, loudly;
+//! ([`Mirrors::wait`]): control rows, and step 4 of an erasure. A mirror that fails, or that cannot keep up, is said to be failing, loudly;
 //! reads and writes go on without it, and what waits for it is refused. It is tried again every few seconds, and goes on where it
 //! was, or begins a new generation where it missed something.
 

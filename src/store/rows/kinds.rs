@@ -4,12 +4,13 @@ use super::Kind;
 
 impl Kind {
     /// Every kind, in the order of their bytes.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Format,
         Self::Root,
         Self::Page,
         Self::Position,
         Self::Deciding,
+        Self::PageDigest,
         Self::Record,
         Self::Secret,
         Self::Profile,

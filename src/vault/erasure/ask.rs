@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Erasure;
 use super::alone::{Alone, Word};
 use super::answer::{RequestName, RequestSlot, answer_of};
+use super::unlisted::{not_in_tree, why_not_found};
 use crate::audit::{self, Caller, Event};
 use crate::crypto::secret::{Key, random_bytes};
 use crate::crypto::{kdf, key_wrap};
@@ -234,7 +235,11 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
     let id = random_bytes();
     let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
     let row = rows::erasing(asked.id);
-    let key = pending_key(core, job.tenant, handle, what)?;
+    let key = pending_key(core, job.tenant, handle, what).map_err(|error| match (error, what) {
+        // The directory has a link to the customer, who has no key.
+        (VaultError::NotFound, What::Customer(_)) => not_in_tree(core),
+        (error, _) => error,
+    })?;
     let sealed = key_wrap::seal(&key, &row, &asked.pending.encode());
     let batch = &mut asking.batch;
     if let What::Customer(pseudonym) = what {
@@ -278,7 +283,7 @@ fn find_customer(
     let pseudonym = pseudonym(keys, customer);
     let is_asked_for = core.db.get(&rows::tombstone(tenant, pseudonym))?.is_some();
     let Some(handle) = core.tree.handle(tenant, pseudonym)? else {
-        return Err(if is_asked_for { VaultError::CustomerErased } else { VaultError::NotFound });
+        return Err(if is_asked_for { VaultError::CustomerErased } else { why_not_found(core, tenant, pseudonym)? });
     };
     // In this round, or before it.
     if is_asked_for || core.fences.is_closed(handle) {

@@ -6,6 +6,7 @@ mod approval;
 mod content;
 mod grant;
 mod head;
+mod layout;
 mod metadata;
 mod people;
 mod request;
@@ -15,6 +16,7 @@ pub(super) use approval::{ApprovalRow, Given};
 pub(super) use content::{Manifest, Part, decode_transcript, encode_transcript, text_bytes};
 pub(super) use grant::{GrantRow, Term, decode_words, encode_words};
 pub(super) use head::{ContentForm, Head};
+pub(super) use layout::{Layout, decode_format, encode_format};
 pub(super) use metadata::Metadata;
 pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
 pub(super) use request::{
@@ -23,8 +25,7 @@ pub(super) use request::{
 pub use small::Opening;
 pub(super) use small::{
     DutyRow, ErasingRow, ErasingWhat, IndexEntry, Pending, ReclaimPagesRow, ReclaimRecordRow, ReclaimRow,
-    TenantErasureRow, TenantErasureState, UploadRow, decode_format, decode_profile, encode_format, encode_profile,
-    encode_tombstone,
+    TenantErasureRow, TenantErasureState, UploadRow, decode_profile, encode_profile, encode_tombstone,
 };
 
 use crate::crypto::kdf;

@@ -13,8 +13,6 @@ use crate::domain::record::RecordKind;
 const VERSION: u8 = 1;
 /// Since this version, the row of a job ends with a tag ([`Jobs`](super::super::jobs::Jobs)), which is checked before the rest is read.
 const JOB_VERSION: u8 = 2;
-/// The version of the database's layout as a whole.
-const LAYOUT_VERSION: u8 = 1;
 
 fn begin<'a>(what: &'static str, stored: &'a [u8]) -> Result<Reader<'a>, Decode> {
     Reader::versioned(what, stored, VERSION).map(|(reader, _)| reader)
@@ -31,18 +29,6 @@ fn begin_job<'a>(what: &'static str, body: &'a [u8]) -> Result<Reader<'a>, Decod
 fn instant(r: &mut Reader<'_>) -> Result<Timestamp, Decode> {
     let damaged = r.damaged();
     Timestamp::from_ms(r.u64()?).ok_or(damaged)
-}
-
-pub(in super::super) fn encode_format() -> Vec<u8> {
-    Writer::versioned(LAYOUT_VERSION).text("oubliette").finish().to_vec()
-}
-
-pub(in super::super) fn decode_format(stored: &[u8]) -> Result<(), Decode> {
-    let (mut r, _) = Reader::versioned("the database", stored, LAYOUT_VERSION)?;
-    if r.text()? != "oubliette" {
-        return Err(r.damaged());
-    }
-    r.end()
 }
 
 /// The profile of a customer; stored sealed.

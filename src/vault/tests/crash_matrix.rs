@@ -63,6 +63,7 @@ pub(super) async fn a_fault_at_every_operation(build: impl AsyncFn() -> House) {
             .map(|stored| stored.content.id);
         assert!(matches!(again, Err(VaultError::CustomerErased)), "{place}: {again:?}");
         assert_eq!(house.read(&vault, bob).await.unwrap().len(), 100, "{place}");
+        pages::assert_digests(&vault);
         vault.close().await;
     }
     // At least: the tombstone, the staged key, its wrapping, the epoch, the destruction, the probe, the receipt.
@@ -108,6 +109,7 @@ async fn whatever_fails_when_a_record_is_erased_it_goes_alone_or_not_at_all() {
         }
         vault.reclaim().await.unwrap();
         assert_eq!(house.list(&vault, "ada").await, 6, "{place}");
+        pages::assert_digests(&vault);
         vault.close().await;
     }
     assert!((14..MANY * Blow::EVERY.len()).contains(&met), "{met} faults were met");

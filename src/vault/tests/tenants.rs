@@ -102,6 +102,7 @@ async fn a_tenant_is_erased_by_two_people_after_the_delay_and_nothing_of_it_is_l
     }
     // The top page, that of the tenants, of two tenants, and the two tries of each.
     assert!(count(db, rows::Kind::Page) <= 10, "{} pages are left", count(db, rows::Kind::Page));
+    pages::assert_digests(&vault);
     assert_eq!(house.objects(), 0);
     vault.close().await;
 }
