@@ -4,6 +4,7 @@
 mod approvals;
 mod crash_matrix;
 mod deciding;
+mod drill;
 mod fault_matrix;
 mod faulty;
 #[path = "../../tests/golden/mod.rs"]

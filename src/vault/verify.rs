@@ -21,6 +21,8 @@ use crate::store::{StoreError, rows};
 
 /// Rows looked at in one go.
 const AT_ONCE: usize = 256;
+/// What is said of a record whose secret is gone though its customer lives.
+const NO_SECRET: &str = "its customer lives, and its secret or the customer's profile is gone";
 /// The most records that are named.
 const MAX_NAMED: usize = 1_000;
 
@@ -251,12 +253,19 @@ impl Core {
             return Ok(());
         }
         let outcome = match Head::decode(row) {
-            Ok((head, _)) => self.open_whole(facts(tenant, record, revision, &head)).await,
+            Ok((head, _)) => match self.open_whole(facts(tenant, record, revision, &head)).await {
+                Err(VaultError::NotFound) => self.lost_or_erased(tenant, head.handle, (record, revision)).await,
+                outcome => outcome,
+            },
             Err(error) => Err(error.into()),
         };
         match outcome {
             Ok(()) => verified.opened += 1,
             Err(VaultError::NotFound) => verified.erased += 1,
+            Err(VaultError::Damaged { what: NO_SECRET }) => {
+                verified.missing += 1;
+                verified.name(record, NO_SECRET);
+            }
             Err(VaultError::Store(StoreError::ObjectMissing { .. })) => {
                 verified.missing += 1;
                 verified.name(record, "a part of its content is not there");
@@ -267,6 +276,30 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Why a record is without keys: it was erased, or its secret or its customer's profile was removed though the customer lives.
+    async fn lost_or_erased(
+        self: &Arc<Self>,
+        tenant: TenantId,
+        handle: Handle,
+        (record, revision): (RecordId, Revision),
+    ) -> Result<(), VaultError> {
+        self.blocking(move |core| {
+            core.customer(tenant, handle)?;
+            let jobs = [rows::reclaim_record(record, None), rows::reclaim_record(record, Some(revision))];
+            for job in jobs {
+                if core.db.get(&job)?.is_some() {
+                    return Err(VaultError::NotFound);
+                }
+            }
+            // Read again: what was erased and removed meanwhile is no loss.
+            match core.db.get(&rows::record_piece(tenant, record, revision, 0))? {
+                Some(_) => Err(VaultError::damaged(NO_SECRET)),
+                None => Err(VaultError::NotFound),
+            }
+        })
+        .await
     }
 
     /// Names a record that has a key, and of which nothing else is there; and a secret of a living customer that does not open.

@@ -72,7 +72,7 @@ pub(super) fn copy_mirror(from: &std::path::Path, to: &std::path::Path) {
 }
 
 /// Files that come and go meanwhile may be in the copy or not.
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
         let to = to.join(entry.file_name());
