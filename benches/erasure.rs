@@ -1,6 +1,6 @@
 //! What an erasure costs: alone and in batches of 1,000, with few and many customers in the tree, of customers with one record and with
-//! 10,000, one among those with one; and what a mirror adds to all that and to storing. What is left of the erased is removed in between, as
-//! the service does meanwhile. In one process, through the vault's own doors; what gRPC adds, `oubliette bench` shows. Receipt, ledger and
+//! 10,000, one among those with one; and what a mirror adds to all that and to storing; and how long a start takes then. What is left of
+//! the erased is removed in between, as the service does meanwhile. In one process, through the vault's own doors; what gRPC adds, `oubliette bench` shows. Receipt, ledger and
 //! pin are included.
 //!
 //! ```text
@@ -46,6 +46,7 @@ const WRITERS: usize = 64;
 const ALONE: usize = 300;
 const BATCH: usize = 1_000;
 const BATCHES: usize = 3;
+const STARTS: usize = 5;
 const MANY_RECORDS: usize = 10_000;
 const WITH_MANY: usize = 10;
 const READERS: usize = 32;
@@ -56,6 +57,8 @@ struct House {
     vault: Arc<Vault>,
     access: Access,
     tenant: TenantId,
+    paths: VaultPaths,
+    limits: VaultLimits,
     _folder: tempfile::TempDir,
 }
 
@@ -90,7 +93,7 @@ impl House {
         if let Ok(mib) = std::env::var("OUBLIETTE_BENCH_CACHE_MIB") {
             limits.database_cache_bytes = mib.parse::<u64>().unwrap() << 20;
         }
-        let vault = Vault::create(paths, limits, Origin::parse("bench").unwrap()).await.unwrap();
+        let vault = Vault::create(paths.clone(), limits.clone(), Origin::parse("bench").unwrap()).await.unwrap();
         let access = Access::new(Policies::default_policy());
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
         let admin = principal(system, TenantName::system(), &[Role::Admin]);
@@ -105,7 +108,7 @@ impl House {
         };
         vault.create_tenant(permit, name.clone(), settings).await.unwrap();
         let tenant = vault.tenant_id(name).await.unwrap();
-        Self { vault, access, tenant, _folder: folder }
+        Self { vault, access, tenant, paths, limits, _folder: folder }
     }
 
     fn permit(&self, action: Action) -> Permit<TenantScope> {
@@ -270,6 +273,20 @@ async fn measure(customers: usize, mirrors: usize) {
         println!("  {:<42} {median:6.0} customers/s", format!("batches of {batch}"));
     }
     house.vault.close().await;
+    measure_start(Arc::into_inner(house).expect("all writers have ended")).await;
+}
+
+/// How long a start takes, from an opened process to a vault that answers; the engine's own opening of its log is part of it.
+async fn measure_start(House { vault, paths, limits, _folder, .. }: House) {
+    drop(vault);
+    let mut took = Vec::new();
+    for _ in 0..STARTS {
+        let began = Instant::now();
+        let vault = Vault::open(paths.clone(), limits.clone()).await.unwrap();
+        took.push(began.elapsed());
+        vault.close().await;
+    }
+    told("start", took);
 }
 
 fn main() {
