@@ -18,6 +18,9 @@ mod erasing;
 mod exported_log;
 mod fixture;
 mod gate;
+mod golden;
+#[path = "../golden/mod.rs"]
+mod golden_files;
 mod hsm;
 mod idempotency;
 mod identifiers;
