@@ -230,6 +230,11 @@ impl Tree {
         Ok(View::new(&self.pages, &top.key).customer(&tenant, handle)?)
     }
 
+    /// Opens the keys of tenants afresh when they are next asked for.
+    pub fn forget_tenants(&self) {
+        self.top().tenants.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn tenant_at(&self, top: &Top, id: TenantId) -> Result<Option<Arc<TenantKeys>>, VaultError> {
         let mut opened = top.tenants.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tenant) = opened.get(&id) {
