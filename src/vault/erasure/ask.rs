@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Erasure;
 use super::alone::{Alone, Word};
 use super::answer::{RequestName, RequestSlot, answer_of};
-use super::unlisted::{not_in_tree, why_not_found};
+use super::unlisted::{if_it_has_no_key, why_not_found};
 use crate::audit::{self, Caller, Event};
 use crate::crypto::secret::{Key, random_bytes};
 use crate::crypto::{kdf, key_wrap};
@@ -235,11 +235,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
     let id = random_bytes();
     let asked = Asked { id, tenant: job.tenant, handle, what, pending, slot };
     let row = rows::erasing(asked.id);
-    let key = pending_key(core, job.tenant, handle, what).map_err(|error| match (error, what) {
-        // The directory has a link to the customer, who has no key.
-        (VaultError::NotFound, What::Customer(_)) => not_in_tree(core),
-        (error, _) => error,
-    })?;
+    let key = pending_key(core, job.tenant, handle, what).map_err(|error| if_it_has_no_key(core, what, error))?;
     let sealed = key_wrap::seal(&key, &row, &asked.pending.encode());
     let batch = &mut asking.batch;
     if let What::Customer(pseudonym) = what {

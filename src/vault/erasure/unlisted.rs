@@ -5,14 +5,23 @@
 //! still wrong, by a fault of the program or by something nobody thought of. It can tell as long as the customer's page of the directory
 //! has the key that it had when the customer was stored, because the handle follows from that key and the pseudonym.
 
+use super::ask::What;
 use crate::domain::ids::{Pseudonym, TenantId};
 use crate::keys::{Draft, View};
 use crate::store::rows;
 use crate::vault::VaultError;
 use crate::vault::core::Core;
 
+/// The error for a customer whom the directory names and who has no key; any other error as it is.
+pub(super) fn if_it_has_no_key(core: &Core, what: What, error: VaultError) -> VaultError {
+    match (error, what) {
+        (VaultError::NotFound, What::Customer(_)) => not_in_tree(core),
+        (error, _) => error,
+    }
+}
+
 /// Raises the alarm.
-pub(super) fn not_in_tree(core: &Core) -> VaultError {
+fn not_in_tree(core: &Core) -> VaultError {
     core.tree.pages().raise_alarm();
     let error = VaultError::CustomerNotInTree;
     tracing::error!(%error, "an erasure did not find a customer whose rows are stored");

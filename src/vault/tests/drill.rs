@@ -355,8 +355,9 @@ async fn drill_every_kind_of_row_edited_on_disk_or_mirror_is_named() {
     let (mut coverage, mut unexplained) = (BTreeMap::<(String, Edit), [usize; 3]>::new(), Vec::new());
     for kind in kinds {
         for edit in EDITS {
-            for (row, writes) in world.targets(kind, edit) {
-                for on_mirror in [false, true] {
+            for (place, (row, writes)) in world.targets(kind, edit).into_iter().enumerate() {
+                // A restore takes its time, and one row of a kind shows whether its content is checked.
+                for on_mirror in [false, true].into_iter().filter(|on_mirror| !on_mirror || place == 0) {
                     let house = world.copy();
                     let outcome = if on_mirror {
                         write_to_mirror(&house.mirror(Sort::Whole), &world.now, &writes);
@@ -370,9 +371,9 @@ async fn drill_every_kind_of_row_edited_on_disk_or_mirror_is_named() {
                         write(&house, &writes);
                         outcome(&house, &world.truth).await
                     };
-                    let place =
+                    let came_of_it =
                         usize::from(outcome != Outcome::Nothing) + usize::from(matches!(outcome, Outcome::Named(_)));
-                    coverage.entry((name(kind), edit)).or_default()[place] += 1;
+                    coverage.entry((name(kind), edit)).or_default()[came_of_it] += 1;
                     let why = HARMLESS.iter().find(|(of, edits, _)| *of as u8 == kind && edits.contains(&edit));
                     if !matches!(outcome, Outcome::Named(_)) && why.is_none() {
                         unexplained.push(format!(
