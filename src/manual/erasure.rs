@@ -77,8 +77,10 @@
 //!
 //! The link from a person to her handle stands in the directory and dies in the same epoch. Nothing else leads from one to the other, or from
 //! the person to a time: a tombstone says only that it is one; what is pending names the pseudonym and is sealed under the customer's own
-//! key; a reclaim job has a handle and no pseudonym; what answers a repeat of the request opens only to who knows the request's id, and is
-//! forgotten after `limits.request_id_retention_hours`. (A tombstone that named its receipt would give the person a time, and times sort the
+//! key; a reclaim job has a handle and no pseudonym; what answers a repeat of the request opens only to who knows the request's id, and only for
+//! two days: it is sealed under an answer key of the tenant, which an epoch replaces every day, so that images of it die as every erased key
+//! does. The answer to the erasure of a record ends with its customer too. The row of a request that stored a record ends with the customer,
+//! and its fingerprint with the record. The table of [row kinds](super::rows) says it for each kind. (A tombstone that named its receipt would give the person a time, and times sort the
 //! orphaned handles. So who wants the receipt of an erasure again asks for it by the receipt's id.)
 //!
 //! Control rows are tied to the log. They are tombstones, what is pending or owed, roles, tokens, tenants, the root of the keys, and the digests

@@ -20,7 +20,8 @@
 //! | who works on a case, who broke the glass | until when: AES-256-GCM under the tenant's settings key; the words: under HKDF-SHA256 of the profile's secret; both bound to the row's key |
 //! | index entry, what is pending | AES-256-GCM under HKDF-SHA256 of the secret (of a customer: of the customer key; of a tenant: of its settings key); bound to the row's key |
 //! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
-//! | answer to an erasure's request | the same, under HKDF-SHA256 of the settings key; info: label, caller's alias, request id, each framed |
+//! | answer to an erasure's request | AES-256-GCM under HKDF-SHA256 of an answer key of the tenant; info: `oubliette erasure answer`, caller's alias, request id, customer id (of a list) or nothing, record (16) and revision (4) or nothing, each framed; bound to the row's key. Of a record or revision, inside it: the same under HKDF-SHA256 of the profile's secret |
+//! | request | the record: AES-256-GCM under HKDF-SHA256 of the profile's secret; the fingerprint: under HKDF-SHA256 of the record's secret; the day: under the settings key; all bound to the row's key, label `oubliette request` |
 //! | tenant, principal, tombstone, approval | AES-256-GCM under the tenant's settings key; bound to the row's key |
 //! | erasure of a tenant | the same, under the system's settings key |
 //! | token | the same, under the system's settings key; bound to tenant and the row's key |
@@ -34,7 +35,15 @@
 //!
 //! **page**, opened: version, shape (1 inner, 2 leaf), count (2), entries, zeros up to 512, 1,024, 2,560 or 3,584 bytes. An entry of
 //! an inner page: slot (1), page id (16), key (32). Of a leaf page: label (16), payload (32); in the directory the payload is the
-//! handle and 16 zero bytes.
+//! handle and 16 zero bytes. A tenant's page has the slots 0 index key, 1 settings key, 2 directory, 3 customers, 4 and 5 answer keys, the
+//! current and the earlier one. Their ids name no page: 12 bytes of 0xff, and the UTC day since 1970 from which on the key is used (4).
+//!
+//! **request**: version (3), framed sealed day, option of two framed parts: the sealed record and the sealed fingerprint. The day: days since
+//! 1970 (4). The record: version, record (16), revision (4). The fingerprint (16): a keyed hash of all that was asked. Without the option,
+//! an upgrade found what the request stored erased.
+//!
+//! **erasure request**: version (2), framed sealed day, framed sealed answer: version, receipt (16), opening (32). Of a record or revision the
+//! answer is: version, handle (16), framed sealed answer of the form before.
 //!
 //! **record**: head, sealed metadata, sealed content or manifest, together cut into pieces of 4,096 bytes. Head: version, kind (1
 //! transcript, 2 recording), form (1 inline, 2 parts), handle (16), created in ms (8), purposes as bits (8), options of the blinded

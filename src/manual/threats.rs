@@ -76,6 +76,15 @@
 //!   and not the last tells that there are as many.
 //! - Who knows a customer's case, and has an old image and today's keys, finds by it the handle that stood for the customer (rows that
 //!   find records by case, and those that assign it), though nothing under it opens once she is erased.
+//! - What the log links. Its entries show the handle and the record in the clear, and their instants to the millisecond. They are the evidence
+//!   in a report of exposure, which must say which records somebody read, also of customers who are gone, and whoever checks the log must
+//!   be able to read it without keys. A pseudonym of the record in each entry, that dies with the customer, would hide nothing from someone
+//!   with old images: the rows of records and secrets show the same pair, since who may read is decided without opening keys. So the entries
+//!   of one handle belong together for ever, and the handle belongs to nobody once its customer is erased. Two things lead on from there.
+//!   Someone who learned elsewhere which record was a person's finds the entries of that record. And where few people are served, the
+//!   instants of entries may be compared with what somebody else wrote down about a person's calls: coarser instants would not help, because
+//!   the order of the entries, on which the proofs rest, tells the same. Keep exports of the log as carefully as the log.
+//! - For two days after an erasure, whoever knows the id of its request gets to the receipt, and so to the instant.
 //! - What a mirror had not got yet when the disk was lost: some milliseconds of rows, a second or so of objects. Nothing that a receipt, a
 //!   signed log or an erasure rests on.
 //! - What a raw image of sled's log tells by the order in which it was written: it is as the differences of two images.

@@ -17,7 +17,7 @@
 //! | assignment | handle, blind index | who works on a case of the customer, sealed |
 //! | glass | handle, blind index | who broke the glass for the customer, sealed |
 //! | index | tenant, blind index, record | finds records by case or agent |
-//! | request | tenant, blind index | the record that a request stored |
+//! | request | tenant, blind index | the record that a request stored, sealed |
 //! | tombstone | tenant, pseudonym | the fence that keeps an erased customer erased |
 //! | erasing | random id | an erasure that is asked for and not yet carried out |
 //! | reclaim | handle | rows and objects to remove |
@@ -28,7 +28,7 @@
 //! | tenant erasure | tenant | that the erasure of a tenant was asked for, or that it is erased |
 //! | duty | receipt | a receipt that is owed |
 //! | receipt | tenant, receipt | the position of its entry in the ledger |
-//! | erasure request | tenant, blind index | what answers a repeat, sealed under the request's id |
+//! | erasure request | tenant, blind index | what answers a repeat, sealed under an answer key and the request's id |
 //! | token | token id | a sealed token |
 //! | token of | tenant, token id | finds a tenant's tokens |
 //! | principal | tenant, blind index | a sealed principal |
