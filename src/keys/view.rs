@@ -2,7 +2,7 @@
 
 use super::answers::AnswerKeys;
 use super::page::{Kind, Label, Page, nibble};
-use super::{NodeId, PageSource, TreeError};
+use super::{NodeId, PageSource, SourceError, TreeError};
 use crate::crypto::secret::Key;
 use crate::domain::ids::{Handle, Pseudonym, TenantId};
 
@@ -144,7 +144,7 @@ impl<'a> View<'a> {
                         to_open.extend(children.into_iter().map(|child| (child.id, child.key)));
                     }
                     Ok(Page::Leaf(_)) => {}
-                    Err(error @ TreeError::Source(_)) => return Err(error),
+                    Err(error @ TreeError::Source(SourceError::Unreadable(_))) => return Err(error),
                     Err(_) => closed.push(page),
                 }
             }

@@ -65,7 +65,8 @@ async fn assert_all_there(server: &Server, contents: &Value) {
     assert_refused(revoked, Code::Unauthenticated, "UNAUTHENTICATED");
 }
 
-/// Requests of the earlier release are answered as then, and its receipts verify offline.
+/// Requests of the earlier release that stored something are answered as then. Its answers to erasures named customers under keys that
+/// outlive them, so the upgrade removed them: a repeat is told that it is erased. Its receipts are there, and verify offline.
 async fn assert_requests_and_receipts(server: &Server, contents: &Value) {
     let (ingest, officer) = (token(contents, "acme", "loader"), token(contents, "acme", "petra"));
     let (ingest, officer) = (Caller::of(server, &ingest).await, Caller::of(server, &officer).await);
@@ -82,23 +83,17 @@ async fn assert_requests_and_receipts(server: &Server, contents: &Value) {
     let customer = text(erased, "customer").to_owned();
     let request_id = text(erased, "request_id").to_owned();
     let request = v1::EraseCustomerRequest { request_id, customer_id: customer.clone() };
-    let answer = officer.privacy.clone().erase_customer(request).await.unwrap().into_inner();
-    assert_eq!(
-        (answer.receipt.unwrap().receipt_id.as_str(), &answer.opening),
-        (text(erased, "receipt_id"), &text(erased, "opening").to_owned())
-    );
+    assert_refused(officer.privacy.clone().erase_customer(request).await, Code::FailedPrecondition, "CUSTOMER_ERASED");
     let (request, record) = (text(of_dora, "erasure_request_id"), text(of_dora, "erased_record_id"));
-    let (receipt, opening) = officer.erase_record(request, record, 0).await.unwrap();
-    assert_eq!(
-        (receipt.receipt_id.as_str(), opening.as_str()),
-        (text(of_dora, "receipt_id"), text(of_dora, "opening"))
-    );
+    assert_refused(officer.erase_record(request, record, 0).await, Code::NotFound, "NOT_FOUND");
+    officer.receipt(text(of_dora, "receipt_id")).await.unwrap();
     let proof = server.dir().join("receipt");
     let key = contents["log_keys"][0].as_str().unwrap();
-    for text in [officer.receipt(text(erased, "receipt_id")).await.unwrap().proof, text(erased, "proof").to_owned()] {
-        fs::write(&proof, text).unwrap();
+    let fetched = officer.receipt(text(erased, "receipt_id")).await.unwrap().proof;
+    for receipt in [fetched, text(erased, "proof").to_owned()] {
+        fs::write(&proof, receipt).unwrap();
         let arguments = ["receipt", "verify", proof.to_str().unwrap(), "--key", key, "--customer", &customer];
-        let verified = oubliette(&arguments).args(["--opening", &answer.opening]).output().unwrap();
+        let verified = oubliette(&arguments).args(["--opening", text(erased, "opening")]).output().unwrap();
         assert!(verified.status.success(), "{}", words(&verified));
     }
 }

@@ -83,7 +83,7 @@ impl Load {
             let request = v1::GetTranscriptRequest { record_id, purpose: PURPOSE.to_owned(), ..Default::default() };
             async move {
                 let (took, chat) = timed(client.get_transcript(request)).await?;
-                if chat.turns == made.turns(number) {
+                if same_words(&chat.turns, &made.turns(number)) {
                     return Ok((took, ()));
                 }
                 Err(BenchError::Differs { number, seed }.into())
@@ -132,6 +132,12 @@ impl Load {
         let clients = &self.clients.privacy_officer[..1];
         Ok(measured(service, clients, 1, total, erase).await?.1)
     }
+}
+
+/// Whether the turns say the same. What came back also says what was found to be sensitive in it.
+fn same_words(read: &[v1::Turn], made: &[v1::Turn]) -> bool {
+    let words = |turn: &v1::Turn| (turn.speaker, turn.said_at, turn.text.clone());
+    read.iter().map(words).eq(made.iter().map(words))
 }
 
 fn place(number: u64) -> usize {

@@ -2,6 +2,7 @@
 
 use super::{Draft, NodeId, Page, TreeError, tenant_slot};
 use crate::domain::ids::TenantId;
+use crate::keys::SourceError;
 use crate::keys::page::Kind;
 
 /// Where giving all pages of a tenant fresh keys goes on: in which trie, and behind which leaf page.
@@ -76,7 +77,7 @@ impl Draft<'_> {
             if behind.is_none_or(|behind| place.as_slice() >= &behind[..place.len().min(behind.len())]) {
                 match self.load(kind, id, &key) {
                     Ok(child) => nodes.push(child),
-                    Err(error @ TreeError::Source(_)) => return Err(error),
+                    Err(error @ TreeError::Source(SourceError::Unreadable(_))) => return Err(error),
                     // Nothing below it can be reached; the others go on.
                     Err(_) => {
                         self.closed.push(id);
