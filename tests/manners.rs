@@ -232,7 +232,7 @@ async fn idle_connections_are_closed_after_an_erasure() {
     assert!(server.metrics.encode().contains("oubliette_open_connections 2"), "closed without an erasure");
 
     server.erase();
-    let told = tokio::time::timeout(Duration::from_secs(5), watch.next()).await.expect("told in time");
+    let told = tokio::time::timeout(Duration::from_secs(12), watch.next()).await.expect("told in time");
     assert_refused(&told.expect("a status").err().unwrap(), Code::Unavailable, Reason::ShuttingDown);
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(server.metrics.encode().contains("oubliette_open_connections 1"), "the idle connection is open");

@@ -136,6 +136,7 @@ impl Incoming {
         let peer = Peer {
             address: stream.peer_addr().ok(),
             calls: Arc::new(Semaphore::new(self.calls_per_connection)),
+            begun: Arc::default(),
             certificate: None,
         };
         let (life, cut) = (self.longest_life, self.cut.clone());

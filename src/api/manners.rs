@@ -11,6 +11,7 @@ mod body;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -149,7 +150,8 @@ impl Rules {
 
     /// Waits until fewer calls of the same connection are open than may be.
     async fn turn(&self, peer: Option<&Peer>) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
-        let Some(calls) = peer.map(|peer| peer.calls.clone()) else { return Ok(None) };
+        let Some(Peer { calls, begun, .. }) = peer.cloned() else { return Ok(None) };
+        begun.fetch_add(1, Ordering::AcqRel);
         let wait = Duration::from_millis(self.queue_timeout_ms);
         match tokio::time::timeout(wait, Semaphore::acquire_owned(calls)).await {
             Ok(turn) => Ok(turn.ok()),

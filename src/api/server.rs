@@ -6,7 +6,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,7 +19,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::DESCRIPTORS;
-use super::listener::{Connection, Listener};
+use super::listener::{Connection, Listener, Peer};
 use super::manners::MannersLayer;
 use super::methods::SERVICES;
 use crate::config::{Config, Limits};
@@ -51,8 +52,11 @@ pub struct ServerSettings {
     erasures: watch::Receiver<u64>,
 }
 
-/// How long after an erasure an idle connection is closed. The answer to the erasure leaves first.
-const CLOSE_AFTER_ERASURE: Duration = Duration::from_secs(1);
+/// How long a connection must have been idle after an erasure before it is closed. Long enough that its client is hardly about to call: a call
+/// that is sent at the moment of the close fails in clients that do not repeat it.
+const IDLE_BEFORE_CLOSE: Duration = Duration::from_secs(5);
+/// How often it is looked at.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The most bytes of a question to health or reflection.
 const SMALL_MESSAGE_BYTES: usize = 16 * 1024;
 
@@ -172,7 +176,7 @@ fn end_of(
     settings: &ServerSettings,
     closing: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let (lost, calls) = (connection.lost(), connection.calls());
+    let (lost, Peer { calls, begun, .. }) = (connection.lost(), connection.peer().clone());
     let mut erasures = settings.erasures.clone();
     erasures.mark_unchanged();
     let most = settings.limits.calls_per_connection;
@@ -180,10 +184,12 @@ fn end_of(
         if erasures.changed().await.is_err() {
             return std::future::pending().await;
         }
-        loop {
-            tokio::time::sleep(CLOSE_AFTER_ERASURE).await;
-            if calls.available_permits() == most {
-                return;
+        let (mut idle_since, mut seen) = (Instant::now(), begun.load(Ordering::Acquire));
+        while idle_since.elapsed() < IDLE_BEFORE_CLOSE {
+            tokio::time::sleep(IDLE_CHECK_INTERVAL).await;
+            let now = begun.load(Ordering::Acquire);
+            if calls.available_permits() < most || now != seen {
+                (idle_since, seen) = (Instant::now(), now);
             }
         }
     };

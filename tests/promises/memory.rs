@@ -21,7 +21,7 @@ const CUSTOMERS: usize = 15;
 /// The living customer whose requests are in flight while the memory is read.
 const LIVING: usize = CUSTOMERS;
 /// How long after the last acknowledgement the memory is read.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(12);
 /// What is marked of each customer.
 const KINDS: [&str; 8] = [
     "customer id",

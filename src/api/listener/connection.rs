@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -27,6 +28,8 @@ pub struct Peer {
     pub certificate: Option<Arc<PeerCertificate>>,
     /// The calls that may be worked on at once, shared by all requests of the connection.
     pub(in crate::api) calls: Arc<Semaphore>,
+    /// How many calls of the connection have begun.
+    pub(in crate::api) begun: Arc<AtomicU64>,
 }
 
 /// Ends when the connection must.
@@ -128,9 +131,9 @@ impl Connection {
         self.lost.clone()
     }
 
-    /// The calls that may be worked on at once; all permits are there while the connection is idle.
-    pub(in crate::api) fn calls(&self) -> Arc<Semaphore> {
-        self.peer.calls.clone()
+    /// Who is at the other end. All permits of `calls` are there while no call is open.
+    pub(in crate::api) fn peer(&self) -> &Peer {
+        &self.peer
     }
 }
 

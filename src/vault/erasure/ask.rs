@@ -393,7 +393,7 @@ fn count(core: &Core, tenant: TenantId) -> Result<Counted, VaultError> {
             old.push(key);
         } else {
             let count = value.try_into().map(u64::from_be_bytes).map_err(|_| VaultError::damaged("a counter"))?;
-            if count > MOST_COUNTED {
+            if count > MOST_AN_HOUR {
                 core.damage.met("a counter", &key, &VaultError::damaged("a counter"));
                 continue;
             }
@@ -403,8 +403,8 @@ fn count(core: &Core, tenant: TenantId) -> Result<Counted, VaultError> {
     Ok(Counted { sum, old })
 }
 
-/// No counter of erasures gets as high as this within a day: one that stands higher is damaged, and counts nothing.
-pub(super) const MOST_COUNTED: u64 = 1 << 32;
+/// The most that `limits.erasures_per_hour` can be set to. A counter above it is damaged, and counts nothing.
+const MOST_AN_HOUR: u64 = 1_000_000;
 
 /// More counts than an hour has; old ones go with every erasure.
 const DUE_COUNTS: usize = 64;
