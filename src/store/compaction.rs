@@ -158,7 +158,7 @@ impl CompactingEngine {
         remove_copy(&self.data)?;
         observe(exchanged.rows);
         let longest_pause = Duration::from_micros(self.longest_pause_us.load(Ordering::Relaxed));
-        let after = bytes_of(&self.folder)?;
+        let after = exchanged.file_bytes;
         let percent = after.saturating_mul(100) / exchanged.row_bytes.max(1);
         self.copy_percent.store(percent.clamp(LEAST_COPY_PERCENT, MOST_COPY_PERCENT), Ordering::Relaxed);
         Ok(Some(Compacted { before, after, rows: exchanged.rows, longest_pause }))
@@ -208,6 +208,8 @@ impl CompactingEngine {
         let began = Instant::now();
         let Some(copying) = guard.take() else { return Ok(None) };
         copying.to.sync()?;
+        // Before anything more is written to it: what is written later is no part of what a copy takes.
+        let file_bytes = bytes_of(&self.data.join(COPY_FOLDER))?;
         let failed = |source: std::io::Error| StoreError::io("exchanging the database for its copy", source);
         let exchanged = renameat_with(CWD, &self.folder, CWD, self.data.join(COPY_FOLDER), RenameFlags::EXCHANGE);
         exchanged.map_err(|error| failed(error.into()))?;
@@ -219,7 +221,7 @@ impl CompactingEngine {
         let old = std::mem::replace(&mut *live, copying.to);
         drop(live);
         self.note_pause(began);
-        Ok(Some(Exchanged { old, rows, row_bytes }))
+        Ok(Some(Exchanged { old, rows, row_bytes, file_bytes }))
     }
 
     /// Drops the old engine once nobody reads from it any more, so that its last writes are over before its folder goes.
@@ -242,6 +244,8 @@ struct Exchanged {
     old: Arc<SledEngine>,
     rows: u64,
     row_bytes: u64,
+    /// What the files of the copy took when it was exchanged.
+    file_bytes: u64,
 }
 
 impl Database for CompactingEngine {

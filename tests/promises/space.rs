@@ -50,7 +50,13 @@ async fn space_of_the_erased_comes_back_while_the_service_serves() {
     let end = Instant::now() + Duration::from_secs(60);
     while database_bytes(&server) >= peak / 2 {
         peak = peak.max(database_bytes(&server));
-        assert!(Instant::now() < end, "it is not compacted: {}", metrics_at(port));
+        assert!(
+            Instant::now() < end,
+            "it is not compacted, peak {peak}, now {}: {}\n{}",
+            database_bytes(&server),
+            metrics_at(port),
+            fs::read_to_string(server.log_file()).unwrap()
+        );
         let began = Instant::now();
         supervisor.chat(&stored[calls % (CUSTOMERS / 10)], PURPOSES[0]).await.unwrap();
         ingest.store_chat(chat(&format!("more-{calls:05}"), "person-1")).await.unwrap();
