@@ -106,7 +106,7 @@ fn refused(vault: &Vault) -> Vec<Row> {
 /// All that could be planted about `living`: each job in the form of before, in today's with no tag, and with the tag of another job.
 fn forms(house: &House, living: &Living, vault: &Vault) -> Vec<Vec<Planted>> {
     let genuine = house.hoard.of(rows::Kind::Reclaim);
-    let (_, versions) = genuine.iter().next().expect("somebody was erased");
+    let (_, versions) = genuine.first().expect("somebody was erased");
     let tag_of_another = *versions[0].last_chunk::<32>().unwrap();
     let jobs = living.jobs(house, vault);
     let all = |what, value: &dyn Fn(rows::Kind, &[u8]) -> Vec<u8>| {

@@ -104,8 +104,8 @@ async fn a_page_changed_between_two_starts_of_an_upgrade_is_noticed() {
         let db: &dyn crate::store::Database = &db;
         let (from, to) = rows::all(rows::Kind::PageDigest);
         let digests = db.range(&from, &to, 64).unwrap();
-        let nodes = digests.iter().filter_map(|(key, _)| rows::parse_page(key));
-        let node = nodes.filter(|node| *node != [0; 16]).last().unwrap();
+        let mut nodes = digests.iter().filter_map(|(key, _)| rows::parse_page(key));
+        let node = nodes.rfind(|node| *node != [0; 16]).unwrap();
         let mut page = db.get(&rows::page(&node)).unwrap().unwrap();
         page[40] ^= 1;
         db.apply(&[crate::store::Write::Put { key: rows::page(&node), value: page }]).unwrap();
