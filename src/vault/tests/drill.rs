@@ -10,6 +10,7 @@ use super::restore_drill::{copy_folder, mirrored};
 use super::tenants::neighbour;
 use super::*;
 use crate::domain::codec::Writer;
+use crate::domain::ids::Handle;
 use crate::store::Write;
 
 /// What is done to a row.
@@ -107,6 +108,8 @@ struct World {
     early: Image,
     now: Image,
     truth: Truth,
+    /// The handles of customers who are erased, and whose rows are still there: they are noise.
+    gone: Vec<Handle>,
 }
 
 impl World {
@@ -122,7 +125,7 @@ impl World {
         let mut records = BTreeMap::new();
         let vault = house.open().await;
         let system = vault.tenant_id(TenantName::system()).await.unwrap();
-        let (_, of_nora) = neighbour(&house, &vault, system).await;
+        let (of_globex, of_nora) = neighbour(&house, &vault, system).await;
         let stored_first = house.store(&vault, "bob", 60).await.unwrap();
         records.insert(stored_first, 80);
         for (of, length) in [("cleo", 61), ("dora", 62), ("long", 150_000)] {
@@ -135,6 +138,8 @@ impl World {
             records.insert(stored.content.id, 70 + number);
         }
         let gone = house.store(&vault, "ada", 63).await.unwrap();
+        let handle = |tenant, of| vault.core.known_customer(tenant, &customer(of)).unwrap().unwrap();
+        let gone_handles = vec![handle(house.tenant, "ada"), handle(house.tenant, "dora"), handle(of_globex, "nora")];
         house.new_token(&vault, system).await;
         house.assign(&vault, "bob").await.unwrap();
         house.break_glass(&vault, "bob").await.unwrap();
@@ -174,7 +179,7 @@ impl World {
         let now = image(&house);
         let lists = vec![("bob", 1), ("cleo", 1), ("busy", 4), ("long", 1), ("frank", 1)];
         let truth = Truth { records, lists, of_case: 0, receipt, stored_first };
-        Self { house, early, now, truth }
+        Self { house, early, now, truth, gone: gone_handles }
     }
 
     /// A copy of all of it, in a folder of its own.
@@ -214,9 +219,12 @@ impl World {
         }
     }
 
-    /// The first, middle and last row of a kind on which an edit is possible.
+    /// The first, middle and last row of a kind on which an edit is possible. Of those that an edit must always be told of, such as are no noise.
     fn targets(&self, kind: u8, edit: Edit) -> Vec<(Row, Vec<Write>)> {
-        let of_kind = self.now.iter().filter(|(key, _)| key[0] == kind);
+        let is_noise = |key: &[u8]| {
+            NEVER_SILENT.iter().any(|one| *one as u8 == kind) && self.gone.iter().any(|handle| key[1..17] == handle.0)
+        };
+        let of_kind = self.now.iter().filter(|(key, _)| key[0] == kind && !is_noise(key));
         let mut all: Vec<_> = of_kind.filter_map(|row| Some((row.clone(), self.writes(edit, row)?))).collect();
         let places = [0, all.len() / 2, all.len().saturating_sub(1)];
         let mut chosen = Vec::new();
