@@ -249,7 +249,7 @@ pub enum AlertSort {
     UnusualReading = 2,
     /// A principal met one of its ceilings, and was refused.
     CeilingMet = 3,
-    /// A row that would have data removed was not written by the service. About nobody: it says so with zeros.
+    /// The service refused a job that it did not write. The alert is about no principal: the alias is zeros.
     JobRefused = 4,
 }
 

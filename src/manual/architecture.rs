@@ -34,7 +34,7 @@
 //!
 //! **One committer.** All batches go through one thread, which applies as many as wait as one, syncs once, and answers all. A batch
 //! has preconditions; "no tombstone for this customer" is one of every record's. After a failed write or sync the store is
-//! closed to writes, because nobody knows then what is on the disk; the service begins anew, and reads what is.
+//! closed to writes, because it is not known then what is on the disk. The service restarts itself and reads what is there.
 //!
 //! **One writer of the key tree.** New customers and erasures go through one thread, so nothing changes between a plan and its
 //! batch. A new customer is durable before its first record; a record that then fails leaves a customer without records, and

@@ -79,7 +79,7 @@
 //! the person to a time: a tombstone says only that it is one; what is pending names the pseudonym and is sealed under the customer's own
 //! key; a reclaim job has a handle and no pseudonym; what answers a repeat of the request opens only to who knows the request's id, and only for
 //! two days: it is sealed under an answer key of the tenant, which an epoch replaces every day, so that images of it die as every erased key
-//! does. The answer to the erasure of a record ends with its customer too. The row of a request that stored a record ends with the customer,
+//! does. Where the service is stopped, or its epochs fail, the keys live on until the next epoch that succeeds. The answer to the erasure of a record ends with its customer too. The row of a request that stored a record ends with the customer,
 //! and its fingerprint with the record. The table of [row kinds](super::rows) says it for each kind. (A tombstone that named its receipt would give the person a time, and times sort the
 //! orphaned handles. So who wants the receipt of an erasure again asks for it by the receipt's id.)
 //!
@@ -100,7 +100,7 @@
 //! pseudo-random function under a secret key, and the sum itself is hidden. HMAC-SHA256 is the function. The sum is hidden: it is
 //! stored under AES-256-GCM, each time under a new key, and the log has only an HMAC of it. It must be: from sums in the clear, the
 //! difference of two images is the hash of one row, and with many of those, sets of rows with equal sums are found by Wagner's algorithm
-//! (CRYPTO 2002) much faster than by search. Hidden, nobody sees the hash of any row, and another set of rows has the same sum with
+//! (CRYPTO 2002) much faster than by search. A sealed sum hides the hash of each row, and another set of rows has the same sum with
 //! probability 2^-256. The sum of an earlier time does not help, because the commitment is for one position in the log. Layout 1 had the
 //! sums in the clear: the upgrade takes another key, so hashes from its images are worth nothing.
 //!

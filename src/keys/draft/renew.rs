@@ -73,7 +73,7 @@ impl Draft<'_> {
         let children: Vec<_> = children.iter().map(|child| (child.slot, child.id, child.key.duplicate())).collect();
         for (slot, id, key) in children {
             place.push(slot);
-            // Leaf pages stand at places of which none begins another.
+            // No leaf page has a place that is the beginning of another leaf page's place.
             if behind.is_none_or(|behind| place.as_slice() >= &behind[..place.len().min(behind.len())]) {
                 match self.load(kind, id, &key) {
                     Ok(child) => nodes.push(child),
