@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::control_rows::{ControlRows, RowMac};
+use super::control_rows::ControlRows;
 use super::mirror::{Mirrors, NotMirrored};
 use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, Position, StoreError, Write, rows};
 use crate::audit::merkle::Frontier;
@@ -99,9 +99,8 @@ struct Job {
 }
 
 impl Committer {
-    /// Starts the thread. The ledger goes on behind its last row, the groups behind the last one.
-    /// The control rows are tied to it by `mac`.
-    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors, mac: RowMac) -> Result<Self, StoreError> {
+    /// Starts the thread. The ledger goes on behind its last row, the groups behind the last one, and the control rows as they are given.
+    pub fn start(db: Arc<dyn Database>, mirrors: Mirrors, control_rows: ControlRows) -> Result<Self, StoreError> {
         let frontier = Frontier::of(&LogTree::new(&*db), super::log::ledger_size(&*db)?)?;
         let at = Position::of(&*db)?.in_new_run();
         mirrors.begin(frontier.clone());
@@ -109,7 +108,6 @@ impl Committer {
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
         let (stops, follow) = (stopping.clone(), mirrors.clone());
-        let control_rows = ControlRows::of(&*db, mac)?;
         let writer =
             Writer { db, frontier, at, control_rows, log: log.clone(), messages, mirrors: follow, stopping: stops };
         let thread = thread::Builder::new()
@@ -265,8 +263,7 @@ impl Writer {
                 Err(refused) => tell(answer, Err(refused)),
             }
         }
-        let mut control_rows = self.control_rows.clone();
-        let tied = group.commit_to(&mut control_rows);
+        let tied = group.commit_to(&mut self.control_rows);
         let (mut writes, frontier) = group.finish();
         let written = if tied.is_err() || writes.is_empty() {
             // Earlier groups are durable already, so a group of fences has nothing to wait for.
@@ -275,7 +272,8 @@ impl Writer {
             let at = self.at.next();
             writes.push(Write::Put { key: rows::position(), value: at.encode() });
             self.apply(&writes, held).map(|()| {
-                (self.at, self.control_rows) = (at, control_rows);
+                self.at = at;
+                self.control_rows.keep();
                 self.mirrors.send(at, writes, &frontier);
             })
         };

@@ -13,9 +13,14 @@
 //! A commitment is salted, and the salt is only in the row that is replaced each time: the entries of the past tell nothing about which
 //! rows there were, so no time is tied to a tombstone.
 //!
+//! Which hash each row has in the sum is remembered ([`KnownRows`]). A row that is damaged while the service runs, and that the service then
+//! replaces or removes, is taken out of the sum by that hash. Taken out by the hash of what stands there, it would leave a sum that no
+//! later start accepts, here and on every mirror.
+//!
 //! Pages of the key tree are too many to be read at each start. Their digests are control rows, written by the committer with each page
 //! ([`page_digest`]), and a page is compared with its digest when it is read.
 
+mod known;
 mod layout_1;
 
 use std::fmt;
@@ -23,6 +28,8 @@ use std::sync::Arc;
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
+
+use known::{Known, KnownRows};
 
 use super::{Database, LogTree, MAX_RANGE_ROWS, StoreError, rows};
 use crate::audit::merkle::{self, Frontier, Hash};
@@ -74,10 +81,12 @@ impl fmt::Debug for RowMac {
 }
 
 /// All control rows, as they are.
-#[derive(Clone)]
-pub(super) struct ControlRows {
+pub struct ControlRows {
     sum: Multiset,
+    known: KnownRows,
     mac: RowMac,
+    /// What the group that is being written changes: the sum behind it, and the hash of each row.
+    staged: Option<(Multiset, Vec<Known>)>,
 }
 
 /// The control rows are not those that the ledger commits to.
@@ -85,32 +94,64 @@ pub(super) struct ControlRows {
 pub struct NotAsLogged;
 
 impl ControlRows {
-    /// As the database says. A row of layout 1 has the sum of other rows under another key, so it is computed from all of them.
-    pub fn of(db: &dyn Database, mac: RowMac) -> Result<Self, StoreError> {
+    /// As the database says, unchecked: [`check_control_rows`] checks them. No hash of a row is known then.
+    pub fn unchecked(db: &dyn Database, mac: RowMac) -> Result<Self, StoreError> {
         let sum = match db.get(&rows::deciding())? {
             None => Multiset::EMPTY,
-            Some(row) if layout_1::is_of_it(&row) => sum_of(db, &rows::CONTROL, |key, value| mac.row(key, value))?,
             Some(row) => Stored::decode(&row)?.open(&mac).ok_or(StoreError::Damaged { what: WHAT })?,
         };
-        Ok(Self { sum, mac })
+        Ok(Self { sum, known: KnownRows::default(), mac, staged: None })
     }
 
-    /// Follows a write of a row whose value was `before`; returns whether it changes anything.
+    /// Those that stand in the database, which somebody else has checked or checks afterwards.
+    fn read(db: &dyn Database, mac: &RowMac) -> Result<Self, StoreError> {
+        let mut known = KnownRows::all();
+        // The kinds with most rows come last: they are the first of which a hash may not be kept.
+        let (few, many) = rows::CONTROL.into_iter().partition::<Vec<_>, _>(|kind| !rows::MANY.contains(kind));
+        let sum = sum_of(db, &[few, many].concat(), |key, value| {
+            let hash = mac.row(key, value);
+            known.set(Known::new(key, Some(hash)));
+            hash
+        })?;
+        Ok(Self { sum, known, mac: mac.clone(), staged: None })
+    }
+
+    /// Follows a write of a row whose value was `before`; returns whether it changes anything. Counts once it is [kept](Self::keep).
     pub fn follow(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) -> bool {
-        if before != after {
-            before.into_iter().for_each(|value| self.sum.remove(&self.mac.row(key, value)));
-            after.into_iter().for_each(|value| self.sum.add(&self.mac.row(key, value)));
+        let stored = before.map(|value| self.mac.row(key, value));
+        let before = self.known.hash(key, stored);
+        let after = after.map(|value| self.mac.row(key, value));
+        if before != stored {
+            tracing::error!(
+                kind = key.first(),
+                "a control row that is written now had been changed past the service; the audit log vouches for what was there before"
+            );
         }
-        before != after
+        if before == after && stored == after {
+            return false;
+        }
+        let (sum, changed) = self.staged.get_or_insert_with(|| (self.sum.clone(), Vec::new()));
+        before.iter().for_each(|hash| sum.remove(hash));
+        after.iter().for_each(|hash| sum.add(hash));
+        changed.push(Known::new(key, after));
+        true
     }
 
-    /// The entry that commits to the rows of now, for `position`, and the row that opens it.
+    /// The entry that commits to the rows as the group leaves them, for `position`, and the row that opens it.
     pub fn commit(&self, position: u64) -> (Vec<u8>, Vec<u8>) {
         let mut salt = [0; SALT_BYTES];
         SysRng.try_fill_bytes(&mut salt).expect("the operating system gives random bytes once it has started");
-        let event = Event::Deciding { commitment: commitment(&self.mac, position, &salt, &self.sum) };
+        let sum = self.staged.as_ref().map_or(&self.sum, |(sum, _)| sum);
+        let event = Event::Deciding { commitment: commitment(&self.mac, position, &salt, sum) };
         let entry = Entry { at: Timestamp::now(), tenant: TenantId([0; 16]), caller: None, event }.encode().to_vec();
-        (entry, Stored::seal(position, salt, &self.sum, &self.mac).encode())
+        (entry, Stored::seal(position, salt, sum, &self.mac).encode())
+    }
+
+    /// The group is durable.
+    pub fn keep(&mut self) {
+        let Some((sum, changed)) = self.staged.take() else { return };
+        self.sum = sum;
+        changed.into_iter().for_each(|one| self.known.set(one));
     }
 }
 
@@ -160,7 +201,7 @@ pub fn page_digest(key: &[u8], page: &[u8]) -> Hash {
     merkle::leaf(&[key, page].concat())
 }
 
-/// Whether the control rows are those that the newest commitment in the ledger is about, and the ledger behind it is that of the pinned log
+/// The control rows, if they are those that the newest commitment in the ledger is about, and the ledger behind it is that of the pinned log
 /// (its size and root, where one is pinned). Reads all of these rows, and the ledger from that commitment on. A row of layout 1 counts only
 /// where its keyed functions are given.
 pub fn check_control_rows(
@@ -168,23 +209,28 @@ pub fn check_control_rows(
     mac: &RowMac,
     of_layout_1: Option<&RowMac>,
     pinned: Option<(u64, Hash)>,
-) -> Result<Result<(), NotAsLogged>, StoreError> {
+) -> Result<Result<ControlRows, NotAsLogged>, StoreError> {
     let Some(row) = db.get(&rows::deciding())? else { return Ok(Err(NotAsLogged)) };
-    if let Some(mac) = of_layout_1
+    if let Some(of_layout_1) = of_layout_1
         && layout_1::is_of_it(&row)
     {
-        return layout_1::check(db, &row, mac, pinned);
+        // The sum of layout 1 is one of other rows, under another key: it is made anew.
+        return match layout_1::check(db, &row, of_layout_1, pinned)? {
+            Ok(()) => ControlRows::read(db, mac).map(Ok),
+            Err(NotAsLogged) => Ok(Err(NotAsLogged)),
+        };
     }
     let stored = match Stored::decode(&row) {
         Err(StoreError::Damaged { .. }) => return Ok(Err(NotAsLogged)),
         stored => stored?,
     };
-    let found = sum_of(db, &rows::CONTROL, |key, value| mac.row(key, value))?;
-    if stored.open(mac) != Some(found.clone()) {
+    let found = ControlRows::read(db, mac)?;
+    if stored.open(mac) != Some(found.sum.clone()) {
         return Ok(Err(NotAsLogged));
     }
-    let expected = commitment(mac, stored.position, &stored.salt, &found);
-    is_newest_commitment(db, (stored.position, expected), pinned)
+    let expected = commitment(mac, stored.position, &stored.salt, &found.sum);
+    let is_newest = is_newest_commitment(db, (stored.position, expected), pinned)?;
+    Ok(is_newest.map(|()| found))
 }
 
 /// Whether the newest commitment in the ledger is this one, and the ledger behind it that of the pinned log.
@@ -212,7 +258,11 @@ fn is_newest_commitment(
 }
 
 /// The sum over all rows of these kinds.
-fn sum_of(db: &dyn Database, kinds: &[u8], hash: impl Fn(&[u8], &[u8]) -> [u8; 32]) -> Result<Multiset, StoreError> {
+fn sum_of(
+    db: &dyn Database,
+    kinds: &[u8],
+    mut hash: impl FnMut(&[u8], &[u8]) -> [u8; 32],
+) -> Result<Multiset, StoreError> {
     let mut sum = Multiset::EMPTY;
     for kind in kinds {
         each_row(db, vec![*kind], vec![*kind + 1], |key, value| {

@@ -28,7 +28,7 @@ pub use batch::{
 };
 pub use committer::{CommitError, Committed, Committer};
 pub use compaction::{Compacted, CompactingEngine, DiskUse, bytes_of, disk_use, refuse_without_room, remove_copy};
-pub use control_rows::{NotAsLogged, RowMac, check_control_rows, page_digest};
+pub use control_rows::{ControlRows, NotAsLogged, RowMac, check_control_rows, page_digest};
 pub use disk::free_bytes;
 pub use log::{LogTree, ledger_size};
 pub use log_files::LogFiles;
@@ -267,10 +267,11 @@ fn is_full(error: &io::Error) -> bool {
 
 /// Functions without a key, for tests of this module.
 #[cfg(test)]
-fn unkeyed_row_mac() -> RowMac {
-    RowMac::new(
+fn unkeyed_control_rows(db: &dyn Database) -> ControlRows {
+    let mac = RowMac::new(
         |field, parts| crate::audit::merkle::leaf(&[field.as_bytes(), &parts.concat()].concat()),
         |_, plain| plain.to_vec(),
         |_, sealed| Some(sealed.to_vec()),
-    )
+    );
+    ControlRows::unchecked(db, mac).expect("the row is readable")
 }

@@ -55,8 +55,8 @@ pub use insiders::{
 pub use jobs::{
     parse_reclaim_pages, parse_reclaim_record, reclaim, reclaim_pages, reclaim_pages_of, reclaim_record, refused_job,
 };
-pub(crate) use key_tree::CONTROL;
 pub(super) use key_tree::waits_for_mirrors;
+pub(crate) use key_tree::{CONTROL, MANY};
 pub use key_tree::{page, page_digest, parse_page};
 
 use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId, RecordId, Revision, TenantId, TokenId};

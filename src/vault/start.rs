@@ -23,8 +23,8 @@ use crate::root_key::{
     FileRootKey, KeyFileError, Pin, Pkcs11RootKey, RootKey, RootKeyError, RootKeyId, SigningKeyFile,
 };
 use crate::store::{
-    Batch, CommitError, Committer, CompactingEngine, Database, Mirrors, NotAsLogged, Objects, SledEngine, StoreError,
-    check_control_rows, rows,
+    Batch, CommitError, Committer, CompactingEngine, ControlRows, Database, Mirrors, NotAsLogged, Objects, SledEngine,
+    StoreError, check_control_rows, rows,
 };
 
 pub(super) const FIRST_EPOCH: u64 = 1;
@@ -190,9 +190,9 @@ impl Vault {
             }
             let provider = open_provider(&paths.root_key)?;
             let db: Arc<dyn Database> = Arc::new(SledEngine::open(&database_folder(&paths.data))?);
-            let Opened { top, .. } = open_top(&paths, &db, provider.as_ref())?;
+            let Opened { control_rows, .. } = open_top(&paths, &db, provider.as_ref())?;
             let Some(file) = Log::file_to_replace(db.as_ref(), &paths.signing_key)? else { return Ok(()) };
-            let committer = Committer::start(Arc::clone(&db), Mirrors::none(), row_mac(&top.system, CONTROL_ROWS))?;
+            let committer = Committer::start(Arc::clone(&db), Mirrors::none(), control_rows)?;
             Log::replace(&committer, db.as_ref(), &file)?;
             committer.close();
             Ok(())
@@ -257,7 +257,8 @@ fn create(paths: &VaultPaths, limits: &VaultLimits, origin: &Origin) -> Result<(
     let pages = Pages::new(Arc::clone(&db), Layout::NEWEST);
     let EpochPlan { writes, top } = Draft::create(&pages, limits.leaf_entries).into_epoch();
     let system = View::new(&Planned(&writes), &top).system().map_err(VaultError::from)?;
-    let committer = Committer::start(db, Mirrors::none(), row_mac(&system, CONTROL_ROWS))?;
+    let control_rows = ControlRows::unchecked(db.as_ref(), row_mac(&system, CONTROL_ROWS))?;
+    let committer = Committer::start(db, Mirrors::none(), control_rows)?;
     let mut batch = Batch::new();
     batch.put(rows::format(), encode_format());
     let top = WrappedTop::wrap(provider.as_ref(), root_key, FIRST_EPOCH, &top)?;
@@ -315,12 +316,12 @@ fn core_over(
     provider: Arc<dyn RootKey>,
     signing_key: SigningKeyFile,
 ) -> Result<Arc<Core>, StartError> {
-    let Opened { top, pin, pages } = open_top(paths, &db, provider.as_ref())?;
+    let Opened { top, pin, pages, control_rows } = open_top(paths, &db, provider.as_ref())?;
     let log = Log::open(signing_key, db.as_ref())?;
     let mirrors = Mirrors::start(paths.mirrors.clone(), &db)?;
     let jobs = Jobs::new(&top.system);
     Ok(Arc::new(Core {
-        committer: Committer::start(Arc::clone(&db), mirrors, row_mac(&top.system, CONTROL_ROWS))?,
+        committer: Committer::start(Arc::clone(&db), mirrors, control_rows)?,
         objects: open_objects(&paths.data)?,
         provider,
         tree: Tree::new(pages, top),
@@ -352,6 +353,7 @@ struct Opened {
     top: Top,
     pin: Option<Pin>,
     pages: Pages,
+    control_rows: ControlRows,
 }
 
 /// Opens the top of the tree in `db`, after everything was checked that can be before anything is written, here or to a mirror: the root key,
@@ -375,8 +377,8 @@ fn open_top(paths: &VaultPaths, db: &Arc<dyn Database>, provider: &dyn RootKey) 
     let of_layout_1 = (layout == Layout::First).then(|| row_mac(&top.system, CONTROL_ROWS_OF_LAYOUT_1));
     let pinned = pin.map(|pin| (pin.size, pin.root));
     let checked = check_control_rows(db.as_ref(), &mac, of_layout_1.as_ref(), pinned)?;
-    checked.map_err(|NotAsLogged| StartError::NotAsLogged)?;
-    Ok(Opened { top, pin, pages })
+    let control_rows = checked.map_err(|NotAsLogged| StartError::NotAsLogged)?;
+    Ok(Opened { top, pin, pages, control_rows })
 }
 
 /// The pages of a plan, before they stand anywhere.

@@ -72,7 +72,7 @@ fn hold_back(db: &Fake) -> (Receiver<()>, SyncSender<()>) {
 
 fn start() -> (Arc<Fake>, Committer) {
     let db = Arc::new(Fake::default());
-    let committer = Committer::start(db.clone(), Mirrors::none(), crate::store::unkeyed_row_mac()).unwrap();
+    let committer = Committer::start(db.clone(), Mirrors::none(), crate::store::unkeyed_control_rows(&*db)).unwrap();
     (db, committer)
 }
 
@@ -174,7 +174,7 @@ fn sixty_four_writers_lose_no_count_and_leave_no_gap_in_the_ledger() {
     }
     let tree = committer.log();
     committer.close();
-    let again = Committer::start(db.clone(), Mirrors::none(), crate::store::unkeyed_row_mac()).unwrap();
+    let again = Committer::start(db.clone(), Mirrors::none(), crate::store::unkeyed_control_rows(&*db)).unwrap();
     assert_eq!(again.log(), tree, "the tree over the ledger is not the one that grew");
     let next = again.commit_blocking(batch(|b| b.append("x"))).unwrap();
     assert_eq!(next.ledger_positions, [64 * 50 * 2], "a restart goes on where the ledger ends");

@@ -203,7 +203,8 @@ fn writers_and_readers_go_on_beside_compactions_that_give_space_back() {
     let disk = Disk::new();
     let engine = Arc::new(disk.open());
     let db: Arc<dyn Database> = Arc::clone(&engine) as Arc<dyn Database>;
-    let committer = Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::unkeyed_row_mac()).unwrap();
+    let committer =
+        Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::unkeyed_control_rows(&*db)).unwrap();
     fill(&committer, ROWS);
     let before = disk_use(&*db, &mut |_| true).unwrap().unwrap();
     let is_over = Arc::new(AtomicBool::new(false));

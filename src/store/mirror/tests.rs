@@ -25,7 +25,9 @@ impl House {
         ];
         places.iter().for_each(|place| create(&place.directory).unwrap());
         let house = Self { folder, places };
-        let committer = Committer::start(open_db(&house), Mirrors::none(), crate::store::unkeyed_row_mac()).unwrap();
+        let db = open_db(&house);
+        let rows = crate::store::unkeyed_control_rows(&*db);
+        let committer = Committer::start(db, Mirrors::none(), rows).unwrap();
         committer.commit_blocking(batch(vault)).unwrap();
         committer.close();
         house
@@ -34,7 +36,7 @@ impl House {
     fn open(&self) -> (Arc<dyn Database>, Committer) {
         let db: Arc<dyn Database> = Arc::new(SledEngine::open(&self.folder.path().join("db")).unwrap());
         let mirrors = Mirrors::start(self.places.clone(), &db).unwrap();
-        let committer = Committer::start(Arc::clone(&db), mirrors, crate::store::unkeyed_row_mac()).unwrap();
+        let committer = Committer::start(Arc::clone(&db), mirrors, crate::store::unkeyed_control_rows(&*db)).unwrap();
         (db, committer)
     }
 
@@ -125,7 +127,8 @@ fn a_mirror_that_missed_something_or_is_of_another_history_begins_anew() {
     drop(db);
     // Written while nothing was mirrored.
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap());
-    let committer = Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::unkeyed_row_mac()).unwrap();
+    let committer =
+        Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::unkeyed_control_rows(&*db)).unwrap();
     committer.commit_blocking(batch(2)).unwrap();
     committer.close();
     drop(db);
@@ -133,7 +136,8 @@ fn a_mirror_that_missed_something_or_is_of_another_history_begins_anew() {
     // Another database with as many groups.
     fs::rename(house.folder.path().join("db"), house.folder.path().join("old")).unwrap();
     let db: Arc<dyn Database> = Arc::new(SledEngine::open(&house.folder.path().join("db")).unwrap());
-    let committer = Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::unkeyed_row_mac()).unwrap();
+    let committer =
+        Committer::start(Arc::clone(&db), Mirrors::none(), crate::store::unkeyed_control_rows(&*db)).unwrap();
     (0..4).for_each(|number| drop(committer.commit_blocking(batch(number)).unwrap()));
     committer.close();
     drop(db);

@@ -21,6 +21,9 @@ pub(crate) const CONTROL: [u8; 14] = [
     Kind::Approval as u8,
 ];
 
+/// Those of them with as many rows as there are customers, or nearly.
+pub(crate) const MANY: [u8; 2] = [Kind::PageDigest as u8, Kind::Tombstone as u8];
+
 /// Whether a batch that changes a row of this kind is acknowledged only once the mirrors have it. A page that a new customer changes
 /// does not wait, nor does its digest: what comes back without them is an older database as a whole, and never an older page.
 pub(in crate::store) fn waits_for_mirrors(kind: u8) -> bool {
