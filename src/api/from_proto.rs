@@ -181,11 +181,10 @@ pub fn list_records(message: v1::ListRecordsRequest) -> Result<ListRequest, Inva
     let by = match (customer_id.as_str(), case_id.as_str(), agent.as_str()) {
         ("", "", "") => FindBy::Tenant,
         (customer, "", "") => FindBy::Customer(CustomerId::parse(customer)?),
-        ("", case, "") => FindBy::Case(CaseId::parse(case)?),
         ("", "", agent) => FindBy::Agent(named("agent", PrincipalName::parse(agent))?),
-        ("", _, _) => return Err(Invalid::new("agent", Problem::Conflicts { other: "case_id" })),
-        (_, "", _) => return Err(Invalid::new("agent", Problem::Conflicts { other: "customer_id" })),
-        (_, _, _) => return Err(Invalid::new("case_id", Problem::Conflicts { other: "customer_id" })),
+        ("", _, _) => return Err(Invalid::new("customer_id", Problem::Missing)),
+        (customer, case, "") => FindBy::Case(CustomerId::parse(customer)?, CaseId::parse(case)?),
+        (_, _, _) => return Err(Invalid::new("agent", Problem::Conflicts { other: "customer_id" })),
     };
     let before = ("started_before", message.started_before);
     let (started_from, started_before) = time_span("started_from", message.started_from, before)?;

@@ -14,6 +14,7 @@ use crate::api::v1;
 
 const LIST_EXAMPLES: &str = "Examples:
   oubliette record list --purpose support --customer c-1001
+  oubliette record list --purpose support --customer c-1001 --case S-77
   oubliette record list --purpose audit --from 2026-11-01T00:00:00Z --before 2026-12-01T00:00:00Z --all --json";
 
 const SHOW_EXAMPLES: &str = "Example:
@@ -82,8 +83,8 @@ pub struct ListArgs {
     /// Only this customer's
     #[arg(long, value_name = "ID", group = "by")]
     pub customer: Option<String>,
-    /// Only this case's
-    #[arg(long, group = "by")]
+    /// Only those of this case of the customer
+    #[arg(long, requires = "customer")]
     pub case: Option<String>,
     /// Only those that this agent handled
     #[arg(long, value_name = "NAME", group = "by")]

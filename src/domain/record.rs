@@ -245,8 +245,8 @@ pub enum FindBy {
     Tenant,
     /// A customer's.
     Customer(CustomerId),
-    /// A case's.
-    Case(CaseId),
+    /// Those of a customer that are of a case.
+    Case(CustomerId, CaseId),
     /// Those that an agent handled.
     Agent(PrincipalName),
 }

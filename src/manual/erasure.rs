@@ -56,7 +56,7 @@
 //!
 //! Erasing a record or a revision replaces the customer key and wraps anew what was wrapped beside its secret: the keys of the segments, and the
 //! secrets of one segment. An epoch takes secrets out of three segments at most, so that it fits one batch; what is more waits for the next one,
-//! and customers go behind what is left of them. What finds a record (by case, by agent) is sealed under the record's own secret, so that it ends with it.
+//! and customers go behind what is left of them. What finds a record (by agent) is sealed under the record's own secret, so that it ends with it.
 //!
 //! A handle is a keyed hash of the pseudonym under the key that the customer's page of the directory had when she came: as good as random to
 //! whom that key is gone, and her erasure replaces it. It is not drawn at random because of what is lost: an insert that a power cut took back may

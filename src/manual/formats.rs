@@ -45,9 +45,10 @@
 //! **erasure request**: version (2), framed sealed day, framed sealed answer: version, receipt (16), opening (32). Of a record or revision the
 //! answer is: version, handle (16), framed sealed answer of the form before.
 //!
-//! **record**: head, sealed metadata, sealed content or manifest, together cut into pieces of 4,096 bytes. Head: version, kind (1
+//! **record**: head, sealed metadata, sealed content or manifest, together cut into pieces of 4,096 bytes. Head: version (2), kind (1
 //! transcript, 2 recording), form (1 inline, 2 parts), handle (16), created in ms (8), purposes as bits (8), options of the blinded
-//! team, agent and case (16 each), length of metadata (4) and of content (4), bytes of sealed content (8).
+//! team, agent and case (16 each), length of metadata (4) and of content (4), bytes of sealed content (8). The case is blinded under
+//! HKDF-SHA256 of the record's secret (label `oubliette case`); in version 1 under the tenant's index key.
 //!
 //! **secret**: version, wrapped secret (60): under the customer key, or under that of the segment in which the record lies. The reserved
 //! record id of all zeros holds the secret of the customer's profile.
@@ -67,7 +68,8 @@
 //! **index**: handle (16), then, sealed under a key of the record's own secret: version, kind, revision (4), started in ms (8).
 //!
 //! **assignment** and **glass**: version, tenant (16), framed sealed term, framed sealed words. The term: version, expires in ms (8), alias of
-//! who gave it (16). The words: version, list of texts: case and principal; or principal and reason.
+//! who gave it (16). The words: version, list of texts: case and principal; or principal and reason. The key of an assignment's row ends
+//! with case and principal blinded together, under HKDF-SHA256 of the profile's secret (label `oubliette case`).
 //!
 //! **seen**: empty; its key says which principal (16, the alias) read something of which customer on which day (4, since 1970). **reads**: how
 //! many reads that were (8). **erased by**: how many erasures a principal asked for alone on a day (8). **approved**: how many an approval was used for (8).

@@ -74,8 +74,8 @@
 //!   nothing, up to 400 KiB where the network is full), TLS and the kernel had taken may still arrive. All the rest is cut off.
 //! - How long a list takes: a page looks at up to `limits.list_scan_rows` rows, also such as the caller may not see; a page that is not full
 //!   and not the last tells that there are as many.
-//! - Who knows a customer's case, and has an old image and today's keys, finds by it the handle that stood for the customer (rows that
-//!   find records by case, and those that assign it), though nothing under it opens once she is erased.
+//! - Who knows a customer's case, and has an image from layout 1 or a record that it stored, and today's keys, finds by it the handle that
+//!   stood for the customer, though nothing under it opens once she is erased. Since layout 2 no row leads from a case to a customer.
 //! - What the log links. Its entries show the handle and the record in the clear, and their instants to the millisecond. They are the evidence
 //!   in a report of exposure, which must say which records somebody read, also of customers who are gone, and whoever checks the log must
 //!   be able to read it without keys. A pseudonym of the record in each entry, that dies with the customer, would hide nothing from someone

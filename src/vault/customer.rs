@@ -27,6 +27,8 @@ use crate::store::{Batch, Row, rows};
 /// left.
 pub(super) const MAX_SEGMENT: usize = 2048;
 const SECRET_VERSION: u8 = 1;
+/// A row of a secret's length that no key opens.
+const NO_SECRET_ROW: [u8; 1 + key_wrap::WRAPPED_KEY] = [SECRET_VERSION; 1 + key_wrap::WRAPPED_KEY];
 const WHAT: &str = "a record's secret";
 /// Rows read in one go.
 const AT_ONCE: usize = 1024;
@@ -51,6 +53,13 @@ pub(super) struct Customer {
     pub tenant: TenantId,
     pub handle: Handle,
     key: Key,
+}
+
+/// A customer for whom a case is looked at: whose keys tell whether a record or an assignment is of that case. Of a customer who has no key,
+/// it takes as long, and no case is found.
+pub(super) struct ToCompare {
+    place: Place,
+    customer: Option<Customer>,
 }
 
 impl Customer {
@@ -245,6 +254,47 @@ impl Core {
         let row = self.db.get(&secret_row(place))?.ok_or(VaultError::NotFound)?;
         let under = self.segment(customer, place.record)?;
         unwrap_secret(under.as_ref().unwrap_or(&customer.key), place, &row)
+    }
+
+    /// The customer of a record, for looking at a case.
+    pub fn customer_to_compare(&self, tenant: TenantId, handle: Handle) -> Result<ToCompare, VaultError> {
+        let customer = match self.customer(tenant, handle) {
+            Ok(customer) => Some(customer),
+            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        let place = Place { tenant, handle, record: RecordId::PROFILE, revision: Revision::FIRST };
+        Ok(ToCompare { place, customer })
+    }
+
+    /// The secret of a place of such a customer. Where it does not open, a random one, which took as long.
+    pub fn secret_to_compare(&self, of: &ToCompare, place: &Place) -> Result<Key, VaultError> {
+        let found = match &of.customer {
+            Some(customer) => self.secret(customer, place),
+            None => self.secret_of_nobody(place),
+        };
+        match found {
+            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => Ok(Key::random()),
+            found => found,
+        }
+    }
+
+    fn secret_of_nobody(&self, place: &Place) -> Result<Key, VaultError> {
+        let row = self.db.get(&secret_row(place))?;
+        self.segment_row(place.handle, place.record)?;
+        unwrap_secret(&Key::random(), place, row.as_deref().unwrap_or(&NO_SECRET_ROW))
+    }
+
+    /// The key of the profile's secret under which such a customer's assignments are named, and the customer's place.
+    pub fn assignments_to_compare<'a>(&self, of: &'a ToCompare) -> Result<(Key, &'a Place), VaultError> {
+        let secret = self.secret_to_compare(of, &of.place)?;
+        Ok((use_key(&secret, Use::Case, &of.place), &of.place))
+    }
+
+    /// The same of a customer who is there.
+    pub fn assignments_key(&self, customer: &Customer) -> Result<Key, VaultError> {
+        let (secret, place) = self.profile_secret(customer)?;
+        Ok(use_key(&secret, Use::Case, &place))
     }
 
     /// Takes secrets of a customer away and wraps all that were wrapped under the same keys anew: the segments' keys under the fresh customer

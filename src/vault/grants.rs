@@ -1,6 +1,6 @@
 //! What lets somebody read a customer's records beyond a role: cases that the platform assigns, and glass that is broken in an emergency.
 //!
-//! A grant stands under the customer's handle and goes with the customer. It is looked up before any key is opened, and is worth nothing
+//! A grant stands under the customer's handle and goes with the customer. It is looked up before any content is opened, and is worth nothing
 //! once its time is over, whether its row is still there or not. Whoever asks for the glass of a customer who is not there gets the same
 //! answer: nothing can be learnt from it.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::core::{Core, entry};
-use super::customer::Customer;
+use super::customer::{Customer, ToCompare};
 use super::fence::Fenced;
 use super::format::{GrantRow, Place, Term, Use, decode_words, encode_words, use_key};
 use super::people::{alias_of, next_of};
@@ -20,7 +20,7 @@ use crate::crypto::key_wrap;
 use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::{Key, random_bytes};
 use crate::domain::clock::Timestamp;
-use crate::domain::grant::{BrokenGlass, CaseAssignment, Granted, Grants};
+use crate::domain::grant::{BrokenGlass, CaseAssignment, Granted};
 use crate::domain::ids::{BlindIndex, CaseId, CustomerId, Handle, PrincipalName, RecordId, Revision, TenantId};
 use crate::domain::principal::Principal;
 use crate::keys::TenantKeys;
@@ -56,10 +56,10 @@ impl Vault {
         let inside = self.core.fences.enter(tenant, handle)?;
         let build = move |core: &Arc<Core>| {
             let keys = core.tenant_keys(tenant)?;
-            let row = assignment_row(&keys, handle, &new.case, &new.assignee);
+            let customer = core.customer(tenant, handle)?;
+            let row = assignment_row(&core.assignments_key(&customer)?, handle, &new.case, &new.assignee);
             let words = [new.case.as_str(), new.assignee.as_str()];
-            let mut batch =
-                grant((&keys, &core.grants_key(&core.customer(tenant, handle)?)?), &permit, row, new.expires, &words);
+            let mut batch = grant((&keys, &core.grants_key(&customer)?), &permit, row, new.expires, &words);
             let to = alias_of(&keys, &new.assignee);
             granted(&mut batch, &permit, Granted { handle, to, until: Some(new.expires) });
             batch.require_absent(rows::tombstone(tenant, super::tree::pseudonym(&keys, &new.customer)));
@@ -81,7 +81,8 @@ impl Vault {
         let build = move |core: &Arc<Core>| {
             let keys = core.tenant_keys(tenant)?;
             let handle = core.known_customer(tenant, &customer)?.ok_or(VaultError::NotFound)?;
-            let row = assignment_row(&keys, handle, &case, &assignee);
+            let key = core.assignments_key(&core.customer(tenant, handle)?)?;
+            let row = assignment_row(&key, handle, &case, &assignee);
             core.db.get(&row)?.ok_or(VaultError::NotFound)?;
             let mut batch = Batch::new();
             batch.delete(row);
@@ -190,24 +191,30 @@ impl Vault {
 }
 
 impl Core {
-    /// What lets `asker` read the records of a customer now.
-    pub fn grants(&self, asker: &Asker, tenant: TenantId, handle: Handle) -> Result<Grants, VaultError> {
-        let keys = self.tenant_keys(tenant)?;
-        let now = Timestamp::now();
-        let holds = |row: Vec<u8>| -> Result<bool, VaultError> {
-            let Some(value) = self.db.get(&row)? else { return Ok(false) };
-            match open_term(&keys, tenant, &row, &value) {
-                Ok((_, term)) => Ok(term.expires > now),
-                // One that does not open lets nobody in, and keeps nobody out who needs none.
-                Err(error) => self.unless_damaged(WHAT, &row, Err(error)).map(|()| false),
-            }
-        };
-        let name = &asker.principal.name;
-        let assigned = asker.case.as_ref().map(|case| assignment_row(&keys, handle, case, name));
-        Ok(Grants {
-            case_is_assigned: assigned.map(holds).transpose()?.unwrap_or(false),
-            glass_is_broken: holds(glass_row(&keys, handle, name))?,
-        })
+    /// Whether a case of this customer is assigned to somebody now.
+    pub fn case_is_assigned(
+        &self,
+        customer: &ToCompare,
+        case: &CaseId,
+        assignee: &PrincipalName,
+    ) -> Result<bool, VaultError> {
+        let (key, place) = self.assignments_to_compare(customer)?;
+        self.holds(place.tenant, &assignment_row(&key, place.handle, case, assignee))
+    }
+
+    /// Whether somebody has broken the glass of this customer, and may still read.
+    pub fn glass_is_broken(&self, tenant: TenantId, handle: Handle, name: &PrincipalName) -> Result<bool, VaultError> {
+        self.holds(tenant, &glass_row(&*self.tenant_keys(tenant)?, handle, name))
+    }
+
+    /// Whether a grant is there, and is not expired.
+    fn holds(&self, tenant: TenantId, row: &[u8]) -> Result<bool, VaultError> {
+        let Some(value) = self.db.get(row)? else { return Ok(false) };
+        match open_term(&*self.tenant_keys(tenant)?, tenant, row, &value) {
+            Ok((_, term)) => Ok(term.expires > Timestamp::now()),
+            // One that does not open lets nobody in, and keeps nobody out who needs none.
+            Err(error) => self.unless_damaged(WHAT, row, Err(error)).map(|()| false),
+        }
     }
 
     /// A handle of nobody, and a key for it; looked for as those of a customer are, so that it takes about as long.
@@ -226,6 +233,42 @@ impl Core {
     fn grants_key(&self, customer: &Customer) -> Result<Key, VaultError> {
         let (secret, place) = self.profile_secret(customer)?;
         Ok(use_key(&secret, Use::Grant, &place))
+    }
+
+    /// Names the assignments of a span as this layout does: those of layout 1 stood under a key that outlives the customer. Adds what is to be
+    /// written to `batch`. What does not open stays as it is, and lets nobody in.
+    pub(super) fn rename_assignments(&self, batch: &mut Batch, page: &[Row]) -> Result<(), VaultError> {
+        for (row, value) in page {
+            let renamed = self.renamed_assignment(row, value).map(|renamed| {
+                if let Some((fresh, grant)) = renamed {
+                    batch.require_value(row.clone(), value.clone());
+                    batch.delete(row.clone());
+                    batch.put(fresh, grant);
+                }
+            });
+            match renamed {
+                // Of a customer who is erased: it is removed with what else is left.
+                Err(VaultError::NotFound) => {}
+                renamed => self.unless_damaged(WHAT, row, renamed)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The row that an assignment becomes; `None` where it is that already.
+    fn renamed_assignment(&self, row: &[u8], value: &[u8]) -> Result<Option<Row>, VaultError> {
+        let tenant = GrantRow::decode(value)?.tenant;
+        let handle = row.get(1..17).and_then(|handle| handle.try_into().ok()).map(Handle);
+        let customer = self.customer(tenant, handle.ok_or(VaultError::damaged(WHAT))?)?;
+        let (keys, key) = (self.tenant_keys(tenant)?, self.grants_key(&customer)?);
+        let (grant, term) = open_term(&keys, tenant, row, value)?;
+        let words = key_wrap::open(&key, row, &grant.words).map_err(|_| VaultError::damaged(WHAT))?;
+        let [case, assignee]: [Zeroizing<String>; 2] = decode_words(&words)?;
+        let (case, assignee) = (CaseId::parse(&case)?, PrincipalName::parse(&assignee)?);
+        let fresh = assignment_row(&self.assignments_key(&customer)?, customer.handle, &case, &assignee);
+        let term = key_wrap::seal(&keys.settings, &fresh, &term.encode());
+        let words = key_wrap::seal(&key, &fresh, &words);
+        Ok((fresh != row).then(|| (fresh, GrantRow { tenant, term, words }.encode())))
     }
 
     /// The batch that removes what is expired among some rows of a span, and the last of them; `None` at the end.
@@ -284,9 +327,10 @@ fn grant(
     batch
 }
 
-fn assignment_row(keys: &TenantKeys, handle: Handle, case: &CaseId, assignee: &PrincipalName) -> Vec<u8> {
+/// Where an assignment stands. The key ends with the customer: who knows the case's id finds nothing by it then.
+fn assignment_row(key: &Key, handle: Handle, case: &CaseId, assignee: &PrincipalName) -> Vec<u8> {
     let parts = [case.as_str().as_bytes(), assignee.as_str().as_bytes()];
-    rows::assignment(handle, BlindIndex(blind(&keys.index, "assignment", &parts)))
+    rows::assignment(handle, BlindIndex(blind(key, "assignment", &parts)))
 }
 
 fn glass_row(keys: &TenantKeys, handle: Handle, name: &PrincipalName) -> Vec<u8> {

@@ -1,12 +1,15 @@
-//! Finding records: by customer, case or agent, or all of a tenant's; in the order in which they were stored.
+//! Finding records: a customer's, those of a customer's case, an agent's, or all of a tenant's; in the order in which they were stored.
 //!
-//! Finding and showing are two steps. [`Vault::find`] opens no key of a customer, and gives what `access` permits; that is shown by
-//! [`Vault::show`]. What the caller may not see counts for nothing on the way, so that no page tells of it.
+//! No row finds the records of a case: it would lead from the case's id to the customer's handle under a key that outlives the customer. So
+//! who asks for a case names the customer too, and each of the customer's records tells whether it is of that case.
+//!
+//! Finding and showing are two steps. [`Vault::find`] opens no content, and gives what `access` permits; that is shown by [`Vault::show`]. What the caller may not see counts for nothing on the way, so that no page tells of it.
 
 use std::sync::Arc;
 
-use super::core::{Core, blinded, entry};
+use super::core::{Core, entry};
 use super::fence::Fenced;
+use super::format::Place;
 use super::grants::Asker;
 use super::insiders::Reading;
 use super::record_rows::agent_index;
@@ -175,15 +178,11 @@ impl Core {
         let mut of = None;
         let ids: Box<Ids<'_>> = match by {
             FindBy::Tenant => Box::new(|cursor| self.ids_of_tenant(tenant, cursor)),
-            FindBy::Case(case) => {
-                let index = blinded(keys, "case", case.as_str());
-                Box::new(move |cursor| self.ids_in(rows::index_span(tenant, index), 33, cursor, rows::parse_index))
-            }
             FindBy::Agent(agent) => {
                 let index = agent_index(keys, agent);
                 Box::new(move |cursor| self.ids_in(rows::index_span(tenant, index), 33, cursor, rows::parse_index))
             }
-            FindBy::Customer(customer) => {
+            FindBy::Customer(customer) | FindBy::Case(customer, _) => {
                 let pseudonym = super::tree::pseudonym(keys, customer);
                 let Some(handle) = self.tree.handle(tenant, pseudonym)? else { return Ok((Vec::new(), None, None)) };
                 of = Some(handle);
@@ -202,7 +201,8 @@ impl Core {
                     continue;
                 }
                 // A customer's own secrets and uploads that are not finished have no record.
-                match self.facts(asked.asker, tenant, id, None) {
+                let facts = self.facts(asked.asker, tenant, id, None).and_then(|facts| self.of_case(by, facts));
+                match facts {
                     Ok(facts) => permits.extend(facts.and_then(visible)),
                     Err(error) => {
                         let row = rows::record_piece(tenant, id, Revision::FIRST, 0);
@@ -218,6 +218,14 @@ impl Core {
             }
         }
         Ok((permits, of, cursor))
+    }
+
+    /// A record, unless only those of a case are asked for, and it is of none or of another.
+    fn of_case(&self, by: &FindBy, facts: Option<RecordFacts>) -> Result<Option<RecordFacts>, VaultError> {
+        let (FindBy::Case(_, case), Some(found)) = (by, &facts) else { return Ok(facts) };
+        let RecordFacts { tenant, handle, id: record, revision, .. } = *found;
+        let is_of_it = self.is_of_case(&Place { tenant, handle, record, revision }, case)?;
+        Ok(facts.filter(|_| is_of_it))
     }
 
     /// Ids behind `cursor` from keys that end with the id, after a prefix of `prefix` bytes.

@@ -3,16 +3,19 @@
 use super::Looked;
 use super::VaultError;
 use super::core::{Core, blinded};
-use super::customer::WriteKeys;
-use super::format::{ContentForm, Head, IndexEntry, Manifest, Metadata, Place, Use, use_key};
+use super::customer::{ToCompare, WriteKeys};
+use super::format::{CaseMark, ContentForm, Head, IndexEntry, Manifest, Metadata, Place, Use, use_key};
 use super::grants::Asker;
 use super::records::Admitted;
 use super::requests::seal_request;
+use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::Key;
 use crate::crypto::{content, key_wrap};
 use crate::domain::clock::Timestamp;
-use crate::domain::grant::Why;
-use crate::domain::ids::{BlindIndex, CustomerId, PrincipalName, Purpose, RecordId, Revision, TeamName, TenantId};
+use crate::domain::grant::{Grants, Why};
+use crate::domain::ids::{
+    BlindIndex, CaseId, CustomerId, PrincipalName, Purpose, RecordId, Revision, TeamName, TenantId,
+};
 use crate::domain::record::{Details, Record, RecordFacts, RecordKind};
 use crate::domain::sensitive::SpokenSpan;
 use crate::domain::tenant::TenantSettings;
@@ -63,7 +66,7 @@ pub(super) struct Opened {
 }
 
 impl Core {
-    /// What can be known of a record without opening keys, seen by `asker`: of the newest revision, or of the one that is named.
+    /// What is known of a record without opening any content, seen by `asker`: of the newest revision, or of the one that is named.
     pub fn facts(
         &self,
         asker: &Asker,
@@ -154,6 +157,21 @@ impl Core {
         first.map(|first| Ok(Head::decode(&first)?.0)).transpose()
     }
 
+    /// Whether a record is of this case.
+    pub fn is_of_case(&self, place: &Place, case: &CaseId) -> Result<bool, VaultError> {
+        let Some(head) = self.head(place.tenant, place.record, place.revision)? else { return Ok(false) };
+        let customer = self.customer_to_compare(place.tenant, head.handle)?;
+        self.has_case(&customer, place, &head, case)
+    }
+
+    /// Whether the head of a record has the mark of this case. It takes as long where there is none.
+    fn has_case(&self, customer: &ToCompare, place: &Place, head: &Head, case: &CaseId) -> Result<bool, VaultError> {
+        let secret = self.secret_to_compare(customer, place)?;
+        let of_record = case_mark(&secret, place, case);
+        let of_tenant = CaseMark::OfTenant(blinded(&*self.tenant_keys(place.tenant)?, "case", case.as_str()));
+        Ok(head.case == Some(of_record) || head.case == Some(of_tenant))
+    }
+
     /// The facts that a head tells `asker`.
     fn facts_of(
         &self,
@@ -170,7 +188,15 @@ impl Core {
         let teams: Vec<(&TeamName, BlindIndex)> =
             principal.teams.iter().map(|team| (team, blinded(&keys, "team", team.as_str()))).collect();
         let callers_team = teams.iter().find(|(_, team)| head.team == Some(*team)).map(|(team, _)| (*team).clone());
-        let stated_case = case.as_ref().map(|case| blinded(&keys, "case", case.as_str()));
+        let (is_of_stated_case, case_is_assigned) = match case {
+            None => (false, false),
+            Some(case) => {
+                let customer = self.customer_to_compare(tenant, head.handle)?;
+                let place = Place { tenant, handle: head.handle, record: id, revision };
+                let is_of_it = self.has_case(&customer, &place, head, case)?;
+                (is_of_it, self.case_is_assigned(&customer, case, &principal.name)?)
+            }
+        };
         Ok(RecordFacts {
             tenant,
             id,
@@ -179,8 +205,11 @@ impl Core {
             handle: head.handle,
             callers_team,
             handled_by_caller: head.agent == Some(agent_index(&keys, &principal.name)),
-            is_of_stated_case: stated_case.is_some() && head.case == stated_case,
-            grants: self.grants(asker, tenant, head.handle)?,
+            is_of_stated_case,
+            grants: Grants {
+                case_is_assigned,
+                glass_is_broken: self.glass_is_broken(tenant, head.handle, &principal.name)?,
+            },
             purposes: purposes_of(head.purposes, &settings),
         })
     }
@@ -262,7 +291,7 @@ impl Core {
             purposes: purpose_bits(&details.purposes, &settings)?,
             team: details.team.as_ref().map(|team| blinded(keys, "team", team.as_str())),
             agent: details.agent.as_ref().map(|agent| agent_index(keys, agent)),
-            case: details.case_id.as_ref().map(|case| blinded(keys, "case", case.as_str())),
+            case: details.case_id.as_ref().map(|case| case_mark(secret, &place, case)),
             metadata_bytes: small_length(content::sealed_len(metadata.len() as u64))?,
             content_bytes: small_length(content.len() as u64)?,
             stored_bytes,
@@ -383,6 +412,11 @@ fn assemble(
         media_type: metadata.media_type,
         spoken: metadata.spoken,
     }
+}
+
+/// What tells that a record is of a case. It ends with the record's secret.
+fn case_mark(secret: &Key, place: &Place, case: &CaseId) -> CaseMark {
+    CaseMark::OfRecord(BlindIndex(blind(&use_key(secret, Use::Case, place), "case", &[case.as_str().as_bytes()])))
 }
 
 /// The keyed hash by which an agent's records are found.

@@ -10,7 +10,8 @@
 //! | 2 each tenant gets keys for answers | those keys | 2 goes on with tenants that have none |
 //! | 3 rows of requests are sealed, answers to erasures removed | what outlived customers is gone from the rows | 3 goes on with rows in the clear |
 //! | 4 jobs get tags | the jobs are executed | 4 goes on with jobs without a tag |
-//! | 5 the layout's row names the new layout | the upgrade is done | nothing is left to do |
+//! | 5 assigned cases stand under keys of their customers | who knows a case's id finds no row by it | 5 goes on with those under the tenant's key |
+//! | 6 the layout's row names the new layout | the upgrade is done | nothing is left to do |
 //!
 //! Mirrors follow by the same groups of writes, and are not waited for. A restore brings a mirror of an earlier layout back as it is; the
 //! next start upgrades it.
@@ -32,11 +33,12 @@ struct Step {
 }
 
 /// In the order in which they are done.
-const STEPS: [Step; 4] = [
+const STEPS: [Step; 5] = [
     Step { what: "digests of the key tree's pages", run: digest_pages },
     Step { what: "keys for answers", run: add_answer_keys },
     Step { what: "rows of requests", run: Core::seal_earlier_requests },
     Step { what: "tags of jobs", run: sign_jobs },
+    Step { what: "rows of assigned cases", run: rename_assignments },
 ];
 
 /// Upgrades the database if it is of an earlier layout.
@@ -127,6 +129,21 @@ fn sign_jobs(core: &Core) -> Result<(), VaultError> {
         }
     }
     Ok(())
+}
+
+/// Names assignments of cases anew. What was assigned holds all the while, as nothing is served before the upgrade is done.
+fn rename_assignments(core: &Core) -> Result<(), VaultError> {
+    let (mut from, to) = rows::all(rows::Kind::Assignment);
+    loop {
+        let page = core.db.range(&from, &to, PAGES_AT_ONCE)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        from = rows::behind(last.clone());
+        let mut batch = Batch::new();
+        core.rename_assignments(&mut batch, &page)?;
+        if !batch.is_empty() {
+            core.committer.commit_here(batch)?;
+        }
+    }
 }
 
 /// What a job of layout 1 says, in the form of now. Pages to remove were ids without a version, the other jobs had version 1.

@@ -281,8 +281,13 @@ async fn a_bad_read_is_refused_by_its_field() {
         ),
         (
             "two things to find by",
-            v1::ListRecordsRequest { case_id: "case-7".to_owned(), agent: "bert".to_owned(), ..asked() },
+            v1::ListRecordsRequest { customer_id: "ada".to_owned(), agent: "bert".to_owned(), ..asked() },
             bad("CONFLICTS", "agent", ""),
+        ),
+        (
+            "a case without its customer",
+            v1::ListRecordsRequest { case_id: "case-7".to_owned(), ..asked() },
+            bad("MISSING", "customer_id", ""),
         ),
         (
             "a span of time that ends before it begins",

@@ -349,7 +349,7 @@ async fn find_by(supervisor: Caller, names: Arc<Vec<String>>, at: usize, records
         return;
     }
     let (by_case, by_agent) = (
-        v1::ListRecordsRequest { case_id: name.clone(), ..asked_of("") },
+        v1::ListRecordsRequest { case_id: name.clone(), ..asked_of(name) },
         v1::ListRecordsRequest { agent: name.clone(), ..asked_of("") },
     );
     let of_case = supervisor.list(by_case).await.unwrap();

@@ -150,6 +150,7 @@ fn reading() -> Vec<Place> {
         }),
         place!(records.list_records, "case_id", SUPERVISOR, OwnOnly, |case_id, _| v1::ListRecordsRequest {
             case_id,
+            customer_id: "vera".to_owned(),
             ..listed()
         }),
         place!(records.list_records, "agent", SUPERVISOR, OwnOnly, |agent, _| v1::ListRecordsRequest {

@@ -214,9 +214,9 @@ impl Planted {
     async fn read(&self, server: &Server, agent: &str) {
         let client = server.client(agent).await;
         let all = v1::ListRecordsRequest { page_size: 10, purpose: PURPOSE.to_owned(), ..Default::default() };
-        let by_case = v1::ListRecordsRequest { case_id: self.case.clone(), ..all.clone() };
         let by_agent = v1::ListRecordsRequest { agent: AGENT.to_owned(), ..all.clone() };
         let by_customer = v1::ListRecordsRequest { customer_id: self.customer.clone(), ..all };
+        let by_case = v1::ListRecordsRequest { case_id: self.case.clone(), ..by_customer.clone() };
         assert!(!client.list_records(by_agent).await.unwrap().records.is_empty());
         assert_eq!(client.list_records(by_customer).await.unwrap().records.len(), 2);
         let records = client.list_records(by_case).await.unwrap().records;

@@ -182,9 +182,13 @@ fn every_fault_in_a_read_is_told_by_its_field() {
             ("page_size OUT_OF_RANGE", |l| l.page_size = -1),
             ("page_token TOO_LONG", |l| l.page_token = "x".repeat(1_025)),
             ("agent TOO_LONG", |l| l.agent = "x".repeat(129)),
-            ("case_id CONFLICTS", |l| (l.customer_id, l.case_id) = ("c".to_owned(), "k".to_owned())),
+            ("customer_id MISSING", |l| l.case_id = "k".to_owned()),
+            ("case_id TOO_LONG", |l| (l.customer_id, l.case_id) = ("c".to_owned(), "k".repeat(129))),
             ("agent CONFLICTS", |l| (l.customer_id, l.agent) = ("c".to_owned(), "a".to_owned())),
-            ("agent CONFLICTS", |l| (l.case_id, l.agent) = ("k".to_owned(), "a".to_owned())),
+            ("customer_id MISSING", |l| (l.case_id, l.agent) = ("k".to_owned(), "a".to_owned())),
+            ("agent CONFLICTS", |l| {
+                (l.customer_id, l.case_id, l.agent) = ("c".to_owned(), "k".to_owned(), "a".to_owned());
+            }),
             ("started_before OUT_OF_RANGE", |l| (l.started_from, l.started_before) = (at(5), at(5))),
         ],
     );

@@ -6,7 +6,8 @@ use crate::domain::codec::{Decode, Reader, Writer};
 use crate::domain::ids::{BlindIndex, Handle};
 use crate::domain::record::RecordKind;
 
-const VERSION: u8 = 1;
+/// Version 1 had another mark of the case, see [`CaseMark::OfTenant`].
+const VERSION: u8 = 2;
 const WHAT: &str = "a record";
 
 /// Where the sealed content stands.
@@ -17,6 +18,15 @@ pub(in super::super) enum ContentForm {
     Inline = 1,
     /// In objects; behind the metadata stands their sealed manifest.
     Parts = 2,
+}
+
+/// What tells whether a record is of a case that somebody names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum CaseMark {
+    /// The hash of the case's id under a key of the record's secret, with which it ends.
+    OfRecord(BlindIndex),
+    /// In heads of version 1: under the tenant's index key, which outlives the customer. Such a record has a row that finds it by the case.
+    OfTenant(BlindIndex),
 }
 
 /// The head.
@@ -30,7 +40,7 @@ pub(in super::super) struct Head {
     pub purposes: u64,
     pub team: Option<BlindIndex>,
     pub agent: Option<BlindIndex>,
-    pub case: Option<BlindIndex>,
+    pub case: Option<CaseMark>,
     /// Length of the sealed metadata.
     pub metadata_bytes: u32,
     /// Length of the sealed content or manifest behind it.
@@ -59,12 +69,21 @@ impl Head {
 
     /// By what it is found.
     pub fn found_by(&self) -> impl Iterator<Item = BlindIndex> {
-        [self.case, self.agent].into_iter().flatten()
+        let case = match self.case {
+            Some(CaseMark::OfTenant(index)) => Some(index),
+            _ => None,
+        };
+        [case, self.agent].into_iter().flatten()
     }
 
     pub fn encode(&self) -> Vec<u8> {
         let blind = |w: Writer, index: BlindIndex| w.fixed(&index.0);
-        Writer::versioned(VERSION)
+        let (version, case) = match self.case {
+            None => (VERSION, None),
+            Some(CaseMark::OfRecord(mark)) => (VERSION, Some(mark)),
+            Some(CaseMark::OfTenant(mark)) => (1, Some(mark)),
+        };
+        Writer::versioned(version)
             .u8(self.kind as u8)
             .u8(self.form as u8)
             .fixed(&self.handle.0)
@@ -72,7 +91,7 @@ impl Head {
             .u64(self.purposes)
             .option(self.team, blind)
             .option(self.agent, blind)
-            .option(self.case, blind)
+            .option(case, blind)
             .u32(self.metadata_bytes)
             .u32(self.content_bytes)
             .u64(self.stored_bytes)
@@ -82,7 +101,7 @@ impl Head {
 
     /// Reads the head at the beginning of a record's row, and how many bytes it takes.
     pub fn decode(stored: &[u8]) -> Result<(Self, usize), Decode> {
-        let (mut reader, _) = Reader::versioned(WHAT, stored, VERSION)?;
+        let (mut reader, version) = Reader::versioned(WHAT, stored, VERSION)?;
         let damaged = || Decode::Damaged { what: WHAT };
         let blind = |r: &mut Reader<'_>| Ok(BlindIndex(r.array()?));
         let head = Self {
@@ -97,7 +116,7 @@ impl Head {
             purposes: reader.u64()?,
             team: reader.option(blind)?,
             agent: reader.option(blind)?,
-            case: reader.option(blind)?,
+            case: reader.option(blind)?.map(if version < VERSION { CaseMark::OfTenant } else { CaseMark::OfRecord }),
             metadata_bytes: reader.u32()?,
             content_bytes: reader.u32()?,
             stored_bytes: reader.u64()?,

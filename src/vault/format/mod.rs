@@ -15,7 +15,7 @@ mod small;
 pub(super) use approval::{ApprovalRow, Given};
 pub(super) use content::{Manifest, Part, decode_transcript, encode_transcript, text_bytes};
 pub(super) use grant::{GrantRow, Term, decode_words, encode_words};
-pub(super) use head::{ContentForm, Head};
+pub(super) use head::{CaseMark, ContentForm, Head};
 pub(super) use layout::{Layout, decode_format, encode_format};
 pub(super) use metadata::Metadata;
 pub(super) use people::{decode_principal, decode_tenant, decode_token, encode_principal, encode_tenant, encode_token};
@@ -55,6 +55,7 @@ pub(super) enum Use {
     Request,
     ErasureAnswer,
     Grant,
+    Case,
 }
 
 impl Use {
@@ -70,6 +71,7 @@ impl Use {
             Self::Request => "oubliette request",
             Self::ErasureAnswer => "oubliette erasure answer",
             Self::Grant => "oubliette grant",
+            Self::Case => "oubliette case",
         }
     }
 }

@@ -6,13 +6,16 @@ use super::*;
 use crate::crypto::key_wrap;
 use crate::crypto::pseudonym::blind;
 use crate::crypto::secret::Key;
-use crate::domain::ids::{BlindIndex, Handle, Pseudonym, ReceiptId};
+use crate::domain::grant::CaseAssignment;
+use crate::domain::ids::{BlindIndex, CaseId, Handle, Pseudonym, ReceiptId};
 use crate::keys::TenantKeys;
 use crate::store::Database;
 use crate::vault::format::{RequestRow, encode_tombstone};
 use crate::vault::tree::pseudonym;
 
 const PEOPLE: usize = 60;
+/// Who works on the cases.
+const AGENT: &str = "one";
 
 type Image = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -52,7 +55,17 @@ async fn come_and_go(house: &House, vault: &Arc<Vault>) -> Vec<Person> {
     let mut here = Vec::new();
     for number in 0..PEOPLE {
         let name = format!("person-{number:03}");
-        let id = house.store(vault, &name, 40).await.unwrap();
+        let mut new = chat(&name, 40);
+        new.details.case_id = Some(case_of(&name));
+        let permit = house.permit(Action::CreateTranscript);
+        let id = vault.create_transcript(permit, new, request(&name)).await.unwrap().content.id;
+        let assignment = CaseAssignment {
+            customer: customer(&name),
+            case: case_of(&name),
+            assignee: PrincipalName::parse(AGENT).unwrap(),
+            expires: Timestamp::now().plus_ms(600_000),
+        };
+        vault.assign_case(house.permit(Action::AssignCase), assignment).await.unwrap();
         here.push((name, id));
     }
     let mut people = Vec::new();
@@ -79,6 +92,18 @@ fn request_rows(house: &House, keys: &TenantKeys, name: &str) -> [Vec<u8>; 2] {
     let stored = by("request", &[&code, &alias, stored.as_str().as_bytes()]);
     let erased = by("erasure request", &[&alias, erased.as_str().as_bytes(), b""]);
     [rows::request(house.tenant, stored), rows::erasure_request(house.tenant, erased)]
+}
+
+/// The case of a person, whose id the platform knows.
+fn case_of(name: &str) -> CaseId {
+    CaseId::parse(&format!("case of {name}")).unwrap()
+}
+
+/// What the index key, which stays, makes of the case of a person: rows of layout 1 held these beside the person's handle.
+fn hashes_of_case(keys: &TenantKeys, name: &str) -> [[u8; 16]; 2] {
+    let case = case_of(name);
+    let assigned = [case.as_str().as_bytes(), AGENT.as_bytes()];
+    [blind(&keys.index, "case", &[case.as_str().as_bytes()]), blind(&keys.index, "assignment", &assigned)]
 }
 
 /// What confirms a guess of all that a request asked, as a row of layout 1 held it in the clear.
@@ -141,7 +166,11 @@ fn of_handles(rows: &Image, people: &[Person]) -> Vec<Observable> {
         of("record", &|person| found(person, rows::Kind::Record).first().map(key_of)),
         of("secret's key", &|person| found(person, rows::Kind::Secret).last().map(|row| row.0[17..].to_vec())),
     ];
-    for kind in [rows::Kind::Profile, rows::Kind::Secret, rows::Kind::Reclaim, rows::Kind::Index, rows::Kind::Seen] {
+    let kinds = {
+        use rows::Kind::{Assignment, Index, Profile, Reclaim, Secret, Seen};
+        [Profile, Secret, Reclaim, Index, Seen, Assignment]
+    };
+    for kind in kinds {
         seen.push(of(&format!("bytes of {kind:?}"), &|person| found(person, kind).first().map(|row| row.1.clone())));
         seen.push(of(&format!("count of {kind:?}"), &|person| {
             Some(vec![u8::try_from(found(person, kind).len()).unwrap()])
@@ -226,7 +255,7 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
             for (key, _) in of_handle {
                 let kinds = [rows::Kind::Ledger, rows::Kind::Record, rows::Kind::Secret, rows::Kind::Profile]
                     .into_iter()
-                    .chain([rows::Kind::Reclaim, rows::Kind::Index, rows::Kind::Seen]);
+                    .chain([rows::Kind::Reclaim, rows::Kind::Index, rows::Kind::Seen, rows::Kind::Assignment]);
                 assert!(kinds.into_iter().any(|kind| key[0] == kind as u8), "{place}: a row of kind {:#x}", key[0]);
             }
         }
@@ -236,6 +265,9 @@ async fn the_hoarder_gets_from_an_erased_persons_id_to_a_tombstone_and_nowhere_e
             .filter(|guess| rows.iter().any(|row| holds(row, guess)))
             .collect();
         assert!(confirmed.is_empty(), "{} guesses of erased texts are confirmed", confirmed.len());
+        let of_cases = (0..PEOPLE).flat_map(|number| hashes_of_case(&tenant, &format!("person-{number:03}")));
+        let led = of_cases.filter(|hash| rows.iter().any(|row| holds(row, hash))).count();
+        assert_eq!(led, 0, "known cases lead to handles of erased persons");
         let (found, what, pairs) = strongest(&rows, &house, &people, &tenant.settings);
         println!("linking, reclaimed: {reclaimed}: {pairs} pairs of orders, the nearest {found:.2} ({what})");
         assert!(found < BY_CHANCE, "{what}: {found:.2}: which handle was whose can be told better than by chance");

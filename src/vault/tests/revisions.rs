@@ -91,8 +91,10 @@ async fn a_record_is_found_by_what_its_newest_revision_says() {
         found.permits.iter().map(|permit| permit.resource().revision.0).collect::<Vec<_>>()
     };
     for erased in [false, true] {
-        assert_eq!(found(FindBy::Case(CaseId::parse("S-1").unwrap())).await, Vec::<u32>::new(), "erased: {erased}");
-        assert_eq!(found(FindBy::Case(CaseId::parse("S-2").unwrap())).await, [2], "erased: {erased}");
+        let of_case = |of: &str, case: &str| FindBy::Case(customer(of), CaseId::parse(case).unwrap());
+        assert_eq!(found(of_case("ada", "S-1")).await, Vec::<u32>::new(), "erased: {erased}");
+        assert_eq!(found(of_case("ada", "S-2")).await, [2], "erased: {erased}");
+        assert_eq!(found(of_case("bob", "S-2")).await, Vec::<u32>::new(), "erased: {erased}");
         assert_eq!(found(FindBy::Agent(PrincipalName::parse("kim").unwrap())).await, [2], "erased: {erased}");
         assert_eq!(found(FindBy::Customer(customer("ada"))).await, [2], "erased: {erased}");
         assert_eq!(found(FindBy::Tenant).await, [2], "erased: {erased}");
