@@ -26,6 +26,7 @@ mod softhsm;
 mod sums;
 mod tenants;
 mod upgrade;
+mod uploads;
 
 use std::pin::Pin;
 use std::task::Poll;

@@ -41,6 +41,53 @@ async fn five_lists_of_a_thousand_at_once_are_all_erased() {
     vault.close().await;
 }
 
+/// More than one reading of what is pending takes, with half of them.
+const PEOPLE: usize = 600;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_than_a_reading_takes_of_records_and_their_customers_pending_at_once_are_all_erased() {
+    let limits = VaultLimits { epoch_window: Duration::from_secs(5), erasures_per_hour: 100_000, ..limits() };
+    let house = Arc::new(House::with(limits).await);
+    let vault = house.open().await;
+    let name = |number: usize| format!("customer-{number}");
+    let mut coming = tokio::task::JoinSet::new();
+    for number in 0..PEOPLE {
+        let (house, vault) = (Arc::clone(&house), Arc::clone(&vault));
+        coming.spawn(async move { house.store(&vault, &name(number), 60).await.unwrap() });
+    }
+    let records = coming.join_all().await;
+    // From here on a round waits for the window to end, so that all come into one.
+    house.store(&vault, "first", 60).await.unwrap();
+    house.erase(&vault, "first").await.unwrap();
+    let mut parts = tokio::task::JoinSet::new();
+    for record in records {
+        let (house, vault) = (Arc::clone(&house), Arc::clone(&vault));
+        parts.spawn(async move { house.erase_part(&vault, Part::Record(record)).await });
+    }
+    let pending = || {
+        let (from, to) = rows::all(rows::Kind::Erasing);
+        vault.core.db.range(&from, &to, 4096).unwrap().len()
+    };
+    while pending() < PEOPLE {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let customers: Vec<_> = (0..PEOPLE).map(|number| customer(&name(number))).collect();
+    let request = RequestId::parse("list-of-all-of-them").unwrap();
+    let list = vault.erase_customers(house.permit(Action::EraseCustomers), customers, request);
+    let most = async {
+        while pending() < 2 * PEOPLE {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let (list, ()) = tokio::join!(list, most);
+    let list = list.unwrap().into_iter().filter_map(|erased| erased.err().map(|error| error.to_string()));
+    let parts = parts.join_all().await.into_iter().filter_map(|erased| erased.err().map(|error| error.to_string()));
+    let failed: Vec<_> = list.chain(parts).collect();
+    assert!(failed.is_empty(), "{} failed: {:?}", failed.len(), failed.first());
+    assert_eq!((pending(), house.receipts(&vault)), (0, 2 * PEOPLE + 1));
+    vault.close().await;
+}
+
 impl House {
     /// The receipts that there are.
     fn receipts(&self, vault: &Vault) -> usize {

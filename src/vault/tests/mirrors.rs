@@ -1,6 +1,9 @@
 //! What becomes of mirrors and backups when something else than the whole disk is lost: they give nothing up that somebody may still need.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::domain::codec::hex;
 use crate::vault::{RestoreFrom, RestoreStep, backup, create_mirror, mirror_content};
 
 impl House {
@@ -230,6 +233,50 @@ async fn a_mirror_that_says_it_has_all_objects_has_them_in_every_image() {
     drop(vault);
     // Stopped in order, it has everything, and says so.
     assert!(mirror_content(&mirror).unwrap().unwrap().has_all_objects());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mark_of_a_mirror_whose_copies_lag_never_runs_ahead_of_its_objects() {
+    // So many objects that their copies, which come one after the other, take longer than it takes to store them.
+    let limits = VaultLimits { part_bytes: 1 << 10, ..limits() };
+    let house = Arc::new(House::mirrored(limits).await);
+    let vault = house.open().await;
+    let mirror = house.mirror(Sort::Whole);
+    let mut storing = tokio::task::JoinSet::new();
+    for number in 0..48 {
+        let (house, vault) = (Arc::clone(&house), Arc::clone(&vault));
+        storing.spawn(async move { house.store(&vault, &format!("customer-{number}"), 200_000).await.unwrap() });
+    }
+    let (mut behind, mut marked, mut records) = (0, BTreeSet::new(), Vec::new());
+    loop {
+        // What is acknowledged by now is named by rows up to here.
+        let is_over = storing.is_empty();
+        while let Some(record) = storing.try_join_next() {
+            records.push(hex(record.unwrap().as_bytes()));
+        }
+        let is_named = |file: &PathBuf| records.iter().any(|record| file.to_string_lossy().contains(record));
+        let objects = house.objects_of(&vault.core.data).into_iter().filter(is_named);
+        let named: Vec<_> = objects.map(|file| on(&mirror, &file, &vault)).collect();
+        assert!(records.is_empty() || !named.is_empty(), "no object has the name of its record");
+        let stored = vault.core.committer.mirrors().newest().sequence;
+        let Some(until) = mirror_content(&mirror).unwrap().and_then(|content| content.objects_until) else { continue };
+        let missing = named.iter().filter(|object| !object.exists()).count();
+        behind += usize::from(missing > 0);
+        marked.insert(until);
+        assert!(until < stored || missing == 0, "marked up to {until} of {stored}, and {missing} objects are missing");
+        if is_over && until >= stored {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    eprintln!("marks: {} of them, the copies behind in {behind} looks", marked.len());
+    assert!(behind > 0, "the copies were never behind");
+    vault.close().await;
+}
+
+/// Where an object of the vault stands on a mirror.
+fn on(mirror: &std::path::Path, object: &std::path::Path, vault: &Vault) -> PathBuf {
+    mirror.join(object.strip_prefix(&vault.core.data).unwrap())
 }
 
 /// Restores the image of a mirror on another host, as if the disk were lost, and finds nothing missing.
