@@ -236,6 +236,9 @@ pub enum Shown {
     Count(u32),
 }
 
+/// The tenant of entries that are about none.
+pub const NO_TENANT: TenantId = TenantId([0; 16]);
+
 /// The most records that one entry names: an entry stands in one row.
 pub const MAX_SHOWN: usize = 100;
 
@@ -251,11 +254,14 @@ pub enum AlertSort {
     CeilingMet = 3,
     /// The service refused a job that it did not write. The alert is about no principal: the alias is zeros.
     JobRefused = 4,
+    /// The service wrote a control row that had been changed, removed or added past it. The alert is about no principal: the alias is zeros.
+    RowChanged = 5,
 }
 
 impl AlertSort {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::GlassBroken, Self::UnusualReading, Self::CeilingMet, Self::JobRefused];
+    pub const ALL: [Self; 5] =
+        [Self::GlassBroken, Self::UnusualReading, Self::CeilingMet, Self::JobRefused, Self::RowChanged];
 
     /// The word for it, in metrics and answers.
     pub fn name(self) -> &'static str {
@@ -264,6 +270,7 @@ impl AlertSort {
             Self::UnusualReading => "unusual_reading",
             Self::CeilingMet => "ceiling_met",
             Self::JobRefused => "job_refused",
+            Self::RowChanged => "control_row_changed",
         }
     }
 

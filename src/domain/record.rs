@@ -202,7 +202,7 @@ pub struct Record {
     pub spoken: Vec<SpokenSpan>,
 }
 
-/// What can be known about a record without opening any of its keys: enough to decide who may read it.
+/// What can be known about a record before its metadata and content are opened: enough to decide who may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordFacts {
     /// The tenant that owns it.

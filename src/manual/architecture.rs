@@ -40,11 +40,13 @@
 //! batch. A new customer is durable before its first record; a record that then fails leaves a customer without records, and
 //! nothing else.
 //!
-//! ## Deciding without keys
+//! ## Deciding before the content is opened
 //!
 //! Who may read a record is decided from its *head*, the part of its row that is not sealed: kind, handle, instant, purposes as
-//! bits, keyed hashes of team, agent and case. No key is opened for someone who is refused. The head is the context under
-//! which the metadata is sealed: a changed head opens nothing.
+//! bits, keyed hashes of team, agent and case. The hash of the case is made with the record's secret, so that no key that outlives the
+//! customer leads from a case to her; where a case is stated, that secret is unwrapped to compare it, or as much is done in vain. Neither
+//! metadata nor content is opened for someone who is refused. The head is the context under which the metadata is sealed: a changed
+//! head opens nothing.
 //!
 //! The policy is asked twice. The *door* asks whether the principal may do this in this tenant at all; its refusal is
 //! `PERMISSION_DENIED` and depends on nothing stored. The *record* asks about this record; its refusal looks like a record that

@@ -76,8 +76,8 @@
 //! disk had and no mirror knew of may stand in an image of it, and no erasure would reach what nobody knows of.
 //!
 //! The link from a person to her handle stands in the directory and dies in the same epoch. Nothing else leads from one to the other, or from
-//! the person to a time: a tombstone says only that it is one; what is pending names the pseudonym and is sealed under the customer's own
-//! key; a reclaim job has a handle and no pseudonym; what answers a repeat of the request opens only to who knows the request's id, and only for
+//! the person to a time: a tombstone says only that it is one; what is pending names the pseudonym and is sealed under a key that ends
+//! with the customer; a reclaim job has a handle and no pseudonym; what answers a repeat of the request opens only to who knows the request's id, and only for
 //! two days: it is sealed under an answer key of the tenant, which an epoch replaces every day, so that images of it die as every erased key
 //! does. Where the service is stopped, or its epochs fail, the keys live on until the next epoch that succeeds. The answer to the erasure of a record ends with its customer too. The row of a request that stored a record ends with the customer,
 //! and its fingerprint with the record. The table of [row kinds](super::rows) says it for each kind. (A tombstone that named its receipt would give the person a time, and times sort the
@@ -86,6 +86,11 @@
 //! Control rows are tied to the log. They are tombstones, what is pending or owed, roles, tokens, tenants, the root of the keys, and the digests
 //! of the key tree's pages. With every change of one, the log gets an entry that commits to all of them as they are then, under a key of the key
 //! tree and for its position in the log. A start compares, and hashes the log behind that entry again, up to the root that the pin remembers.
+//! A row that is changed on the disk while the service runs does not spoil the commitment: a start reads all control rows and keeps the
+//! hash of each (of the first 262,144), and a row that is replaced or removed is taken out of the sum by that hash. With that write the log
+//! gets an alert (`control_row_changed`, also in `oubliette_alerts_total`). A pending erasure and a duty are compared with their hash before
+//! they are carried out: one that was changed or planted is reported, and neither carried out nor removed.
+//!
 //! The commitment is salted and only the newest salt is kept, so the entries of the past do not tell which tombstone came when. An epoch
 //! changes the root, so the newest commitment is a day old at most.
 //!
@@ -126,16 +131,19 @@
 //! | what does not open | what an erasure does |
 //! |---|---|
 //! | a secret or a segment of the customer's | erasing another record of hers drops it: it is noise, and stays it under the fresh key |
+//! | the secret of the customer's profile | refused for single records of hers: under the fresh key it would be lost on the mirrors too. The customer can be erased |
+//! | the customer's profile | a record of hers is erased; its receipt names nobody: `receipt verify --customer ""` |
 //! | a record's secret, when the record is erased | the customer's key is replaced all the same; the receipt is as usual |
 //! | the secret under which a pending erasure is sealed | it is carried out; who asked cannot be told any more, so there is no receipt |
 //! | a page on the customer's path | refused for the customers of that page: dropping the page would destroy the others on it. Restore first |
 //! | a page below an erased tenant | reported; pages below it stay on the disk |
 //! | the page of a tenant | the tenant can be erased, and nothing else is done with it |
-//! | a pending erasure, a receipt that is owed | it stays, is reported, and keeps no other back |
+//! | a pending erasure, a duty (a receipt that is owed) | it stays, is reported, and keeps no other back; the next start is refused |
 //! | a page, when a restore gives all pages fresh keys | it keeps its key, and so does what is below it |
 //!
-//! All of it is logged with the row, counted (`sort="row_damaged"`), and named by `oubliette verify`. A damaged control row lets the service run and refuses the
-//! next start: restore from a mirror before the row is changed, because what is committed to afterwards is the damaged row.
+//! All of it is logged with the row, counted (`sort="row_damaged"`), and named by `oubliette verify`. A damaged control row lets the service run
+//! and refuses the next start, which says how to go on: restore from a mirror. Where the service replaced or removed the row by then,
+//! the log vouches for what it wrote, and the start goes on.
 //!
 //! ## Receipts
 //!

@@ -18,7 +18,7 @@
 //! | record secret | the same, under the customer key; bound to `text("oubliette secret")`, tenant, handle, record, revision |
 //! | segment's key | the same, under the customer key; bound to `text("oubliette segment")`, tenant, handle, first record |
 //! | who works on a case, who broke the glass | until when: AES-256-GCM under the tenant's settings key; the words: under HKDF-SHA256 of the profile's secret; both bound to the row's key |
-//! | index entry, what is pending | AES-256-GCM under HKDF-SHA256 of the secret (of a customer: of the customer key; of a tenant: of its settings key); bound to the row's key |
+//! | index entry, what is pending | AES-256-GCM under HKDF-SHA256 of the secret (of a customer: of the profile's secret, or where that is damaged of the customer key; of a tenant: of its settings key); bound to the row's key |
 //! | metadata, content, manifest, part, profile | [Cobblestone-256](https://c2sp.org/chunked-encryption) under HKDF-SHA256 of the secret; info: label, tenant, handle, record, revision, each framed |
 //! | answer to an erasure's request | AES-256-GCM under HKDF-SHA256 of an answer key of the tenant; info: `oubliette erasure answer`, caller's alias, request id, customer id (of a list) or nothing, record (16) and revision (4) or nothing, each framed; bound to the row's key. Of a record or revision, inside it: the same under HKDF-SHA256 of the profile's secret |
 //! | request | the record: AES-256-GCM under HKDF-SHA256 of the profile's secret; the fingerprint: under HKDF-SHA256 of the record's secret; the day: under the settings key; all bound to the row's key, label `oubliette request` |
@@ -196,7 +196,7 @@
 //! the device of the data or of a mirror (1), how many copies of earlier root keys were lost (4), final from in ms (8), list of grounds under which
 //! something was kept (1 each: 1 expression, 2 legal obligation, 3 public health, 4 archiving, 5 legal claims).
 //!
-//! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id, and where one
+//! The commitment is SHA-256 of `oubliette erasure commitment v1` and a line feed, the opening (32), the framed customer id (empty for a record whose customer's profile was damaged), and where one
 //! record or a revision of one was erased the record's id (16), and of a revision its number (4). `tests/interop/verify_receipt.py` checks all that from this text alone.
 //!
 //! ## The signing key's file

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::control_rows::ControlRows;
+use super::control_rows::{AsLogged, ControlRows};
 use super::mirror::{Mirrors, NotMirrored};
 use super::{Batch, BatchError, Database, LogTree, MAX_BATCH_BYTES, Position, StoreError, Write, rows};
 use crate::audit::merkle::Frontier;
@@ -52,6 +52,7 @@ pub struct Committer {
     room: Arc<Semaphore>,
     log: Arc<Mutex<Frontier>>,
     mirrors: Mirrors,
+    as_logged: AsLogged,
     stopping: Arc<AtomicBool>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -107,6 +108,7 @@ impl Committer {
         let log = Arc::new(Mutex::new(frontier.clone()));
         let (queue, messages) = mpsc::channel(QUEUE_BATCHES);
         let stopping = Arc::new(AtomicBool::new(false));
+        let as_logged = control_rows.as_logged().clone();
         let (stops, follow) = (stopping.clone(), mirrors.clone());
         let writer =
             Writer { db, frontier, at, control_rows, log: log.clone(), messages, mirrors: follow, stopping: stops };
@@ -115,7 +117,7 @@ impl Committer {
             .spawn(move || writer.run())
             .map_err(|e| StoreError::io("starting the committer's thread", e))?;
         let room = Arc::new(Semaphore::new(QUEUE_KIB));
-        Ok(Self { queue, room, log, mirrors, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self { queue, room, log, mirrors, as_logged, stopping, thread: Arc::new(Mutex::new(Some(thread))) })
     }
 
     /// Writes `batch`; when this returns `Ok`, it is durable, and with control rows on all mirrors as well. Waits while the queue is full. Dropping the future after it began
@@ -154,6 +156,11 @@ impl Committer {
     /// The same without waiting for mirrors: for steps of an erasure, which is not acknowledged before they have all.
     pub fn commit_here(&self, batch: Batch) -> Result<Committed, CommitError> {
         block_on(self.submit(batch))
+    }
+
+    /// What the ledger vouches for among the control rows.
+    pub fn as_logged(&self) -> &AsLogged {
+        &self.as_logged
     }
 
     /// The mirrors.

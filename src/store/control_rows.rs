@@ -15,7 +15,8 @@
 //!
 //! Which hash each row has in the sum is remembered ([`KnownRows`]). A row that is damaged while the service runs, and that the service then
 //! replaces or removes, is taken out of the sum by that hash. Taken out by the hash of what stands there, it would leave a sum that no
-//! later start accepts, here and on every mirror.
+//! later start accepts, here and on every mirror. So that nothing is covered up by this, the ledger gets an alert with that write, and
+//! who acts on a row asks first whether it [is as logged](AsLogged::is).
 //!
 //! Pages of the key tree are too many to be read at each start. Their digests are control rows, written by the committer with each page
 //! ([`page_digest`]), and a page is compared with its digest when it is read.
@@ -24,7 +25,8 @@ mod known;
 mod layout_1;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rand::TryRng as _;
 use rand::rngs::SysRng;
@@ -34,10 +36,10 @@ use known::{Known, KnownRows};
 use super::{Database, LogTree, MAX_RANGE_ROWS, StoreError, rows};
 use crate::audit::merkle::{self, Frontier, Hash};
 use crate::audit::multiset::Multiset;
-use crate::audit::{Entry, Event};
+use crate::audit::{AlertSort, Entry, Event, NO_TENANT};
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};
-use crate::domain::ids::TenantId;
+use crate::domain::ids::BlindIndex;
 
 const SALT_BYTES: usize = 32;
 const VERSION: u8 = 3;
@@ -83,10 +85,49 @@ impl fmt::Debug for RowMac {
 /// All control rows, as they are.
 pub struct ControlRows {
     sum: Multiset,
-    known: KnownRows,
-    mac: RowMac,
+    as_logged: AsLogged,
     /// What the group that is being written changes: the sum behind it, and the hash of each row.
     staged: Option<(Multiset, Vec<Known>)>,
+}
+
+/// Tells of a control row whether it is what the ledger vouches for. Clones share what they know.
+#[derive(Clone)]
+pub struct AsLogged {
+    known: Arc<RwLock<KnownRows>>,
+    mac: RowMac,
+    /// Rows that were found changed as they were written.
+    changed: Arc<AtomicU64>,
+}
+
+impl AsLogged {
+    fn new(known: KnownRows, mac: RowMac) -> Self {
+        Self { known: Arc::new(RwLock::new(known)), mac, changed: Arc::default() }
+    }
+
+    /// Whether a row is what this process wrote, or checked at the start. A group that is being written counts as soon as it is acknowledged,
+    /// or a moment earlier.
+    pub fn is(&self, key: &[u8], value: &[u8]) -> bool {
+        let hash = Some(self.mac.row(key, value));
+        self.known(key, hash) == hash
+    }
+
+    /// How many rows were found changed, removed or added past the service as it wrote them.
+    pub fn changed(&self) -> u64 {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    fn known(&self, key: &[u8], stored: Option<Hash>) -> Option<Hash> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).hash(key, stored)
+    }
+}
+
+/// What a write of a control row is to the sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Followed {
+    /// Whether it changes anything.
+    pub changes: bool,
+    /// Whether what stood there was not what the ledger vouches for.
+    pub was_foreign: bool,
 }
 
 /// The control rows are not those that the ledger commits to.
@@ -100,7 +141,7 @@ impl ControlRows {
             None => Multiset::EMPTY,
             Some(row) => Stored::decode(&row)?.open(&mac).ok_or(StoreError::Damaged { what: WHAT })?,
         };
-        Ok(Self { sum, known: KnownRows::default(), mac, staged: None })
+        Ok(Self { sum, as_logged: AsLogged::new(KnownRows::default(), mac), staged: None })
     }
 
     /// Those that stand in the database, which somebody else has checked or checks afterwards.
@@ -113,28 +154,41 @@ impl ControlRows {
             known.set(Known::new(key, Some(hash)));
             hash
         })?;
-        Ok(Self { sum, known, mac: mac.clone(), staged: None })
+        Ok(Self { sum, as_logged: AsLogged::new(known, mac.clone()), staged: None })
     }
 
-    /// Follows a write of a row whose value was `before`; returns whether it changes anything. Counts once it is [kept](Self::keep).
-    pub fn follow(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) -> bool {
-        let stored = before.map(|value| self.mac.row(key, value));
-        let before = self.known.hash(key, stored);
-        let after = after.map(|value| self.mac.row(key, value));
-        if before != stored {
+    /// For whoever acts on a row.
+    pub fn as_logged(&self) -> &AsLogged {
+        &self.as_logged
+    }
+
+    /// Follows a write of a row whose value was `before`. Counts once it is [kept](Self::keep).
+    pub fn follow(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) -> Followed {
+        let hash = |value| self.as_logged.mac.row(key, value);
+        let (stored, after) = (before.map(hash), after.map(hash));
+        let before = self.as_logged.known(key, stored);
+        let followed = Followed { changes: before != after || stored != after, was_foreign: before != stored };
+        if followed.was_foreign {
+            self.as_logged.changed.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 kind = key.first(),
                 "a control row that is written now had been changed past the service; the audit log vouches for what was there before"
             );
         }
-        if before == after && stored == after {
-            return false;
+        if !followed.changes {
+            return followed;
         }
         let (sum, changed) = self.staged.get_or_insert_with(|| (self.sum.clone(), Vec::new()));
         before.iter().for_each(|hash| sum.remove(hash));
         after.iter().for_each(|hash| sum.add(hash));
         changed.push(Known::new(key, after));
-        true
+        followed
+    }
+
+    /// The entry that tells of rows which had been changed past the service.
+    pub fn alert() -> Vec<u8> {
+        let event = Event::Alert { sort: AlertSort::RowChanged, about: BlindIndex([0; 16]) };
+        Entry { at: Timestamp::now(), tenant: NO_TENANT, caller: None, event }.encode().to_vec()
     }
 
     /// The entry that commits to the rows as the group leaves them, for `position`, and the row that opens it.
@@ -142,16 +196,18 @@ impl ControlRows {
         let mut salt = [0; SALT_BYTES];
         SysRng.try_fill_bytes(&mut salt).expect("the operating system gives random bytes once it has started");
         let sum = self.staged.as_ref().map_or(&self.sum, |(sum, _)| sum);
-        let event = Event::Deciding { commitment: commitment(&self.mac, position, &salt, sum) };
-        let entry = Entry { at: Timestamp::now(), tenant: TenantId([0; 16]), caller: None, event }.encode().to_vec();
-        (entry, Stored::seal(position, salt, sum, &self.mac).encode())
+        let mac = &self.as_logged.mac;
+        let event = Event::Deciding { commitment: commitment(mac, position, &salt, sum) };
+        let entry = Entry { at: Timestamp::now(), tenant: NO_TENANT, caller: None, event }.encode().to_vec();
+        (entry, Stored::seal(position, salt, sum, mac).encode())
     }
 
     /// The group is durable.
     pub fn keep(&mut self) {
         let Some((sum, changed)) = self.staged.take() else { return };
         self.sum = sum;
-        changed.into_iter().for_each(|one| self.known.set(one));
+        let mut known = self.as_logged.known.write().unwrap_or_else(PoisonError::into_inner);
+        changed.into_iter().for_each(|one| known.set(one));
     }
 }
 

@@ -28,7 +28,7 @@ pub use batch::{
 };
 pub use committer::{CommitError, Committed, Committer};
 pub use compaction::{Compacted, CompactingEngine, DiskUse, bytes_of, disk_use, refuse_without_room, remove_copy};
-pub use control_rows::{ControlRows, NotAsLogged, RowMac, check_control_rows, page_digest};
+pub use control_rows::{AsLogged, ControlRows, NotAsLogged, RowMac, check_control_rows, page_digest};
 pub use disk::free_bytes;
 pub use log::{LogTree, ledger_size};
 pub use log_files::LogFiles;

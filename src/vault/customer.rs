@@ -260,29 +260,43 @@ impl Core {
     pub fn customer_to_compare(&self, tenant: TenantId, handle: Handle) -> Result<ToCompare, VaultError> {
         let customer = match self.customer(tenant, handle) {
             Ok(customer) => Some(customer),
-            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => None,
+            Err(VaultError::NotFound) => None,
+            Err(error) if error.is_damage() => {
+                self.damage.met("the key of a record's customer", &rows::profile(handle), &error);
+                None
+            }
             Err(error) => return Err(error),
         };
         let place = Place { tenant, handle, record: RecordId::PROFILE, revision: Revision::FIRST };
         Ok(ToCompare { place, customer })
     }
 
-    /// The secret of a place of such a customer. Where it does not open, a random one, which took as long.
+    /// The secret of a place of such a customer. Where it does not open, a random one, after the same lookups and one unwrapping.
     pub fn secret_to_compare(&self, of: &ToCompare, place: &Place) -> Result<Key, VaultError> {
         let found = match &of.customer {
             Some(customer) => self.secret(customer, place),
-            None => self.secret_of_nobody(place),
+            None => Err(VaultError::NotFound),
         };
         match found {
-            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => Ok(Key::random()),
+            Err(VaultError::NotFound) => {
+                self.look_for_secret_of_nobody(place)?;
+                Ok(Key::random())
+            }
+            Err(error) if error.is_damage() => {
+                self.damage.met(WHAT, &secret_row(place), &error);
+                Ok(Key::random())
+            }
             found => found,
         }
     }
 
-    fn secret_of_nobody(&self, place: &Place) -> Result<Key, VaultError> {
+    /// Does what finding a secret does, so that who asks cannot tell by the time whether there is one.
+    fn look_for_secret_of_nobody(&self, place: &Place) -> Result<(), VaultError> {
         let row = self.db.get(&secret_row(place))?;
         self.segment_row(place.handle, place.record)?;
-        unwrap_secret(&Key::random(), place, row.as_deref().unwrap_or(&NO_SECRET_ROW))
+        let opened = unwrap_secret(&Key::random(), place, row.as_deref().unwrap_or(&NO_SECRET_ROW));
+        debug_assert!(opened.is_err(), "a random key opened a secret");
+        Ok(())
     }
 
     /// The key of the profile's secret under which such a customer's assignments are named, and the customer's place.
@@ -394,6 +408,15 @@ impl Core {
         Ok((self.secret(customer, &place)?, place))
     }
 
+    /// Refuses to replace the customer's key while the secret of the profile does not open: what does not open is lost with the old key,
+    /// here and on every mirror, and without her profile nobody finds her any more. A mirror may still have it whole.
+    pub fn refuse_to_lose_profile(&self, customer: &Customer) -> Result<(), VaultError> {
+        match self.profile_secret(customer) {
+            Ok(_) | Err(VaultError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The platform's id of a customer.
     pub fn customer_id(&self, customer: &Customer) -> Result<CustomerId, VaultError> {
         let (secret, place) = self.profile_secret(customer)?;
@@ -403,5 +426,17 @@ impl Core {
         let sealed = row.strip_prefix(&customer.tenant.0[..]).ok_or_else(damaged)?;
         let plain = content::open(&use_key(&secret, Use::Profile, &place), b"", sealed).map_err(|_| damaged())?;
         Ok(decode_profile(&plain)?)
+    }
+
+    /// The same; `None`, and reported, where the profile does not open. Its secret must open, or not be there.
+    pub fn customer_id_if_known(&self, customer: &Customer) -> Result<Option<CustomerId>, VaultError> {
+        self.refuse_to_lose_profile(customer)?;
+        match self.customer_id(customer) {
+            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => {
+                self.damage.met("a customer's profile", &rows::profile(customer.handle), &error);
+                Ok(None)
+            }
+            known => known.map(Some),
+        }
     }
 }

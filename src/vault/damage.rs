@@ -16,8 +16,12 @@ const MAX_REMEMBERED: usize = 4_096;
 
 impl Vault {
     /// How many stored rows were refused or did not open since the start, by sort, for the metrics.
-    pub fn alerts_of_storage(&self) -> [(&'static str, u64); 2] {
-        [(AlertSort::JobRefused.name(), self.core.jobs.refused()), ("row_damaged", self.core.damage.count())]
+    pub fn alerts_of_storage(&self) -> [(&'static str, u64); 3] {
+        [
+            (AlertSort::JobRefused.name(), self.core.jobs.refused()),
+            ("row_damaged", self.core.damage.count()),
+            (AlertSort::RowChanged.name(), self.core.committer.as_logged().changed()),
+        ]
     }
 }
 
@@ -64,6 +68,14 @@ impl Core {
                 Ok(())
             }
             done => done,
+        }
+    }
+
+    /// Refuses a control row that is not what the log vouches for: somebody or something wrote to the database past the service.
+    pub fn refuse_unless_logged(&self, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
+        match self.committer.as_logged().is(key, row) {
+            true => Ok(()),
+            false => Err(VaultError::damaged("a control row: it is not what the audit log vouches for")),
         }
     }
 

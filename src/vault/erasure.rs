@@ -329,6 +329,7 @@ fn probe(core: &Core, row: &RootRow) -> Result<(), VaultError> {
 }
 
 fn add_receipt(core: &Core, batch: &mut Batch, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
+    core.refuse_unless_logged(key, row)?;
     let damaged = || VaultError::damaged("a receipt that is owed");
     let receipt = ReceiptId(key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?);
     let duty = DutyRow::decode(row)?;

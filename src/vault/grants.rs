@@ -230,7 +230,7 @@ impl Core {
     }
 
     /// The key under which words about a customer's grants are sealed. It comes of the profile's secret, which stays when records are erased.
-    fn grants_key(&self, customer: &Customer) -> Result<Key, VaultError> {
+    pub(super) fn grants_key(&self, customer: &Customer) -> Result<Key, VaultError> {
         let (secret, place) = self.profile_secret(customer)?;
         Ok(use_key(&secret, Use::Grant, &place))
     }

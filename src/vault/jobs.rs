@@ -15,8 +15,7 @@ use super::VaultError;
 use super::core::Core;
 use super::customer::Customer;
 use super::format::{Place, ReclaimPagesRow, ReclaimRecordRow, ReclaimRow, TenantErasureState, UploadRow};
-use super::log::NO_TENANT;
-use crate::audit::{AlertSort, Entry, Event};
+use crate::audit::{AlertSort, Entry, Event, NO_TENANT};
 use crate::crypto::hash::same;
 use crate::crypto::kdf;
 use crate::crypto::pseudonym::{TAG_BYTES, tag};
@@ -135,17 +134,46 @@ impl Core {
         let (Some((tenant, record)), Some(body)) = (rows::parse_upload(row), self.jobs.open(row, value)) else {
             return Verdict::Refused(NOT_OURS);
         };
-        let place = match UploadRow::decode(body) {
-            Ok(UploadRow { handle, .. }) => Place { tenant, handle, record, revision: Revision::FIRST },
+        let UploadRow { handle, created } = match UploadRow::decode(body) {
+            Ok(row) => row,
             Err(error) => return Verdict::Unknown(error.into()),
         };
         let (from, to) = rows::record_span(tenant, record);
-        match self.db.range(&from, &to, 1) {
-            Ok(stored) if stored.is_empty() => Verdict::Proven(place),
-            // What stores the record takes the upload's row away in the same batch.
-            Ok(_) => Verdict::Refused("the record that it would remove is stored"),
-            Err(error) => Verdict::Unknown(error.into()),
+        // What stores the record takes the upload's row away in the same batch, and says so in the log. The log counts too: whoever put
+        // an old row back may have taken those of the record away.
+        let is_stored = match self.db.range(&from, &to, 1) {
+            Ok(stored) if stored.is_empty() => self.was_stored(record, created),
+            Ok(_) => Ok(true),
+            Err(error) => Err(error.into()),
+        };
+        match is_stored {
+            Ok(false) => Verdict::Proven(Place { tenant, handle, record, revision: Revision::FIRST }),
+            Ok(true) => Verdict::Refused("the record that it would remove is stored"),
+            Err(error) => Verdict::Unknown(error),
         }
+    }
+
+    /// Whether the log says that a record was stored, looked for from its end back to a little before `begun`. Clocks that were set back in
+    /// between only make the way longer: it ends behind many entries that are older, not at the first.
+    fn was_stored(&self, record: RecordId, begun: Timestamp) -> Result<bool, VaultError> {
+        let mut end = self.committer.log().size();
+        while end > 0 {
+            let start = end.saturating_sub(MAX_RANGE_ROWS as u64);
+            let some = self.db.range(&rows::ledger(start), &rows::ledger(end), MAX_RANGE_ROWS)?;
+            let mut is_older = true;
+            for (_, row) in &some {
+                let entry = Entry::decode(row).map_err(|_| VaultError::damaged("the ledger"))?;
+                if matches!(entry.event, Event::Stored { record: stored, .. } if stored == record) {
+                    return Ok(true);
+                }
+                is_older &= entry.at < begun;
+            }
+            if is_older {
+                return Ok(false);
+            }
+            end = start;
+        }
+        Ok(false)
     }
 
     /// Looks at a job that removes pages of an erased tenant. `reachable`: pages that are in use, of all tenants.

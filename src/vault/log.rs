@@ -7,15 +7,12 @@ use super::core::Core;
 use super::start::StartError;
 use super::{Vault, VaultError};
 use crate::audit::note::{Origin, VerifierKey};
-use crate::audit::{Entry, Event};
+use crate::audit::{Entry, Event, NO_TENANT};
 use crate::crypto::sign::SigningKey;
 use crate::domain::clock::Timestamp;
-use crate::domain::ids::TenantId;
 use crate::root_key::SigningKeyFile;
 use crate::store::{Batch, Committer, Database, StoreError, rows};
 
-/// The entries about the log itself and about the root key belong to no tenant.
-pub(super) const NO_TENANT: TenantId = TenantId([0; 16]);
 /// The most keys that are told; the eldest are left out.
 const MAX_KEYS: usize = 256;
 

@@ -1,4 +1,4 @@
-//! The rows of a record: building them, and reading them back in two steps, facts without keys and the whole with them.
+//! The rows of a record: building them, and reading them back in two steps, the facts that decide who may read and then the whole.
 
 use super::Looked;
 use super::VaultError;

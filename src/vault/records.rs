@@ -165,7 +165,7 @@ impl Vault {
         self.core.blocking(begin).await
     }
 
-    /// What can be known of a record without opening keys, seen by the caller of `door`: of its newest revision, or of the one that is named.
+    /// What can be known of a record before its content is opened, seen by the caller of `door`: of its newest revision, or of the one that is named.
     /// `None` if there is none.
     pub async fn facts(
         &self,

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::core::Core;
-use super::log::NO_TENANT;
 use super::start::StartError;
 use super::{RootKeyPlace, Vault, VaultError};
-use crate::audit::{Entry, Event};
+use crate::audit::{Entry, Event, NO_TENANT};
 use crate::domain::clock::Timestamp;
 use crate::root_key::{FileRootKey, ReplicaStatus};
 

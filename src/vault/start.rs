@@ -91,6 +91,11 @@ pub enum StartError {
         "integrity check failed: control rows (who was erased or is to be, roles, tokens, tenants, the digests of the key tree's pages, the root of the keys) do not match the audit log: a row was changed, added or removed past the service; keep a copy of the data directory, and restore from a mirror (oubliette restore); nothing was changed"
     )]
     NotAsLogged,
+    /// The row of the root of the keys cannot be read.
+    #[error(
+        "damaged: the root of the key tree cannot be read; keep a copy of the data directory, and restore from a mirror (oubliette restore); nothing was changed"
+    )]
+    RootDamaged,
     /// The objects are not where they were.
     #[error(
         "{0}, where the content of recordings stands, is not there: mount its disk; if it is lost, restore from a mirror (oubliette restore), or copy the directory `objects` of a mirror there; nothing was changed"
@@ -367,7 +372,7 @@ fn open_top(paths: &VaultPaths, db: &Arc<dyn Database>, provider: &dyn RootKey) 
         newer => VaultError::from(newer),
     })?;
     let row = db.get(&rows::root())?.ok_or_else(no_vault)?;
-    let row = RootRow::decode(&row).map_err(VaultError::from)?;
+    let row = RootRow::decode(&row).map_err(|_| StartError::RootDamaged)?;
     refuse_wrong_root_key(provider, &row.top)?;
     let pin = pinned(provider, db.as_ref(), row.top.epoch)?;
     let key = row.top.unwrap(provider)?;

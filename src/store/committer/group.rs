@@ -59,20 +59,30 @@ impl<'a> Group<'a> {
     /// that changes a page can leave its digest out.
     pub(super) fn commit_to(&mut self, control_rows: &mut ControlRows) -> Result<(), StoreError> {
         self.digest_pages();
-        let mut is_changed = false;
+        let (mut is_changed, mut was_foreign) = (false, false);
         for kind in rows::CONTROL {
             for (key, after) in self.overlay.range(vec![kind]..vec![kind + 1]) {
-                is_changed |= control_rows.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
+                let followed = control_rows.follow(key, self.db.get(key)?.as_deref(), after.as_deref());
+                is_changed |= followed.changes;
+                was_foreign |= followed.was_foreign;
             }
+        }
+        if was_foreign {
+            self.append(ControlRows::alert());
         }
         if is_changed {
             let position = self.frontier.size();
             let (entry, row) = control_rows.commit(position);
-            self.grow(merkle::leaf(&entry));
-            self.overlay.insert(rows::ledger(position), Some(entry));
+            self.append(entry);
             self.overlay.insert(rows::deciding(), Some(row));
         }
         Ok(())
+    }
+
+    fn append(&mut self, entry: Vec<u8>) {
+        let position = self.frontier.size();
+        self.grow(merkle::leaf(&entry));
+        self.overlay.insert(rows::ledger(position), Some(entry));
     }
 
     /// Gives each page that is written its digest, and takes that of each page that is removed away.

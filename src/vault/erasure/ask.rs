@@ -208,7 +208,7 @@ pub(super) fn ask(core: &Core, job: &ErasureJob, asking: &mut Asking) -> Result<
             let (subject, by) = core.approved_tenant(name, (job.caller, job.tenant))?;
             requested_by = Some(by);
             let name = CustomerId::parse(name.as_str())?;
-            (!core.fences.is_closed(subject)).then_some((Handle(subject.0), What::Tenant(subject), name))
+            (!core.fences.is_closed(subject)).then_some((Handle(subject.0), What::Tenant(subject), Some(name)))
         }
     };
     let Some((handle, what, customer)) = found else { return Ok(Found::UnderWay) };
@@ -268,8 +268,8 @@ fn is_back(core: &Core, job: &ErasureJob) -> Result<bool, VaultError> {
     Ok(!is_fenced && core.tree.handle(job.tenant, pseudonym)?.is_some())
 }
 
-/// Whom it is about; `None` if that erasure is under way.
-type Whom = Option<(Handle, What, CustomerId)>;
+/// Whom it is about, by name if that is known; `None` if that erasure is under way.
+type Whom = Option<(Handle, What, Option<CustomerId>)>;
 
 fn find_customer(
     core: &Core,
@@ -285,7 +285,7 @@ fn find_customer(
     if is_asked_for || core.fences.is_closed(handle) {
         return Ok(None);
     }
-    Ok(Some((handle, What::Customer(pseudonym), customer.clone())))
+    Ok(Some((handle, What::Customer(pseudonym), Some(customer.clone()))))
 }
 
 fn find_part(core: &Core, tenant: TenantId, part: Part) -> Result<Whom, VaultError> {
@@ -311,7 +311,7 @@ fn find_part(core: &Core, tenant: TenantId, part: Part) -> Result<Whom, VaultErr
         }
         Err(error) => return Err(error),
     }
-    Ok(Some((handle, What::Part(part), core.customer_id(&customer)?)))
+    Ok(Some((handle, What::Part(part), core.customer_id_if_known(&customer)?)))
 }
 
 /// A record or revision whose rows are still there, and whose key is not.
@@ -338,10 +338,7 @@ struct PendingKeys {
 impl PendingKeys {
     fn of(core: &Core, tenant: TenantId, handle: Handle, what: What) -> Result<Self, VaultError> {
         match what {
-            What::Customer(_) => {
-                let key = core.customer(tenant, handle)?.pending_key();
-                Ok(Self { keys: vec![key], is_one_gone: false })
-            }
+            What::Customer(_) => Self::of_customer(core, &core.customer(tenant, handle)?),
             What::Tenant(subject) => {
                 let of_system = || kdf::derive(&core.tree.top().system.settings, Use::Pending.label(), &[&subject.0]);
                 match core.tenant_keys(subject) {
@@ -356,6 +353,21 @@ impl PendingKeys {
             }
             What::Part(part) => Self::of_part(core, &core.customer(tenant, handle)?, part),
         }
+    }
+
+    /// Of a customer, the secret of the profile. Not the customer's key while that opens: the erasure of a record that is pending as well
+    /// replaces it, and a crash behind that epoch would leave what no key opens. The release of layout 1 took the customer's key.
+    fn of_customer(core: &Core, customer: &Customer) -> Result<Self, VaultError> {
+        let mut keys = Vec::new();
+        match core.profile_secret(customer) {
+            Ok((secret, profile)) => keys.push(use_key(&secret, Use::Pending, &profile)),
+            Err(error) if error.is_damage() || matches!(error, VaultError::NotFound) => {
+                core.damage.met("a customer's profile", &rows::profile(customer.handle), &error);
+            }
+            Err(error) => return Err(error),
+        }
+        keys.push(customer.pending_key());
+        Ok(Self { keys, is_one_gone: false })
     }
 
     /// Of a record, the secret of its newest revision that opens. It is looked for among the secrets: after a restore from a mirror of keys
@@ -430,6 +442,7 @@ pub(super) struct Unnamed {
 
 /// Reads a pending erasure back, and closes its fence.
 pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Reopened, VaultError> {
+    core.refuse_unless_logged(key, row)?;
     let damaged = || VaultError::damaged("a pending erasure");
     let id = key.get(1..).and_then(|id| id.try_into().ok()).ok_or_else(damaged)?;
     let ErasingRow { tenant, what, sealed } = ErasingRow::decode(row)?;
@@ -459,7 +472,7 @@ pub(super) fn reopen(core: &Core, key: &[u8], row: &[u8]) -> Result<Reopened, Va
         (None, _) => return Err(damaged()),
     };
     let pending = Pending::decode(&plain)?;
-    let of_list = pending.is_of_list.then_some(pending.customer.as_str());
+    let of_list = pending.is_of_list.then_some(pending.name());
     let name = RequestName { caller: pending.caller, request: &pending.request, of_list, part: what.part() };
     let mut slot = RequestSlot::of(keys, tenant, &name);
     if let What::Part(_) = what {

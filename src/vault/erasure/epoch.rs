@@ -81,12 +81,22 @@ fn write_epoch(
     extra: Extra<'_>,
 ) -> Result<HashSet<[u8; 16]>, VaultError> {
     let unnamed = if let Extra::Unnamed(one) = &extra { Some(*one) } else { None };
-    let lost = lost_parts(asked, unnamed);
+    let mut lost = lost_parts(asked, unnamed);
     let _alone = (!lost.is_empty()).then(|| core.wrapping.blocking_write());
+    let mut left = HashSet::new();
+    for ((tenant, handle), parts) in &lost {
+        let kept = match core.customer(*tenant, *handle) {
+            Ok(customer) => core.refuse_to_lose_profile(&customer),
+            // Where there is none, replacing her key says so.
+            Err(VaultError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        };
+        leave_if_damaged(core, &mut left, &ids_of(parts), kept)?;
+    }
+    lost.retain(|_, parts| parts.iter().all(|(id, _)| !left.contains(id)));
     let mut top = core.tree.top_to_replace();
     let mut draft = Draft::open(core.tree.pages(), &top.key, core.limits.leaf_entries)?;
     let mut batch = Batch::new();
-    let mut left = HashSet::new();
     for one in asked {
         if let What::Customer(pseudonym) = one.what {
             let erased = draft.erase_customer(one.tenant, pseudonym, one.handle).map_err(VaultError::from);
@@ -94,9 +104,8 @@ fn write_epoch(
         }
     }
     for ((tenant, handle), parts) in &lost {
-        let ids: Vec<_> = parts.iter().map(|(id, _)| *id).collect();
         let rekeyed = draft.rekey_customer(*tenant, *handle).map_err(VaultError::from);
-        if let Some((old, fresh)) = leave_if_damaged(core, &mut left, &ids, rekeyed)? {
+        if let Some((old, fresh)) = leave_if_damaged(core, &mut left, &ids_of(parts), rekeyed)? {
             let parts: Vec<_> = parts.iter().map(|(_, part)| *part).collect();
             core.rewrap(&mut batch, (*tenant, *handle), (&old, &fresh), &parts)?;
         }
@@ -157,6 +166,10 @@ fn leave_if_damaged<T>(
     }
 }
 
+fn ids_of(parts: &[([u8; 16], Part)]) -> Vec<[u8; 16]> {
+    parts.iter().map(|(id, _)| *id).collect()
+}
+
 /// Parts of a customer to erase, each with the name of what is pending about it.
 type LostParts = BTreeMap<(TenantId, Handle), Vec<([u8; 16], Part)>>;
 
@@ -182,7 +195,7 @@ fn add_duties(core: &Core, batch: &mut Batch, one: &Asked, epoch: u64, system: &
     let duty = DutyRow {
         tenant: one.tenant,
         subject: one.what.subject(),
-        commitment: commitment(&pending.opening, pending.customer.as_str(), one.what.part()),
+        commitment: commitment(&pending.opening, pending.name(), one.what.part()),
         caller: pending.requested_by.unwrap_or(pending.caller),
         approved_by: pending.approved_by.or(pending.requested_by.map(|_| pending.caller)),
         epoch,

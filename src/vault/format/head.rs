@@ -1,5 +1,6 @@
-//! The head of a record: the part of its row that is not sealed, so that who may read it is decided before any key is opened. It
-//! is the context under which the metadata is sealed, so that a changed head does not open.
+//! The head of a record: the part of its row that is not sealed, so that who may read it is decided before anything is opened (a stated
+//! case is compared by a mark that the record's secret makes). It is the context under which the metadata is sealed, so that a changed
+//! head does not open.
 
 use crate::domain::clock::Timestamp;
 use crate::domain::codec::{Decode, Reader, Writer};

@@ -306,8 +306,8 @@ pub type Opening = Zeroizing<[u8; 32]>;
 
 /// What is sealed in an [`ErasingRow`].
 pub(in super::super) struct Pending {
-    /// The customer; of the erasure of a tenant, the tenant's name.
-    pub customer: CustomerId,
+    /// The customer; of the erasure of a tenant, the tenant's name. `None` for a record whose customer's profile does not open.
+    pub customer: Option<CustomerId>,
     pub request: RequestId,
     /// Whether it is one of a list under that request.
     pub is_of_list: bool,
@@ -324,8 +324,13 @@ pub(in super::super) struct Pending {
 const PENDING_VERSION: u8 = 2;
 
 impl Pending {
+    /// Whom the receipt names; empty where that is not known.
+    pub fn name(&self) -> &str {
+        self.customer.as_ref().map(CustomerId::as_str).unwrap_or_default()
+    }
+
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let plain = Writer::versioned(PENDING_VERSION).text(self.customer.as_str()).text(self.request.as_str());
+        let plain = Writer::versioned(PENDING_VERSION).text(self.name()).text(self.request.as_str());
         let plain = plain.u8(u8::from(self.is_of_list));
         let plain = plain.fixed(&self.receipt.0).fixed(&*self.opening).fixed(&self.caller.0);
         let plain = plain.option(self.requested_by, |w, by| w.fixed(&by.0));
@@ -336,7 +341,10 @@ impl Pending {
         let (mut r, version) = Reader::versioned("a pending erasure", plain, PENDING_VERSION)?;
         let by = |r: &mut Reader<'_>| r.option(|r| Ok(BlindIndex(r.array()?)));
         let pending = Self {
-            customer: CustomerId::parse(r.text()?).map_err(|_| r.damaged())?,
+            customer: match r.text()? {
+                "" => None,
+                id => Some(CustomerId::parse(id).map_err(|_| r.damaged())?),
+            },
             request: RequestId::parse(r.text()?).map_err(|_| r.damaged())?,
             is_of_list: r.u8()? == 1,
             receipt: ReceiptId(r.array()?),

@@ -1,6 +1,9 @@
 //! Who can write to the disk between two starts, and has no key, cannot make the service forget or believe what the log does not know.
 
 use super::*;
+use crate::audit::AlertSort;
+use crate::domain::erasure::Subject;
+use crate::domain::ids::ReceiptId;
 use crate::store::{Database, MAX_RANGE_ROWS, Write};
 
 pub(super) type Image = Vec<Row>;
@@ -278,4 +281,112 @@ async fn an_entry_that_was_changed_taken_out_or_slipped_in_long_ago_is_neither_s
         drop(vault);
         write(&house, &[put(&value)]);
     }
+}
+
+/// Writes to the disk of a running service, past it.
+fn write_past(vault: &Vault, key: &[u8], value: Option<&[u8]>) {
+    let key = key.to_vec();
+    let write = match value {
+        Some(value) => Write::Put { key, value: value.to_vec() },
+        None => Write::Delete { key },
+    };
+    vault.core.db.apply(&[write]).unwrap();
+    vault.core.db.sync().unwrap();
+}
+
+async fn assert_named(vault: &Vault, kind: rows::Kind) {
+    let verified = vault.core.verify(|_| {}).await.unwrap();
+    assert!(verified.named_rows.iter().any(|one| one.kind == kind), "{kind:?}: {verified:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planted_duty_is_given_no_receipt() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    house.store(&vault, "ada", 60).await.unwrap();
+    house.store(&vault, "bob", 60).await.unwrap();
+    let receipt = ReceiptId([7; 16]);
+    let duty = format::DutyRow {
+        tenant: house.tenant,
+        subject: Subject::Customer,
+        commitment: [3; 32],
+        caller: BlindIndex([7; 16]),
+        approved_by: None,
+        epoch: 1,
+    };
+    let (key, row) = (rows::duty(receipt), duty.encode());
+    write_past(&vault, &key, Some(&row));
+    house.erase(&vault, "bob").await.unwrap();
+    assert!(vault.core.db.get(&rows::receipt(house.tenant, receipt)).unwrap().is_none(), "it is signed");
+    assert_eq!(house.receipts(&vault), 1);
+    assert!(vault.core.db.get(&key).unwrap().is_some(), "what was planted is gone");
+    assert!(vault.alerts_of_storage()[1].1 > 0, "it is not reported");
+    assert_named(&vault, rows::Kind::Duty).await;
+    vault.close().await;
+    drop(vault);
+    assert!(matches!(opens(&house).await, Err(StartError::NotAsLogged)));
+    write(&house, &[Write::Delete { key }]);
+    opens(&house).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pending_erasure_that_is_changed_past_the_service_is_not_taken_off_the_list() {
+    let house = House::mirrored(limits()).await;
+    let vault = house.open().await;
+    let ada = house.store(&vault, "ada", 60).await.unwrap();
+    house.store(&vault, "bob", 60).await.unwrap();
+    restore_drill::mirrored(&vault).await;
+    // Without its mirrors an erasure stays pending.
+    let (dir, away) = (house.mirror(Sort::Whole), house.folder.path().join("away"));
+    std::fs::rename(&dir, &away).unwrap();
+    house.erase(&vault, "ada").await.unwrap_err();
+    let (from, to) = rows::all(rows::Kind::Erasing);
+    let (key, right) = vault.core.db.range(&from, &to, 1).unwrap().pop().unwrap();
+    // Behind the version stands the tenant: of one that is not there, nothing is left to erase.
+    let mut wrong = right.clone();
+    wrong[1] ^= 1;
+    write_past(&vault, &key, Some(&wrong));
+    std::fs::rename(&away, &dir).unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    while let Err(error) = house.erase(&vault, "bob").await {
+        assert!(std::time::Instant::now() < end, "{error}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(vault.core.db.get(&key).unwrap(), Some(wrong), "it was taken off the list");
+    assert_named(&vault, rows::Kind::Erasing).await;
+    vault.close().await;
+    drop(vault);
+    assert!(matches!(opens(&house).await, Err(StartError::NotAsLogged)));
+    write(&house, &[Write::Put { key, value: right }]);
+    let vault = house.open().await;
+    assert_eq!(house.read(&vault, ada).await, None);
+    assert_eq!(house.receipts(&vault), 2);
+    vault.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_row_that_the_service_replaces_is_told_in_the_log() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    house.store(&vault, "ada", 60).await.unwrap();
+    house.assign(&vault, "ada").await.unwrap();
+    let alerts = || {
+        let (from, to) = rows::all(rows::Kind::Ledger);
+        let is_it = |entry: &[u8]| {
+            matches!(Entry::decode(entry).unwrap().event, Event::Alert { sort: AlertSort::RowChanged, .. })
+        };
+        vault.core.db.range(&from, &to, 4096).unwrap().iter().filter(|(_, entry)| is_it(entry)).count()
+    };
+    let (from, to) = rows::all(rows::Kind::Assignment);
+    let (key, mut changed) = vault.core.db.range(&from, &to, 1).unwrap().pop().unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    write_past(&vault, &key, Some(&changed));
+    assert_named(&vault, rows::Kind::Assignment).await;
+    assert_eq!(alerts(), 0);
+    house.assign(&vault, "ada").await.unwrap();
+    assert_eq!((alerts(), vault.alerts_of_storage()[2]), (1, ("control_row_changed", 1)));
+    vault.close().await;
+    drop(vault);
+    // It is as the service wrote it.
+    opens(&house).await.unwrap();
 }

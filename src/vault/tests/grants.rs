@@ -2,8 +2,14 @@
 //! over the loss of the disk, and what it says in words ends with the customer.
 
 use super::*;
+use crate::crypto::key_wrap;
+use crate::crypto::pseudonym::blind;
+use crate::crypto::secret::Key;
+use crate::domain::codec::Writer;
 use crate::domain::grant::{BrokenGlass, CaseAssignment};
 use crate::domain::ids::{CaseId, WrittenReason};
+use crate::store::Batch;
+use crate::vault::format::Layout;
 use restore_drill::mirrored;
 
 impl House {
@@ -154,5 +160,38 @@ async fn what_is_expired_is_removed_and_what_is_not_stays() {
     assert_eq!(grants(&vault), 301);
     vault.forget_grants(soon().plus_ms(1)).await.unwrap();
     assert_eq!(grants(&vault), 0);
+    vault.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_case_that_was_assigned_before_an_upgrade_lets_its_agent_read_and_nobody_finds_it_by_its_id() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    let ada = house.store(&vault, "ada", 60).await.unwrap();
+    house.assign(&vault, "ada").await.unwrap();
+    let (from, to) = rows::all(rows::Kind::Assignment);
+    let found = || vault.core.db.range(&from, &to, 8).unwrap();
+    let [(today, value)] = found().try_into().unwrap();
+    // As the release before wrote it: under the tenant's index key.
+    let keys = vault.core.tenant_keys(house.tenant).unwrap();
+    let handle = vault.core.known_customer(house.tenant, &customer("ada")).unwrap().unwrap();
+    let CaseAssignment { case, assignee, .. } = assignment("ada");
+    let words = [case.as_str().as_bytes(), assignee.as_str().as_bytes()];
+    let earlier = rows::assignment(handle, BlindIndex(blind(&keys.index, "assignment", &words)));
+    let grants_key = vault.core.grants_key(&vault.core.customer(house.tenant, handle).unwrap()).unwrap();
+    let grant = format::GrantRow::decode(&value).unwrap();
+    let moved = |key: &Key, sealed: &[u8]| key_wrap::seal(key, &earlier, &key_wrap::open(key, &today, sealed).unwrap());
+    let (term, words) = (moved(&keys.settings, &grant.term), moved(&grants_key, &grant.words));
+    let mut batch = Batch::new();
+    batch.delete(today.clone());
+    batch.put(earlier, format::GrantRow { tenant: house.tenant, term, words }.encode());
+    batch.put(rows::format(), Writer::versioned(Layout::First as u8).text("oubliette").finish().to_vec());
+    vault.core.committer.commit(batch).await.unwrap();
+    assert!(!house.agent_sees(&vault, ada, Some(CASE)).await);
+    vault.core.blocking(|core| crate::vault::upgrade::run(core)).await.unwrap();
+    assert!(house.agent_sees(&vault, ada, Some(CASE)).await);
+    let there: Vec<_> = found().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(there, [today]);
+    house.unassign(&vault, "ada").await.unwrap();
     vault.close().await;
 }

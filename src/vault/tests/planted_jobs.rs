@@ -218,6 +218,47 @@ async fn pages_of_another_tenant_are_not_removed_with_an_erased_one() {
     vault.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_old_row_of_an_upload_removes_nothing_though_the_record_was_taken_out() {
+    let house = House::mirrored(limits()).await;
+    let mut vault = house.open().await;
+    let ada = living(&house, &vault).await;
+    // So many entries since that the log is read in several goes.
+    for _ in 0..300 {
+        house.read(&vault, ada.short).await.unwrap();
+    }
+    mirrored(&vault).await;
+    vault.close().await;
+    drop(vault);
+    let upload = rows::upload(house.tenant, ada.long);
+    let versions = house.hoard.of(rows::Kind::Upload).into_iter().find(|(key, _)| *key == upload).unwrap().1;
+    let objects = house.objects();
+    {
+        let db = SledEngine::open(&start::database_folder(&house.paths().data)).unwrap();
+        let db: &dyn crate::store::Database = &db;
+        let (from, to) = rows::record_span(house.tenant, ada.long);
+        let pieces = db.range(&from, &to, 100).unwrap();
+        let mut writes: Vec<_> = pieces.into_iter().map(|(key, _)| Write::Delete { key }).collect();
+        writes.push(Write::Put { key: upload.clone(), value: versions[0].clone() });
+        db.apply(&writes).unwrap();
+        db.sync().unwrap();
+    }
+    vault = house.open().await;
+    let secret = rows::secret(ada.handle, ada.long, Revision::FIRST);
+    assert!(vault.core.db.get(&secret).unwrap().is_some(), "the secret of a stored record was removed");
+    assert_eq!(house.objects(), objects, "objects of a stored record were removed");
+    assert_eq!(refused(&vault), [(rows::refused_job(&upload), versions[0].clone())]);
+    mirrored(&vault).await;
+    vault.close().await;
+    drop(vault);
+    // What was taken out comes back with the mirror.
+    house.lose_the_disk();
+    assert!(house.restore(Sort::Whole, None).await.unwrap().verified.is_whole());
+    let vault = house.open().await;
+    ada.assert_there(&house, &vault, "from the mirror").await;
+    vault.close().await;
+}
+
 /// The only customer of a tenant.
 fn handle_of(vault: &Vault, tenant: TenantId) -> Handle {
     let (from, to) = rows::all(rows::Kind::Profile);

@@ -7,11 +7,15 @@ use crate::audit::{Entry, Event};
 use crate::crypto::key_wrap;
 use crate::domain::ids::{Handle, TenantId};
 use crate::keys::View;
+use crate::store::Batch;
 use crate::store::rows::{self, Kind};
 use crate::vault::VaultError;
 use crate::vault::core::Core;
 use crate::vault::customer::unwrap_segment;
 use crate::vault::format::{DutyRow, ErasingRow, Use, encode_tombstone, use_key};
+
+/// How often a control row is looked at that is written meanwhile.
+const MOST_LOOKS: usize = 4;
 
 impl Core {
     /// Names a row that does not open.
@@ -36,6 +40,9 @@ impl Core {
 
     fn check_row(&self, kind: Kind, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
         let damaged = |what| Err(VaultError::damaged(what));
+        if rows::CONTROL.contains(&(kind as u8)) {
+            self.check_logged(key, row)?;
+        }
         match kind {
             Kind::Page => self.check_page(key),
             Kind::Segment => self.check_segment(key, row),
@@ -68,6 +75,22 @@ impl Core {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a control row is what the log vouches for. One that is being written is looked at again once it is there.
+    fn check_logged(&self, key: &[u8], row: &[u8]) -> Result<(), VaultError> {
+        let mut stored = row.to_vec();
+        for _ in 0..MOST_LOOKS {
+            if self.refuse_unless_logged(key, &stored).is_ok() || !self.committer.is_open() {
+                break;
+            }
+            self.committer.commit_here(Batch::new())?;
+            match self.db.get(key)? {
+                Some(now) => stored = now,
+                None => return Ok(()),
+            }
+        }
+        self.refuse_unless_logged(key, &stored)
     }
 
     /// A page opens only under the key that stands in the page above it: of each tenant's page all below it are looked at.

@@ -343,7 +343,7 @@ impl Attack {
             for under in of_customers.chain(of_parts).chain(of_tenants) {
                 self.tries += rows.len();
                 let opened = rows.iter().filter_map(|(key, sealed)| key_wrap::open(&under, key, sealed).ok());
-                let named = opened.map(|plain| format::Pending::decode(&plain).unwrap().customer.as_str().to_owned());
+                let named = opened.map(|plain| format::Pending::decode(&plain).unwrap().name().to_owned());
                 self.pending.extend(named.collect::<Vec<_>>());
             }
         }
