@@ -7,6 +7,7 @@
 //! [`receipt`] checks the proofs of erasures. [`tile`] lays the whole log out as files, [`verify`] checks such a copy offline, and a
 //! [`witness`] cosigns what the log signed, so that it cannot tell another history to somebody else.
 
+mod alert;
 mod approved;
 pub mod copy;
 pub mod cosignature;
@@ -23,6 +24,7 @@ pub mod tile;
 pub mod verify;
 pub mod witness;
 
+pub use alert::AlertSort;
 use zeroize::Zeroizing;
 
 use crate::crypto::sign::PUBLIC_KEY_BYTES;
@@ -241,43 +243,6 @@ pub const NO_TENANT: TenantId = TenantId([0; 16]);
 
 /// The most records that one entry names: an entry stands in one row.
 pub const MAX_SHOWN: usize = 100;
-
-/// What somebody should look at. The number is what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum AlertSort {
-    /// A glass was broken.
-    GlassBroken = 1,
-    /// A principal came more than half the way to one of its ceilings of a day.
-    UnusualReading = 2,
-    /// A principal met one of its ceilings, and was refused.
-    CeilingMet = 3,
-    /// The service refused a job that it did not write. The alert is about no principal: the alias is zeros.
-    JobRefused = 4,
-    /// The service wrote a control row that had been changed, removed or added past it. The alert is about no principal: the alias is zeros.
-    RowChanged = 5,
-}
-
-impl AlertSort {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::GlassBroken, Self::UnusualReading, Self::CeilingMet, Self::JobRefused, Self::RowChanged];
-
-    /// The word for it, in metrics and answers.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::GlassBroken => "glass_broken",
-            Self::UnusualReading => "unusual_reading",
-            Self::CeilingMet => "ceiling_met",
-            Self::JobRefused => "job_refused",
-            Self::RowChanged => "control_row_changed",
-        }
-    }
-
-    fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|sort| *sort as u8 == code)
-    }
-}
 
 impl Entry {
     /// The bytes to store.

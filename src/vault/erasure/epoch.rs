@@ -83,17 +83,7 @@ fn write_epoch(
     let unnamed = if let Extra::Unnamed(one) = &extra { Some(*one) } else { None };
     let mut lost = lost_parts(asked, unnamed);
     let _alone = (!lost.is_empty()).then(|| core.wrapping.blocking_write());
-    let mut left = HashSet::new();
-    for ((tenant, handle), parts) in &lost {
-        let kept = match core.customer(*tenant, *handle) {
-            Ok(customer) => core.refuse_to_lose_profile(&customer),
-            // Where there is none, replacing her key says so.
-            Err(VaultError::NotFound) => Ok(()),
-            Err(error) => Err(error),
-        };
-        leave_if_damaged(core, &mut left, &ids_of(parts), kept)?;
-    }
-    lost.retain(|_, parts| parts.iter().all(|(id, _)| !left.contains(id)));
+    let mut left = leave_where_profile_would_be_lost(core, &mut lost)?;
     let mut top = core.tree.top_to_replace();
     let mut draft = Draft::open(core.tree.pages(), &top.key, core.limits.leaf_entries)?;
     let mut batch = Batch::new();
@@ -164,6 +154,22 @@ fn leave_if_damaged<T>(
         }
         planned => planned.map(Some),
     }
+}
+
+/// Takes those off whose customer's profile would be lost with the old key; returns what is left.
+fn leave_where_profile_would_be_lost(core: &Core, lost: &mut LostParts) -> Result<HashSet<[u8; 16]>, VaultError> {
+    let mut left = HashSet::new();
+    for ((tenant, handle), parts) in &*lost {
+        let kept = match core.customer(*tenant, *handle) {
+            Ok(customer) => core.refuse_to_lose_profile(&customer),
+            // Where there is none, replacing her key says so.
+            Err(VaultError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        };
+        leave_if_damaged(core, &mut left, &ids_of(parts), kept)?;
+    }
+    lost.retain(|_, parts| parts.iter().all(|(id, _)| !left.contains(id)));
+    Ok(left)
 }
 
 fn ids_of(parts: &[([u8; 16], Part)]) -> Vec<[u8; 16]> {

@@ -4,6 +4,23 @@ use std::sync::mpsc;
 
 use super::*;
 
+impl House {
+    /// Begins to upload a recording, of which some has come.
+    pub(super) async fn begin_upload(&self, vault: &Arc<Vault>, of: &str) -> Upload {
+        let new = NewRecording {
+            customer: customer(of),
+            details: details(),
+            media_type: "audio/wav".to_owned(),
+            spoken: Vec::new(),
+            expected_sha256: None,
+        };
+        let begun = vault.begin_upload(self.permit(Action::UploadRecording), new, request("a-call")).await.unwrap();
+        let Begun::Started(mut upload) = begun else { panic!("it was not uploaded before") };
+        upload.push(vec![7; 1000].into()).await.unwrap();
+        upload
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_given_up_at_any_moment_of_an_erasure_leaves_no_secret() {
     let mut moments = 0;
@@ -11,16 +28,7 @@ async fn an_upload_given_up_at_any_moment_of_an_erasure_leaves_no_secret() {
         let house = House::build().await;
         let vault = house.open().await;
         let record = house.store(&vault, "ada", 60).await.unwrap();
-        let new = NewRecording {
-            customer: customer("ada"),
-            details: details(),
-            media_type: "audio/wav".to_owned(),
-            spoken: Vec::new(),
-            expected_sha256: None,
-        };
-        let begun = vault.begin_upload(house.permit(Action::UploadRecording), new, request("a-call")).await.unwrap();
-        let Begun::Started(mut upload) = begun else { panic!("it was not uploaded before") };
-        upload.push(vec![7; 1000].into()).await.unwrap();
+        let upload = house.begin_upload(&vault, "ada").await;
         let (from, to) = rows::all(rows::Kind::Upload);
         let (_, call) = rows::parse_upload(&vault.core.db.range(&from, &to, 2).unwrap()[0].0).unwrap();
         let handle = vault.core.known_customer(house.tenant, &customer("ada")).unwrap().unwrap();
