@@ -123,3 +123,33 @@ impl House {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_that_could_not_be_asked_for_leaves_no_fence() {
+    let mut met = 0;
+    for whole in [true, false] {
+        for after in 0..MANY {
+            let house = House::build().await;
+            let vault = house.open().await;
+            let record = house.store(&vault, "ada", 60).await.unwrap();
+            let handle = vault.core.known_customer(house.tenant, &customer("ada")).unwrap().unwrap();
+            house.fault.arm(after, false);
+            let erased = match whole {
+                true => house.erase(&vault, "ada").await,
+                false => house.erase_part(&vault, Part::Record(record)).await,
+            };
+            let was_missed = house.fault.was_missed();
+            let (from, to) = rows::all(rows::Kind::Erasing);
+            let is_pending = !vault.core.db.range(&from, &to, 1).unwrap().is_empty();
+            if was_missed || is_pending {
+                break;
+            }
+            assert!(erased.is_err(), "operation {after}");
+            let ground = if whole { Ground::from(handle) } else { Part::Record(record).into() };
+            assert!(!vault.core.fences.is_closed(ground), "operation {after}, whole: {whole}: it stays fenced off");
+            met += 1;
+            vault.close().await;
+        }
+    }
+    assert!(met >= 2, "{met} faults were met before the request was durable");
+}

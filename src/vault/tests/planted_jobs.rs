@@ -4,7 +4,8 @@ use super::*;
 use crate::audit::AlertSort;
 use crate::domain::codec::Writer;
 use crate::domain::ids::Handle;
-use crate::store::Write;
+use crate::store::{Batch, Write};
+use crate::vault::format::Layout;
 use crate::vault::tests::restore_drill::mirrored;
 
 /// A row to write into a stopped database, and what it is.
@@ -210,7 +211,7 @@ async fn pages_of_another_tenant_are_not_removed_with_an_erased_one() {
     let key = vault.core.tree.customer_key(other, handle).unwrap();
     assert!(key.is_some(), "the other tenant's customer has no key any more");
     let back = [&other.0[..], &edited[16..]].concat();
-    let mut batch = crate::store::Batch::new();
+    let mut batch = Batch::new();
     batch.put(rows::profile(handle), back);
     vault.core.committer.commit(batch).await.unwrap();
     let verified = vault.core.verify(|_| {}).await.unwrap();
@@ -285,7 +286,7 @@ async fn a_job_of_ours_removes_nothing_that_a_key_still_opens() {
     }
     assert_eq!(jobs.len(), 5);
     for (key, value) in jobs {
-        let mut batch = crate::store::Batch::new();
+        let mut batch = Batch::new();
         batch.put(key.clone(), value);
         vault.core.committer.commit(batch).await.unwrap();
         vault.reclaim().await.unwrap();
@@ -318,5 +319,38 @@ async fn a_record_is_not_removed_with_an_erased_customer_it_does_not_name() {
     let vault = house.open().await;
     vault.reclaim().await.unwrap();
     ada.assert_there(&house, &vault, "with a planted secret").await;
+    vault.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_of_layout_1_is_executed_once_the_database_is_upgraded() {
+    let house = House::build().await;
+    let vault = house.open().await;
+    let part = house.store(&vault, "ada", 60).await.unwrap();
+    house.store(&vault, "gone", 60).await.unwrap();
+    house.erase(&vault, "gone").await.unwrap();
+    house.erase_part(&vault, Part::Record(part)).await.unwrap();
+    let upload = house.begin_upload(&vault, "ada").await;
+    let jobs = || -> Vec<Row> {
+        let of = |kind| {
+            let (from, to) = rows::all(kind);
+            vault.core.db.range(&from, &to, 8).unwrap()
+        };
+        [rows::Kind::Reclaim, rows::Kind::ReclaimRecord, rows::Kind::Upload].into_iter().flat_map(of).collect()
+    };
+    let mut batch = Batch::new();
+    for (key, value) in jobs() {
+        // Without a tag, and of version 1.
+        let body = vault.core.jobs.open(&key, &value).unwrap();
+        batch.put(key, [&[1], &body[1..]].concat());
+    }
+    batch.put(rows::format(), Writer::versioned(Layout::First as u8).text("oubliette").finish().to_vec());
+    vault.core.committer.commit(batch).await.unwrap();
+    vault.core.blocking(|core| crate::vault::upgrade::run(core)).await.unwrap();
+    assert_eq!(jobs().len(), 3);
+    assert!(jobs().iter().all(|(key, value)| vault.core.jobs.open(key, value).is_some()), "a job has no tag");
+    upload.abort().await;
+    vault.reclaim().await.unwrap();
+    assert_eq!((jobs(), refused(&vault)), (vec![], vec![]));
     vault.close().await;
 }

@@ -52,6 +52,11 @@ async fn assert_upgraded(house: &mut House, vault: &Vault, place: &str) {
     assert_eq!(house.read(vault, of(0)).await.as_deref(), Some("My card was charged twice."), "{place}");
     let again = vault.core.tree.tenant_id(&TenantName::parse("acme").unwrap());
     assert_eq!(again, house.tenant, "{place}");
+    // Its answers to erasures have keys of their own, which are replaced every day.
+    let answers = || vault.core.tenant_keys(house.tenant).unwrap().answers.current.duplicate();
+    let (before, tomorrow) = (answers(), Timestamp::now().plus_ms(24 * 60 * 60 * 1000));
+    vault.writer.renew(std::time::Instant::now(), tomorrow).await.unwrap();
+    assert!(!answers().same_as(&before), "{place}: the key for answers stays");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
